@@ -1,0 +1,155 @@
+"""Names of functions, of their instances and of egresses."""
+
+from __future__ import annotations
+
+import functools
+import typing as t
+
+import msgspec
+
+T = t.TypeVar("T", bound="Name")
+
+
+class Name(str):
+    """A ``namespace/name`` string with its two halves.
+
+    Exactly one slash, both halves non-empty: the runtime accepts no other form where names are
+    bound (protocol 1.1).
+
+    :raises ValueError: The text is not of that form.
+    """
+
+    __slots__ = ("name", "namespace")
+
+    namespace: str
+    name: str
+
+    @t.overload
+    def __new__(cls: type[T], typename: str, /) -> T: ...
+    @t.overload
+    def __new__(cls: type[T], namespace: str, name: str, /) -> T: ...
+    def __new__(cls: type[T], namespace: str, name: str | None = None, /) -> T:
+        """Accept ``"example/greeter"`` and ``("example", "greeter")``."""
+        text = namespace if name is None else f"{namespace}/{name}"
+        check_typename(text)
+        return cls._of(*text.split("/"))
+
+    @classmethod
+    def _of(cls: type[T], namespace: str, name: str) -> T:
+        """Make one of halves that need no check, such as those of a request."""
+        self = str.__new__(cls, f"{namespace}/{name}")
+        self.namespace = namespace
+        self.name = name
+        return self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __reduce__(self) -> t.Any:
+        return type(self)._of, (self.namespace, self.name)
+
+    # str(name) and f"{name}" give a plain string.
+    def __str__(self) -> str:
+        return str.__str__(self)
+
+
+class FunctionType(Name):
+    """The typename of a function: ``FunctionType("example/greeter")``."""
+
+    __slots__ = ()
+
+
+class EgressIdentifier(Name):
+    """The id of an egress in module.yaml: ``EgressIdentifier("example/greets")``."""
+
+    __slots__ = ()
+
+
+class Address(msgspec.Struct, frozen=True, order=True):
+    """One instance of a function: a function type and an id.
+
+    :param type: ``"namespace/name"`` or a :class:`FunctionType`.
+    :param id: Any text that encodes to UTF-8; the runtime allows the empty one too.
+    """
+
+    type: FunctionType
+    id: str
+
+    if t.TYPE_CHECKING:
+
+        def __init__(self, type: str, id: str) -> None: ...
+
+    def __post_init__(self) -> None:
+        if self.type.__class__ is not FunctionType:
+            check_typename(self.type)
+            msgspec.structs.force_setattr(self, "type", function_type(self.type))
+
+        identifier = self.id
+        if identifier.__class__ is not str or not identifier.isascii():
+            msgspec.structs.force_setattr(self, "id", check_id(identifier))
+
+    def __str__(self) -> str:
+        return f"{self.type}/{self.id}"
+
+
+@functools.lru_cache(maxsize=4096)
+def function_type(typename: str) -> FunctionType:
+    """Return the FunctionType of a ``namespace/name`` string."""
+    return FunctionType(typename)
+
+
+@functools.lru_cache(maxsize=4096)
+def egress_identifier(identifier: str) -> EgressIdentifier:
+    """Return the EgressIdentifier of a ``namespace/name`` string, or of one that is one."""
+    return EgressIdentifier(identifier)
+
+
+@functools.lru_cache(maxsize=4096)
+def wire_type(namespace: str, name: str) -> FunctionType:
+    """Return the FunctionType of a request's two fields, which the runtime has checked."""
+    return FunctionType._of(namespace, name)
+
+
+def check_typename(typename: object) -> None:
+    """Refuse what is not ``namespace/name``.
+
+    :raises TypeError: It is no string.
+    :raises ValueError: It does not have exactly one slash between two non-empty halves.
+    """
+    if not isinstance(typename, str):
+        raise TypeError(
+            f"A typename must be a string, not {typename!r}. Write it as 'namespace/name'."
+        )
+
+    namespace, slash, name = typename.partition("/")
+    if not (namespace and slash and name) or "/" in name:
+        raise ValueError(
+            f"'{typename}' is not a typename. Write it as 'namespace/name', with one slash."
+        )
+    check_text(typename, "typename")
+
+
+def check_id(identifier: object) -> str:
+    """Return the id as a plain string.
+
+    :raises TypeError: It is no string.
+    :raises ValueError: It cannot be written as UTF-8.
+    """
+    if not isinstance(identifier, str):
+        raise TypeError(
+            f"The id of an address must be a string, not {identifier!r}."
+            f" Write it as text, for example {str(identifier)!r}."
+        )
+    check_text(identifier, "id of an address")
+    return str.__str__(identifier)
+
+
+def check_text(value: str, what: str) -> None:
+    """Refuse text with lone surrogates, which UTF-8 cannot express."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{value!r} cannot be written as UTF-8, so it cannot be the {what}."
+            " Remove the lone surrogates."
+        ) from None

@@ -1,0 +1,91 @@
+"""``flask statefun routes``: the registered functions as a table."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from ..registry import StatefulFunction
+from ..state import ValueSpec
+
+COLUMNS = ("Function", "States", "Messages", "Handler", "Blueprint")
+KEYS = tuple(column.lower() for column in COLUMNS)
+
+
+@click.command("routes", short_help="Show the stateful functions of the app.")
+@click.option(
+    "--sort",
+    "-s",
+    type=click.Choice(KEYS),
+    default="function",
+    help="Sort by this column. 'function' is the default.",
+)
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="'json' for programs: one object with all functions.",
+)
+@with_appcontext
+def routes(sort: str, output: str) -> None:
+    """Show the app's stateful functions with their states, message types and handlers."""
+    registry = current_app.extensions["statefun"].registry
+    functions = [function for typename in registry for function in registry.functions(typename)]
+
+    if output == "json":
+        click.echo(json.dumps({"functions": [_object(each) for each in functions]}, indent=2))
+        return
+    if not functions:
+        click.echo("No functions were registered.")
+        return
+
+    rows = [_row(each) for each in functions]
+    rows.sort(key=lambda row: row[KEYS.index(sort)])
+    _print_table([row if any(row[4] for row in rows) else row[:4] for row in rows])
+
+
+def _row(function: StatefulFunction) -> tuple[str, ...]:
+    messages = [type.label for type in function.signature.types]
+    if function.signature.catch_all is not None:
+        messages.append("any")
+    return (
+        function.typename,
+        ", ".join(str(spec) for spec in function.states),
+        ", ".join(messages),
+        function.handler,
+        function.blueprint or "",
+    )
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    """Print rows the way ``flask routes`` does."""
+    header = COLUMNS[: len(rows[0])]
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    for row in [header, tuple("-" * width for width in widths), *rows]:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def _object(function: StatefulFunction) -> dict[str, t.Any]:
+    return {
+        "function": function.typename,
+        "states": [_state(spec) for spec in function.states],
+        "messages": [type.typename for type in function.signature.types],
+        "takes_any": function.signature.catch_all is not None,
+        "handler": function.handler,
+        "blueprint": function.blueprint,
+    }
+
+
+def _state(spec: ValueSpec[t.Any]) -> dict[str, t.Any]:
+    state: dict[str, t.Any] = {"name": spec.name, "type": spec.type.typename}
+    if spec.expire_after_write is not None:
+        state["expire_after_write_seconds"] = spec.expire_after_write.total_seconds()
+    if spec.expire_after_call is not None:
+        state["expire_after_call_seconds"] = spec.expire_after_call.total_seconds()
+    return state

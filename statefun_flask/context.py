@@ -1,0 +1,139 @@
+"""What a function knows while it handles one message."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import typing as t
+
+from .address import Address
+from .message import Message
+from .state import as_spec
+from .state import Cell
+from .state import other_type
+from .state import read_any
+from .state import unknown_state
+from .state import ValueSpec
+from .types import Type
+from .types import type_of
+
+T = t.TypeVar("T")
+
+
+class Context:
+    """The instance that a message is for, who sent it, and the instance's states.
+
+    A test makes one by hand::
+
+        context = Context(Address("example/greeter", "bob"), states={SEEN: 3})
+
+    :param self_address: The function and id that the message is for.
+    :param caller_address: The function instance that sent it; None when it came from an ingress.
+    :param states: Values by :class:`ValueSpec` or name. A state that is not listed has no value.
+    """
+
+    __slots__ = ("_cells", "_declared", "_handed_out", "_strict", "caller_address", "self_address")
+
+    self_address: Address
+    caller_address: Address | None
+
+    def __init__(
+        self,
+        self_address: Address,
+        caller_address: Address | None = None,
+        states: cabc.Mapping[t.Any, t.Any] | None = None,
+    ) -> None:
+        specs = {as_spec(state): value for state, value in (states or {}).items()}
+        self.self_address = self_address
+        self.caller_address = caller_address
+        self._declared: cabc.Mapping[str, ValueSpec[t.Any]] = {spec.name: spec for spec in specs}
+        self._cells: cabc.Mapping[str, Cell] = {
+            spec.name: None if value is None else spec.encode(value)
+            for spec, value in specs.items()
+        }
+        # Only a function's declaration knows which states there are, and a test has none.
+        self._strict = False
+        self._handed_out: list[tuple[ValueSpec[t.Any], Cell, t.Any]] | None = None
+
+    @t.overload
+    def get_state(self, state: ValueSpec[T], /) -> T | None: ...
+    @t.overload
+    def get_state(self, state: str, type: type[T] | Type[T], /) -> T | None: ...
+    @t.overload
+    def get_state(self, state: str, /) -> t.Any: ...
+    def get_state(self, state: t.Any, type: t.Any = None, /) -> t.Any:
+        """Return the value that a state had when this invocation began, or None.
+
+        The effects of this invocation are not visible in it. The value is decoded afresh at each
+        call: changing it in place changes nothing, return an ``update_state``.
+
+        :param state: The handle, or the name, of a state that the function declares.
+        :param type: What to read an untyped state as. Without it an untyped state gives the Python
+            value of the primitives, and a :class:`Message` for everything else.
+        :raises UnknownStateError: The function does not declare it.
+        :raises StateTypeError: It is declared, stored or asked for with another type.
+        """
+        spec = self._spec(state)
+        cell = self._cells.get(spec.name)
+        if type is not None:
+            return _read_as(spec, cell, type)
+
+        value = spec.decode(cell)
+        if self._handed_out is not None and value is not None:
+            self._handed_out.append((spec, cell, value))
+        return value
+
+    def _spec(self, state: t.Any) -> ValueSpec[t.Any]:
+        is_handle = isinstance(state, ValueSpec)
+        spec = self._declared.get(state.name if is_handle else state)
+
+        if spec is None:
+            if self._strict:
+                raise unknown_state(state, self._declared, self.self_address.type)
+            return as_spec(state)
+        if spec is not state and is_handle and state.type != spec.type:
+            raise other_type(spec, state.type.typename)
+        return spec
+
+    def __repr__(self) -> str:
+        sender = f" from {self.caller_address}" if self.caller_address is not None else ""
+        return f"<Context of {self.self_address}{sender}>"
+
+
+def _read_as(spec: ValueSpec[t.Any], cell: Cell, type: t.Any) -> t.Any:
+    wanted = type_of(type)
+    if wanted == spec.type:
+        return spec.decode(cell)
+    if not spec.is_untyped:
+        raise other_type(spec, wanted.typename)
+    return None if cell is None else read_any(cell[1]).as_type(wanted)
+
+
+def invocation_context(
+    self_address: Address,
+    caller_address: Address | None,
+    cells: cabc.Mapping[str, Cell],
+    declared: cabc.Mapping[str, ValueSpec[t.Any]],
+    watched: bool,
+) -> Context:
+    """Return the context of one message of a request, in as few steps as can be.
+
+    :param watched: Remember what is handed out, to find values that were changed in place.
+    """
+    context = _new(Context)
+    context.self_address = self_address
+    context.caller_address = caller_address
+    context._cells = cells
+    context._declared = declared
+    context._strict = True
+    context._handed_out = [] if watched else None
+    return context
+
+
+_new = object.__new__
+
+
+def changed_in_place(context: Context) -> cabc.Iterator[ValueSpec[t.Any]]:
+    """Yield the states whose handed-out values no longer serialise to what was stored."""
+    for spec, cell, value in context._handed_out or ():
+        if not isinstance(value, Message) and spec.encode(value) != cell:
+            yield spec

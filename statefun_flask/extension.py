@@ -1,0 +1,152 @@
+"""The extension: functions for one or more Flask apps."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import sys
+import typing as t
+
+from flask import Blueprint
+from flask import Flask
+
+from . import config
+from . import views
+from .cli import group
+from .config import Settings
+from .endpoint import Endpoint
+from .handler import RequestHandler
+from .registry import FunctionRegistry
+from .registry import StatefulFunction
+from .typing import F
+
+if t.TYPE_CHECKING:
+    from .typing import State
+
+
+class StateFun:
+    """Stateful functions of Flask apps.
+
+    As an extension it collects functions for all apps that it is given::
+
+        statefun = StateFun()
+
+        @statefun("example/greeter", states=[SEEN])
+        def greet(context, request): ...
+
+        statefun.init_app(app)
+
+    An app that has the extension has a view of it as ``app.statefun``: the same methods, with a
+    registry of its own whose parent is the extension's, so that what is registered there is the
+    app's alone.
+
+    :param app: Call :meth:`init_app` with it at once.
+    :param options: Defaults for settings, by the name of their key in lower case without the
+        prefix: ``StateFun(app, url="/functions")``. The app's config comes before them.
+    """
+
+    def __init__(self, app: Flask | None = None, **options: t.Any) -> None:
+        self.registry = FunctionRegistry()
+        self._options = options
+        self._settings: Settings | None = None
+        self._endpoint: Endpoint | None = None
+
+        if app is not None:
+            self.init_app(app)
+
+    # -- registering ----------------------------------------------------------------------
+
+    def __call__(
+        self,
+        typename: str,
+        *,
+        states: cabc.Iterable[State] = (),
+        egresses: cabc.Iterable[str] = (),
+    ) -> cabc.Callable[[F], F]:
+        """Register a function under a typename, and return it unchanged.
+
+        :param typename: ``"namespace/name"``. Several functions may share one when they take
+            different messages; the annotation of the second parameter says which.
+        :param states: The states it uses: :class:`ValueSpec` handles, or bare names for untyped
+            ones.
+        :param egresses: The egresses it writes to. Optional; with them a check of module.yaml finds
+            what the file lacks.
+        """
+        if callable(typename):
+            raise TypeError(
+                "The decorator was used without a typename."
+                " Write @app.statefun('namespace/name'), with parentheses."
+            )
+        namespace = sys._getframe(1).f_locals
+
+        def register(function: F) -> F:
+            self.registry.add(
+                StatefulFunction.declare(typename, function, states, egresses, namespace=namespace)
+            )
+            return function
+
+        return register
+
+    # -- apps -----------------------------------------------------------------------------
+
+    def init_app(self, app: Flask) -> None:
+        """Give an app these functions, the endpoint and the ``flask statefun`` commands.
+
+        The settings are read now: set the ``STATEFUN_…`` keys before.
+
+        :raises RuntimeError: The app has the extension already.
+        """
+        view = StateFun(**self._options)
+        view.registry = FunctionRegistry(self.registry)
+        view._attach(app)
+        view._bind(app)
+
+    def _attach(self, app: Flask) -> None:
+        """Make this object the app's view of the extension."""
+        if "statefun" in app.extensions:
+            raise RuntimeError(
+                f"The app '{app.name}' has a StateFun extension already."
+                " Use one StateFun object per app, and call its 'init_app' once."
+            )
+        app.extensions["statefun"] = self
+        app.statefun = self  # type: ignore[attr-defined]
+        app.cli.add_command(group)
+
+    def _bind(self, app: Flask) -> None:
+        """Read the app's settings, and add the endpoint under the URL that they name."""
+        if self._settings is not None:
+            return
+        self._settings = config.read(app.config, self._options)
+        handler = RequestHandler(self.registry, watch=app.debug or app.testing)
+        self._endpoint = Endpoint(handler, self._settings)
+
+        blueprint = Blueprint("statefun", __name__)
+        blueprint.add_url_rule(
+            self._settings.url, "handle", views.handle, methods=["POST"], strict_slashes=False
+        )
+        app.register_blueprint(blueprint)
+
+    @property
+    def settings(self) -> Settings:
+        """The app's settings, as they were when they were read.
+
+        :raises RuntimeError: This object belongs to no app yet.
+        """
+        if self._settings is None:
+            raise RuntimeError(_UNBOUND)
+        return self._settings
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """What answers the app's requests.
+
+        :raises RuntimeError: This object belongs to no app yet.
+        """
+        if self._endpoint is None:
+            raise RuntimeError(_UNBOUND)
+        return self._endpoint
+
+
+_UNBOUND = (
+    "This StateFun object is not an app's. Call 'init_app(app)' and use 'app.statefun', or"
+    " 'current_app.extensions[\"statefun\"]'."
+)

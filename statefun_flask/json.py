@@ -1,0 +1,118 @@
+"""JSON types: classes and annotations whose values travel as UTF-8 JSON under a typename.
+
+msgspec does the work (dataclasses, Structs, attrs classes, TypedDicts, containers); pydantic models
+bring their own.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextvars
+import functools
+import math
+import typing as t
+
+import msgspec
+
+from .address import check_typename
+from .primitives import unfit
+from .types import MARK
+from .types import Type
+
+T = t.TypeVar("T")
+C = t.TypeVar("C", bound=type)
+
+#: Set while an app that is under debug or testing handles a request: a value is then decoded right
+#: after it was encoded, since msgspec does not validate what it encodes.
+verify: contextvars.ContextVar[bool] = contextvars.ContextVar("statefun_verify", default=False)
+
+
+@t.overload
+def json_type(typename: str, /) -> cabc.Callable[[C], C]: ...
+@t.overload
+def json_type(typename: str, python: type[T], /) -> Type[T]: ...
+@t.overload
+def json_type(typename: str, python: t.Any, /) -> Type[t.Any]: ...
+def json_type(typename: str, python: t.Any = None, /) -> t.Any:
+    """Give a class a typename; its values travel as UTF-8 JSON.
+
+    As a decorator it marks a dataclass, msgspec Struct, attrs class or pydantic model, and returns
+    it unchanged. With a second argument it returns a :class:`Type` for what cannot be decorated: a
+    TypedDict, ``list[Item]``, somebody else's class; use that in ``Annotated[X, T]`` and ``type=``.
+    """
+    check_typename(typename)
+    if python is not None:
+        return _make(typename, python)
+
+    def mark(cls: C) -> C:
+        if not isinstance(cls, type):
+            raise TypeError(f"@json_type marks a class, not {cls!r}. Use json_type(typename, it).")
+        setattr(cls, MARK, _make(typename, cls))
+        return cls
+
+    return mark
+
+
+def _make(typename: str, python: t.Any) -> Type[t.Any]:
+    encode, decode = (
+        _pydantic(python) if hasattr(python, "model_validate_json") else _msgspec(python)
+    )
+    checked = python if isinstance(python, type) and not t.is_typeddict(python) else None
+
+    def write(value: t.Any) -> bytes:
+        # msgspec encodes anything: a value of another class would become somebody else's JSON.
+        if checked is not None and value.__class__ is not checked:
+            raise unfit(checked.__name__, value)
+        data: bytes = encode(value)
+        if verify.get():
+            try:
+                decode(data)
+            except ValueError as exc:
+                raise ValueError(f"its own fields do not fit: {exc}. Correct the value") from exc
+        return data
+
+    return Type(typename, python, write, {typename: decode})
+
+
+def _msgspec(python: t.Any) -> tuple[cabc.Callable[[t.Any], bytes], cabc.Callable[[bytes], t.Any]]:
+    encoder = msgspec.json.Encoder()
+
+    def encode(value: t.Any) -> bytes:
+        data = encoder.encode(value)
+        # JSON has no NaN and no infinity; msgspec writes null for them.
+        if b"null" in data:
+            _refuse_nonfinite(msgspec.to_builtins(value))
+        return data
+
+    @functools.cache
+    def decoder() -> msgspec.json.Decoder[t.Any]:
+        return msgspec.json.Decoder(python)
+
+    def decode(data: bytes) -> t.Any:
+        try:
+            return decoder().decode(data)
+        except (msgspec.MsgspecError, RecursionError) as exc:
+            raise ValueError(f"{exc}") from exc
+
+    return encode, decode
+
+
+def _pydantic(python: t.Any) -> tuple[cabc.Callable[[t.Any], bytes], cabc.Callable[[bytes], t.Any]]:
+    def encode(value: t.Any) -> bytes:
+        _refuse_nonfinite(value.model_dump())
+        data: bytes = value.model_dump_json().encode()
+        return data
+
+    return encode, python.model_validate_json
+
+
+def _refuse_nonfinite(value: t.Any) -> None:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"JSON cannot express {value}. Use None, or a text")
+    elif isinstance(value, dict):
+        for each in value.values():
+            _refuse_nonfinite(each)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for each in value:
+            _refuse_nonfinite(each)

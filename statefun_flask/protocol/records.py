@@ -1,0 +1,64 @@
+"""What a request asks and what is answered, in neither protocol's words."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..address import Address
+from ..effects import Cancellation
+from ..effects import Delayed
+from ..effects import Egress
+from ..effects import Send
+from ..message import Message
+from ..state import Cell
+from ..state import ValueSpec
+
+
+class Batch(t.NamedTuple):
+    """A request: messages for one function instance, with its states.
+
+    :param namespace: Of the function's typename.
+    :param name: Of the function's typename.
+    :param cells: The states that the runtime knows; None for one without a value.
+    :param messages: Each with its sender, which is None for a message from an ingress.
+    """
+
+    namespace: str
+    name: str
+    id: str
+    cells: dict[str, Cell]
+    messages: list[tuple[Address | None, Message]]
+
+
+class Answer:
+    """What a batch caused, in the order in which the protocols list it.
+
+    :param changes: Changed states in the order of their first change, with the final cell.
+    """
+
+    __slots__ = ("changes", "delayed", "egresses", "sends")
+
+    def __init__(self) -> None:
+        self.changes: dict[str, Cell] = {}
+        self.sends: list[Send] = []
+        self.delayed: list[Delayed | Cancellation] = []
+        self.egresses: list[Egress] = []
+
+
+class Incomplete(t.NamedTuple):
+    """The answer to a request that lacks declared states: all of them, in declaration order."""
+
+    missing: list[ValueSpec[t.Any]]
+
+
+class Codec(t.Protocol):
+    """One protocol version: bytes to a batch, and an answer to bytes."""
+
+    def decode(self, body: bytes) -> Batch:
+        """Read a request.
+
+        :raises ProtocolError: The bytes are not one.
+        """
+
+    def encode(self, answer: Answer | Incomplete) -> bytes:
+        """Write an answer."""

@@ -1,0 +1,29 @@
+"""Types that describe the package's API to checkers."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import typing as t
+
+if t.TYPE_CHECKING:
+    from .context import Context
+    from .effects import Effects
+    from .state import ValueSpec
+
+    #: What a function may return: Effects, several of them, or nothing when it says so.
+    ReturnValue: t.TypeAlias = (
+        Effects
+        | cabc.Iterable[Effects]
+        | cabc.AsyncIterable[Effects]
+        | cabc.Iterator[Effects]
+        | None
+    )
+    #: A stateful function: sync or async, with any type of message.
+    Function: t.TypeAlias = (
+        cabc.Callable[[Context, t.Any], ReturnValue]
+        | cabc.Callable[[Context, t.Any], cabc.Awaitable[ReturnValue]]
+    )
+    #: An element of ``states``: a handle, or the bare name of an untyped state.
+    State: t.TypeAlias = ValueSpec[t.Any] | str
+
+F = t.TypeVar("F", bound="Function")

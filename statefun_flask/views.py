@@ -1,0 +1,49 @@
+"""The Flask view: the endpoint with the app's logging, signals and testing switches."""
+
+from __future__ import annotations
+
+import typing as t
+
+from flask import current_app
+from flask import got_request_exception
+from flask import request
+from flask import Response
+from werkzeug.exceptions import HTTPException
+
+from .endpoint import Reply
+
+if t.TYPE_CHECKING:
+    from .extension import StateFun
+
+
+def handle() -> Response:
+    """Answer a request of the runtime."""
+    statefun: StateFun = current_app.extensions["statefun"]
+    environ = request.environ
+    length = request.content_length
+    # Read from the server's own stream: the app's MAX_CONTENT_LENGTH is for its other routes.
+    body = environ["wsgi.input"] if length is not None else request.stream
+    reply = statefun.endpoint(environ.get("CONTENT_TYPE"), length, body)
+
+    if reply.error is not None:
+        _report(reply, reply.error)
+    return Response(reply.body, reply.status, content_type=reply.content_type)
+
+
+def _report(reply: Reply, error: Exception) -> None:
+    """Log a function's error and tell the app's trackers, or raise it under testing.
+
+    The app's error handlers never see it: one that answers every exception with a page would tell
+    the runtime that all is well.
+    """
+    app = current_app._get_current_object()  # type: ignore[attr-defined,unused-ignore]
+    propagate = app.config["PROPAGATE_EXCEPTIONS"]
+    got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
+
+    if propagate if propagate is not None else (app.testing or app.debug):
+        if isinstance(error, HTTPException):
+            # Flask would answer with it.
+            raise RuntimeError(f"A stateful function raised {error!r}") from error
+        raise error
+
+    app.logger.error("A stateful function failed", exc_info=error)

@@ -1,0 +1,48 @@
+"""The two shapes of protobuf's wire format that the package writes and reads by hand.
+
+Varints and length-delimited fields: enough for strings, bytes and records of them. Imports nothing.
+"""
+
+from __future__ import annotations
+
+
+def varint(number: int) -> bytes:
+    """Return a non-negative integer as a varint."""
+    if number < 0x80:
+        return bytes((number,))
+
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def read_varint(data: bytes, position: int) -> tuple[int, int]:
+    """Return the varint that starts at a position, and the position behind it.
+
+    :raises ValueError: It is cut off, or does not fit in 64 bits.
+    """
+    number = shift = 0
+
+    for index in range(position, min(position + 10, len(data))):
+        byte = data[index]
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            if number >> 64:
+                break
+            return number, index + 1
+
+    raise ValueError("a varint is cut off or too long")
+
+
+def delimited(field: int, data: bytes) -> bytes:
+    """Return a length-delimited field (strings, bytes, messages)."""
+    return varint(field << 3 | 2) + varint(len(data)) + data
+
+
+def text(field: int, value: str) -> bytes:
+    """Return a string field, or nothing for the empty string, which is the default."""
+    return delimited(field, value.encode()) if value else b""
