@@ -6,6 +6,7 @@ import functools
 import typing as t
 
 import msgspec
+from msgspec.structs import force_setattr
 
 T = t.TypeVar("T", bound="Name")
 
@@ -80,13 +81,15 @@ class Address(msgspec.Struct, frozen=True, order=True):
         def __init__(self, type: str, id: str) -> None: ...
 
     def __post_init__(self) -> None:
-        if self.type.__class__ is not FunctionType:
-            check_typename(self.type)
-            msgspec.structs.force_setattr(self, "type", function_type(self.type))
+        kind = self.type
+        if kind.__class__ is not FunctionType:
+            if kind.__class__ is not str:
+                check_typename(kind)
+            force_setattr(self, "type", function_type(kind))
 
         identifier = self.id
         if identifier.__class__ is not str or not identifier.isascii():
-            msgspec.structs.force_setattr(self, "id", check_id(identifier))
+            force_setattr(self, "id", check_id(identifier))
 
     def __str__(self) -> str:
         return f"{self.type}/{self.id}"

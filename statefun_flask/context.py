@@ -83,14 +83,14 @@ class Context:
         return value
 
     def _spec(self, state: t.Any) -> ValueSpec[t.Any]:
-        is_handle = isinstance(state, ValueSpec)
+        is_handle = state.__class__ is ValueSpec
         spec = self._declared.get(state.name if is_handle else state)
 
         if spec is None:
             if self._strict:
                 raise unknown_state(state, self._declared, self.self_address.type)
             return as_spec(state)
-        if spec is not state and is_handle and state.type != spec.type:
+        if is_handle and spec is not state and state.type != spec.type:
             raise other_type(spec, state.type.typename)
         return spec
 

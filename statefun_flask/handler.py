@@ -8,38 +8,21 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
-import logging
 import typing as t
 
 from . import json
 from . import loop
-from .address import Address
-from .context import changed_in_place
-from .context import Context
-from .context import invocation_context
-from .effects import Effects
 from .errors import FunctionNotFound
-from .errors import InvalidReturnError
-from .errors import StateTypeError
-from .message import Message
+from .invocation import run
+from .invocation import Steps
 from .protocol import v3
 from .protocol.records import Answer
 from .protocol.records import Batch
 from .protocol.records import Codec
 from .protocol.records import Incomplete
 from .registry import FunctionRegistry
-from .registry import StatefulFunction
 from .registry import Table
-from .state import Cell
-from .state import other_type
-from .state import unknown_state
 from .state import ValueSpec
-from .state import write_any
-
-logger = logging.getLogger("statefun_flask")
-
-#: A batch that runs: yields what is to be awaited, gets its value back, returns the answer.
-Steps: t.TypeAlias = cabc.Generator[cabc.Awaitable[t.Any], t.Any, Answer]
 
 
 class RequestHandler:
@@ -72,15 +55,11 @@ class RequestHandler:
         if missing:
             return codec.encode(Incomplete(missing))
 
-        with self._watched():
-            steps = _run(batch, table, self.watch)
-            try:
-                awaitable = next(steps)
-            except StopIteration as stop:
-                answer = stop.value
-            else:
-                answer = loop.run(_drive(steps, awaitable))
-        return codec.encode(answer)
+        steps = run(batch, table, self.watch)
+        if self.watch:
+            with _verified():
+                return codec.encode(_finish(steps))
+        return codec.encode(_finish(steps))
 
     async def handle_async(self, body: bytes) -> bytes:
         """Answer a request in the running event loop, where asynchronous functions are awaited.
@@ -91,15 +70,11 @@ class RequestHandler:
         if missing:
             return codec.encode(Incomplete(missing))
 
-        with self._watched():
-            steps = _run(batch, table, self.watch)
-            try:
-                awaitable = next(steps)
-            except StopIteration as stop:
-                answer = stop.value
-            else:
-                answer = await _drive(steps, awaitable)
-        return codec.encode(answer)
+        steps = run(batch, table, self.watch)
+        if self.watch:
+            with _verified():
+                return codec.encode(await _finish_async(steps))
+        return codec.encode(await _finish_async(steps))
 
     def _prepare(self, body: bytes) -> tuple[Codec, Batch, Table, list[ValueSpec[t.Any]]]:
         """Decode a request and look up its function and the states that it lacks."""
@@ -116,12 +91,6 @@ class RequestHandler:
         missing = [spec for name, spec in table.specs.items() if name not in cells]
         return codec, batch, table, missing
 
-    def _watched(self) -> contextlib.AbstractContextManager[None]:
-        return _verified() if self.watch else _NOTHING
-
-
-_NOTHING = contextlib.nullcontext()
-
 
 @contextlib.contextmanager
 def _verified() -> cabc.Iterator[None]:
@@ -130,6 +99,26 @@ def _verified() -> cabc.Iterator[None]:
         yield
     finally:
         json.verify.reset(token)
+
+
+def _finish(steps: Steps) -> Answer:
+    """Run a batch in this thread, and from the first awaitable on in the loop of the process."""
+    try:
+        awaitable = next(steps)
+    except StopIteration as stop:
+        answer: Answer = stop.value
+        return answer
+    return loop.run(_drive(steps, awaitable))
+
+
+async def _finish_async(steps: Steps) -> Answer:
+    """Run a batch in the running event loop."""
+    try:
+        awaitable = next(steps)
+    except StopIteration as stop:
+        answer: Answer = stop.value
+        return answer
+    return await _drive(steps, awaitable)
 
 
 async def _drive(steps: Steps, awaitable: cabc.Awaitable[t.Any]) -> Answer:
@@ -145,167 +134,5 @@ async def _drive(steps: Steps, awaitable: cabc.Awaitable[t.Any]) -> Answer:
         try:
             awaitable = send(value)
         except StopIteration as stop:
-            return t.cast("Answer", stop.value)
-
-
-def _run(batch: Batch, table: Table, watch: bool) -> Steps:
-    """Call the functions for the messages of a batch, one after the other."""
-    cells = batch.cells
-    specs = table.specs
-    for name, spec in specs.items():
-        _check_stored(cells[name], spec)
-
-    answer = Answer()
-    pending: set[str] = set()
-    self_address = Address(table.typename, batch.id)
-
-    for position, (caller, message) in enumerate(batch.messages):
-        try:
-            take, reader, function = table.route(message)
-            argument = message.read(reader) if take is None else take(message)
-            context = invocation_context(self_address, caller, cells, specs, watch)
-
-            returned = function.function(context, argument)
-            if returned.__class__ is not Effects:
-                if hasattr(returned, "__await__"):
-                    returned = yield returned
-                elif hasattr(returned, "__aiter__"):
-                    returned = yield _collect(returned)
-                returned = _joined(returned, function)
-
-            _apply(returned, answer, cells, table, pending)
-            if watch:
-                _warn_of_lost_changes(context, returned, function)
-        except StopIteration as exc:
-            error = RuntimeError(f"'{function.name}' raised StopIteration")
-            _note(error, self_address, message, position, len(batch.messages))
-            raise error from exc
-        except Exception as exc:
-            _note(exc, self_address, message, position, len(batch.messages))
-            raise
-    return answer
-
-
-def _check_stored(cell: Cell, spec: ValueSpec[t.Any]) -> None:
-    """Refuse a stored value of another type: writing the state would end the job."""
-    if cell is not None and cell[0] != spec.type.typename:
-        raise StateTypeError(
-            f"The state '{spec.name}' is declared as '{spec.type.typename}', but its stored value"
-            f" is of type '{cell[0]}'. Declare it with the type it was written with, or use a new"
-            " name."
-        )
-
-
-def _joined(returned: t.Any, function: StatefulFunction) -> Effects:
-    """Return what a function returned as one Effects.
-
-    :raises InvalidReturnError: It is neither Effects nor an iterable of Effects.
-    """
-    if isinstance(returned, Effects):
-        return returned
-    if returned is None and function.signature.returns_none:
-        return Effects()
-    if isinstance(returned, cabc.Iterable) and not isinstance(
-        returned, str | bytes | bytearray | cabc.Mapping | Message
-    ):
-        joined = Effects()
-        for each in returned:
-            if not isinstance(each, Effects):
-                raise _invalid(f"an iterable with {_described(each)}", function)
-            joined.extend(each)
-            each._sealed = True
-        return joined
-    raise _invalid(_described(returned), function)
-
-
-async def _collect(returned: cabc.AsyncIterable[t.Any]) -> list[t.Any]:
-    return [each async for each in returned]
-
-
-def _described(value: object) -> str:
-    return "None" if value is None else f"{type(value).__name__} {value!r:.60}"
-
-
-def _invalid(what: str, function: StatefulFunction) -> InvalidReturnError:
-    return InvalidReturnError(
-        f"'{function.name}' returned {what}, but a stateful function returns Effects."
-        " Write 'return Effects()' when nothing should happen."
-    )
-
-
-def _apply(
-    effects: Effects,
-    answer: Answer,
-    cells: dict[str, Cell],
-    table: Table,
-    pending: set[str],
-) -> None:
-    """Add a function's effects to the answer, and its changes to the batch's states.
-
-    All is checked before anything is added, so that a refused function has done nothing.
-    """
-    changes = [_change(each, table) for each in effects.changes] if effects.changes else ()
-    if effects.delayed:
-        _check_tokens(effects, pending)
-
-    effects._sealed = True
-    for name, cell in changes:
-        answer.changes[name] = cells[name] = cell
-    answer.sends += effects.sends
-    answer.delayed += effects.delayed
-    answer.egresses += effects.egresses
-
-
-def _change(change: tuple[ValueSpec[t.Any] | str, Cell], table: Table) -> tuple[str, Cell]:
-    """Return the name and the new cell of a change, checked against the declaration."""
-    state, cell = change
-    handle = state if isinstance(state, ValueSpec) else None
-    spec = table.specs.get(handle.name if handle is not None else t.cast("str", state))
-
-    if spec is None:
-        raise unknown_state(state, table.specs, table.typename)
-    if spec is handle or cell is None:
-        return spec.name, cell
-    if handle is not None:
-        if handle.type != spec.type:
-            raise other_type(spec, handle.type.typename)
-    elif spec.is_untyped:
-        return spec.name, (spec.type.typename, write_any(*cell))
-    elif cell[0] != spec.type.typename:
-        raise other_type(spec, cell[0])
-    return spec.name, cell
-
-
-def _check_tokens(effects: Effects, pending: set[str]) -> None:
-    """Refuse a token that is still pending: the runtime would end the job (protocol 1.6)."""
-    tokens = set(pending)
-    for receiver, *_, token in effects.delayed:
-        if receiver is None:
-            tokens.discard(token)
-        elif token in tokens:
-            raise ValueError(
-                f"Two delayed messages of this batch have the cancellation token '{token}'."
-                " Cancel the first one before, or use a token of its own for each."
-            )
-        elif token:
-            tokens.add(token)
-    pending.clear()
-    pending |= tokens
-
-
-def _warn_of_lost_changes(context: Context, effects: Effects, function: StatefulFunction) -> None:
-    changed = {getattr(state, "name", state) for state, _ in effects.changes}
-    for spec in changed_in_place(context):
-        if spec.name not in changed:
-            logger.warning(
-                "'%s' changed the value of the state '%s' in place, and the change is lost."
-                " Return Effects().update_state(…) with the changed value.",
-                function.name,
-                spec.name,
-            )
-
-
-def _note(exc: BaseException, address: Address, message: Message, position: int, size: int) -> None:
-    exc.add_note(
-        f"while invoking {address} (message {position + 1} of {size}, type '{message.typename}')"
-    )
+            answer: Answer = stop.value
+            return answer

@@ -47,7 +47,7 @@ class ValueSpec(t.Generic[T]):
     :raises RegistrationError: The name, the type or the expiration is not allowed.
     """
 
-    __slots__ = ("expire_after_call", "expire_after_write", "name", "type")
+    __slots__ = ("_read", "_typename", "expire_after_call", "expire_after_write", "name", "type")
 
     name: str
     type: Type[T]
@@ -96,6 +96,8 @@ class ValueSpec(t.Generic[T]):
             raise RegistrationError(f"The state '{name}' cannot be typed so: {exc}") from None
         self.expire_after_write = expire_after_write
         self.expire_after_call = expire_after_call
+        self._typename = self.type.typename
+        self._read = self.type.reader(self._typename)
 
     @property
     def is_untyped(self) -> bool:
@@ -108,7 +110,7 @@ class ValueSpec(t.Generic[T]):
         :raises StateTypeError: The value does not fit the state's type.
         """
         try:
-            return self.type.typename, self.type.serialize(value)
+            return self._typename, self.type.serialize(value)
         except (TypeError, ValueError) as exc:
             raise StateTypeError(
                 f"The state '{self.name}' of type '{self.type.typename}' cannot hold"
@@ -123,7 +125,7 @@ class ValueSpec(t.Generic[T]):
         if cell is None:
             return None
         typename, payload = cell
-        reader = self.type.reader(typename)
+        reader = self._read if typename == self._typename else self.type.reader(typename)
         if reader is None:
             raise StateTypeError(
                 f"The state '{self.name}' is declared as '{self.type.typename}', but its stored"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typing as t
 
+import msgspec
+
 from ..address import Address
 from ..effects import Cancellation
 from ..effects import Delayed
@@ -14,7 +16,7 @@ from ..state import Cell
 from ..state import ValueSpec
 
 
-class Batch(t.NamedTuple):
+class Batch(msgspec.Struct):
     """A request: messages for one function instance, with its states.
 
     :param namespace: Of the function's typename.

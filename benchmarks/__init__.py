@@ -1,0 +1,1 @@
+"""Timings of statefun_flask beside its peers; see README.md."""

@@ -1,0 +1,6 @@
+"""The same SDK under another name, with a protobuf of today."""
+
+import pathlib
+import runpy
+
+handle = runpy.run_path(str(pathlib.Path(__file__).with_name("apache.py")))["handle"]
