@@ -16,6 +16,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: Where the runtime's requests are answered. It is answered with a slash behind it as well.
     url: t.Annotated[str, msgspec.Meta(pattern=r"^/[^?#]*$")] = "/statefun"
 
+    #: ``"v2"`` or ``"v3"`` to answer one major version of StateFun only. ``"auto"`` tells them apart
+    #: request by request, which is for trying out: a request of 2.x may hold nothing but defaults,
+    #: and is then refused until others have told what the function is sent. Pin it on 2.x.
+    protocol: t.Literal["auto", "v2", "v3"] = "auto"
+
     #: The largest request that is read, in bytes; larger ones are answered with 413. The app's
     #: ``MAX_CONTENT_LENGTH`` does not apply.
     max_request_bytes: t.Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
@@ -64,11 +69,16 @@ def _value(name: str, fields: cabc.Mapping[str, t.Any], values: cabc.Mapping[str
     try:
         return msgspec.convert(value, fields[name].type)
     except msgspec.ValidationError as exc:
-        reason = str(exc)
+        allowed = t.get_args(fields[name].type) if _is_literal(fields[name].type) else ()
+        reason = f"Expected {' or '.join(map(repr, allowed))}" if allowed else str(exc)
         raise ValueError(
-            f"The setting {_key(name)} is {value!r}, which is not allowed: {reason}."
-            f" Its default is {fields[name].default!r}."
+            f"The setting {_key(name)} is {value!r}, which is not allowed. {reason};"
+            f" its default is {fields[name].default!r}."
         ) from None
+
+
+def _is_literal(type: t.Any) -> bool:
+    return t.get_origin(type) is t.Literal
 
 
 def _listed(fields: cabc.Iterable[str]) -> str:

@@ -7,6 +7,7 @@ import sys
 import typing as t
 
 from flask import Blueprint
+from flask import current_app
 from flask import Flask
 
 from . import config
@@ -116,14 +117,29 @@ class StateFun:
         if self._settings is not None:
             return
         self._settings = config.read(app.config, self._options)
-        handler = RequestHandler(self.registry, watch=app.debug or app.testing)
-        self._endpoint = Endpoint(handler, self._settings)
+        self._endpoint = Endpoint(self._handle_first, self._settings)
 
         blueprint = Blueprint("statefun", __name__)
         blueprint.add_url_rule(
             self._settings.url, "handle", views.handle, methods=["POST"], strict_slashes=False
         )
         app.register_blueprint(blueprint)
+
+    def _handle_first(self, body: bytes) -> bytes:
+        """Take the app as it is now that its first request has come, and hand over to the handler.
+
+        :raises RuntimeError: A setting was changed after it was read.
+        """
+        key = config.changed(current_app.config, self.settings)
+        if key is not None:
+            raise RuntimeError(
+                f"The setting {key} was changed to {current_app.config[key]!r} after it was read,"
+                " which has no effect. Set it before 'init_app', or before the first request or"
+                " command of a StateFunFlask."
+            )
+        handler = RequestHandler(self.registry, watch=current_app.debug or current_app.testing)
+        self.endpoint.handle = handler
+        return handler(body)
 
     @property
     def settings(self) -> Settings:

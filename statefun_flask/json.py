@@ -68,7 +68,7 @@ def _make(typename: str, python: t.Any) -> Type[t.Any]:
             try:
                 decode(data)
             except ValueError as exc:
-                raise ValueError(f"its own fields do not fit: {exc}. Correct the value") from exc
+                raise ValueError(f"Its own fields do not fit: {exc}. Correct the value.") from exc
         return data
 
     return Type(typename, python, write, {typename: decode})
@@ -109,7 +109,7 @@ def _pydantic(python: t.Any) -> tuple[cabc.Callable[[t.Any], bytes], cabc.Callab
 def _refuse_nonfinite(value: t.Any) -> None:
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError(f"JSON cannot express {value}. Use None, or a text")
+            raise ValueError(f"JSON cannot express {value}. Use None, or a text.")
     elif isinstance(value, dict):
         for each in value.values():
             _refuse_nonfinite(each)

@@ -178,8 +178,8 @@ def _plain_text_hint(data: bytes, exc: ValueError) -> str:
 
 def unfit(expected: str, value: object) -> TypeError:
     return TypeError(
-        f"expected {expected}, got {type(value).__name__} {shorten(repr(value))}. Convert it, or"
-        " name another type"
+        f"Expected {expected}, got {type(value).__name__} {shorten(repr(value))}. Convert it, or"
+        " name another type."
     )
 
 

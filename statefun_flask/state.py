@@ -93,7 +93,7 @@ class ValueSpec(t.Generic[T]):
         try:
             self.type = UNTYPED if type is None else type_of(type)
         except TypeError as exc:
-            raise RegistrationError(f"The state '{name}' cannot be typed so: {exc}") from None
+            raise RegistrationError(f"The state '{name}' cannot be typed so. {exc}") from None
         self.expire_after_write = expire_after_write
         self.expire_after_call = expire_after_call
         self._typename = self.type.typename
@@ -114,7 +114,7 @@ class ValueSpec(t.Generic[T]):
         except (TypeError, ValueError) as exc:
             raise StateTypeError(
                 f"The state '{self.name}' of type '{self.type.typename}' cannot hold"
-                f" {shorten(value)}: {exc}."
+                f" {shorten(value)}. {exc}"
             ) from exc
 
     def decode(self, cell: Cell) -> T | None:
@@ -224,6 +224,14 @@ def other_type(spec: ValueSpec[t.Any], typename: str) -> StateTypeError:
     return StateTypeError(
         f"The state '{spec.name}' is declared as '{spec.type.typename}', not '{typename}'."
         " Use the handle that it was declared with."
+    )
+
+
+def stored_otherwise(spec: ValueSpec[t.Any], typename: str) -> StateTypeError:
+    """Return the error of a state whose stored value is of another type than it declares."""
+    return StateTypeError(
+        f"The state '{spec.name}' is declared as '{spec.type.typename}', but its stored value is of"
+        f" type '{typename}'. Declare it with the type it was written with, or use a new name."
     )
 
 

@@ -178,7 +178,7 @@ def custom_type(
         data = serialize(value)
         if data.__class__ is not bytes:
             raise TypeError(
-                f"the serializer of '{typename}' returned {type(data).__name__}. Return bytes"
+                f"The serializer of '{typename}' returned {type(data).__name__}. Return bytes."
             )
         return data
 
