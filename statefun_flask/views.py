@@ -38,7 +38,6 @@ def _report(reply: Reply, error: Exception) -> None:
     """
     app = current_app._get_current_object()  # type: ignore[attr-defined,unused-ignore]
     propagate = app.config["PROPAGATE_EXCEPTIONS"]
-    got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
 
     if propagate if propagate is not None else (app.testing or app.debug):
         if isinstance(error, HTTPException):
@@ -46,4 +45,5 @@ def _report(reply: Reply, error: Exception) -> None:
             raise RuntimeError(f"A stateful function raised {error!r}") from error
         raise error
 
+    got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
     app.logger.error("A stateful function failed", exc_info=error)
