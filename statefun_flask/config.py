@@ -16,9 +16,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: Where the runtime's requests are answered. It is answered with a slash behind it as well.
     url: t.Annotated[str, msgspec.Meta(pattern=r"^/[^?#]*$")] = "/statefun"
 
-    #: ``"v2"`` or ``"v3"`` to answer one major version of StateFun only. ``"auto"`` tells them apart
-    #: request by request, which is for trying out: a request of 2.x may hold nothing but defaults,
-    #: and is then refused until others have told what the function is sent. Pin it on 2.x.
+    #: ``"v2"`` or ``"v3"`` to answer one major version of StateFun only; ``"auto"`` tells them
+    #: apart request by request. Pin it on 2.x: a request there may hold nothing but defaults, and
+    #: is then refused until others have told what the function is sent.
     protocol: t.Literal["auto", "v2", "v3"] = "auto"
 
     #: The largest request that is read, in bytes; larger ones are answered with 413. The app's

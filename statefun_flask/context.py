@@ -135,5 +135,6 @@ _new = object.__new__
 def changed_in_place(context: Context) -> cabc.Iterator[ValueSpec[t.Any]]:
     """Yield the states whose handed-out values no longer serialise to what was stored."""
     for spec, cell, value in context._handed_out or ():
-        if not isinstance(value, Message) and spec.encode(value) != cell:
+        # Read anew, since what is stored may have been written as another type (2.x).
+        if not isinstance(value, Message) and spec.encode(value) != spec.encode(spec.decode(cell)):
             yield spec

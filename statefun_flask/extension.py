@@ -137,7 +137,11 @@ class StateFun:
                 " which has no effect. Set it before 'init_app', or before the first request or"
                 " command of a StateFunFlask."
             )
-        handler = RequestHandler(self.registry, watch=current_app.debug or current_app.testing)
+        handler = RequestHandler(
+            self.registry,
+            watch=current_app.debug or current_app.testing,
+            protocol=self.settings.protocol,
+        )
         self.endpoint.handle = handler
         return handler(body)
 

@@ -15,7 +15,7 @@ from . import loop
 from .errors import FunctionNotFound
 from .invocation import run
 from .invocation import Steps
-from .protocol import v3
+from .protocol import sniff
 from .protocol.records import Answer
 from .protocol.records import Batch
 from .protocol.records import Codec
@@ -31,13 +31,21 @@ class RequestHandler:
     :param registry: Its functions are compiled at the first request; later ones are refused.
     :param watch: Look for what is easily lost: JSON values whose fields do not fit, and states that
         were changed in place. An app does so under debug and testing; it costs time.
+    :param protocol: ``"v2"`` or ``"v3"`` to answer one major version of StateFun only, ``"auto"``
+        to tell them apart request by request.
     """
 
-    def __init__(self, registry: FunctionRegistry, *, watch: bool = False) -> None:
+    def __init__(
+        self,
+        registry: FunctionRegistry,
+        *,
+        watch: bool = False,
+        protocol: sniff.Protocol = "auto",
+    ) -> None:
         self.registry = registry
         self.watch = watch
         self._tables: dict[tuple[str, str], Table] | None = None
-        self._codec: Codec = v3
+        self._read = sniff.reader(protocol)
 
     def __call__(self, body: bytes) -> bytes:
         """Answer a request.
@@ -53,7 +61,7 @@ class RequestHandler:
         """
         codec, batch, table, missing = self._prepare(body)
         if missing:
-            return codec.encode(Incomplete(missing))
+            return codec.encode(Incomplete(table.typename, missing))
 
         steps = run(batch, table, self.watch)
         if self.watch:
@@ -68,7 +76,7 @@ class RequestHandler:
         """
         codec, batch, table, missing = self._prepare(body)
         if missing:
-            return codec.encode(Incomplete(missing))
+            return codec.encode(Incomplete(table.typename, missing))
 
         steps = run(batch, table, self.watch)
         if self.watch:
@@ -78,17 +86,19 @@ class RequestHandler:
 
     def _prepare(self, body: bytes) -> tuple[Codec, Batch, Table, list[ValueSpec[t.Any]]]:
         """Decode a request and look up its function and the states that it lacks."""
-        codec = self._codec
-        batch = codec.decode(body)
         tables = self._tables
         if tables is None:
             tables = self._tables = self.registry.compile()
+        codec, batch = self._read(body, tables)
         table = tables.get((batch.namespace, batch.name))
         if table is None:
             raise FunctionNotFound(f"{batch.namespace}/{batch.name}", self.registry)
 
         cells = batch.cells
-        missing = [spec for name, spec in table.specs.items() if name not in cells]
+        specs = table.specs
+        missing = [spec for name, spec in specs.items() if name not in cells]
+        if not missing:
+            codec.admit(cells, specs)
         return codec, batch, table, missing
 
 

@@ -12,7 +12,6 @@ from .context import Context
 from .context import invocation_context
 from .effects import Effects
 from .errors import InvalidReturnError
-from .errors import StateTypeError
 from .message import Message
 from .protocol.records import Answer
 from .protocol.records import Batch
@@ -31,15 +30,13 @@ Steps: t.TypeAlias = cabc.Generator[cabc.Awaitable[t.Any], t.Any, Answer]
 
 
 def run(batch: Batch, table: Table, watch: bool) -> Steps:
-    """Call the functions for the messages of a batch, one after the other."""
+    """Call the functions for the messages of a batch, one after the other.
+
+    :param batch: Its declared states are all there, and admitted by its codec.
+    """
     cells = batch.cells
     specs = table.specs
-    for name, spec in specs.items():
-        cell = cells[name]
-        if cell is not None and cell[0] != spec.type.typename:
-            raise _stored_otherwise(spec, cell[0])
-
-    answer = Answer()
+    answer = Answer(table.typename)
     pending: set[str] = set()
     self_address = Address(table.typename, batch.id)
 
@@ -68,14 +65,6 @@ def run(batch: Batch, table: Table, watch: bool) -> Steps:
             _note(exc, self_address, message, position, len(batch.messages))
             raise
     return answer
-
-
-def _stored_otherwise(spec: ValueSpec[t.Any], typename: str) -> StateTypeError:
-    """Return the error of a stored value of another type: writing the state would end the job."""
-    return StateTypeError(
-        f"The state '{spec.name}' is declared as '{spec.type.typename}', but its stored value is of"
-        f" type '{typename}'. Declare it with the type it was written with, or use a new name."
-    )
 
 
 def _joined(returned: t.Any, function: StatefulFunction) -> Effects:

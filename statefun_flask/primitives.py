@@ -206,8 +206,11 @@ write_double = _fixed_float(_DOUBLE, 0x09)
 
 
 def int_to_varint(payload: bytes) -> bytes:
-    """Turn the payload of an int or long of 3.x into that of Int32Value or Int64Value."""
-    if not payload:
+    """Turn the payload of an int or long of 3.x into that of Int32Value or Int64Value.
+
+    :raises ValueError: It is not the payload of one; a Message holds what its maker put in.
+    """
+    value = (read_int if len(payload) == _INT.size else read_long)(payload)
+    if not value:
         return b""
-    value = (_INT if len(payload) == _INT.size else _LONG).unpack(payload)[1]
     return b"\x08" + wire.varint(value & (1 << 64) - 1)

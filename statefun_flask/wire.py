@@ -1,9 +1,21 @@
-"""The two shapes of protobuf's wire format that the package writes and reads by hand.
+"""The part of protobuf's wire format that the package writes and reads by hand.
 
-Varints and length-delimited fields: enough for strings, bytes and records of them. Imports nothing.
+Varints and length-delimited fields are written: enough for strings, bytes and records of them.
+Imports nothing of the package.
 """
 
 from __future__ import annotations
+
+import collections.abc as cabc
+import typing as t
+
+VARINT = 0
+DELIMITED = 2
+
+#: (field number, wire type, content); the content of a varint is its number
+Field: t.TypeAlias = "tuple[int, int, bytes | int]"
+
+_SIZES = {1: 8, 5: 4}
 
 
 def varint(number: int) -> bytes:
@@ -46,3 +58,32 @@ def delimited(field: int, data: bytes) -> bytes:
 def text(field: int, value: str) -> bytes:
     """Return a string field, or nothing for the empty string, which is the default."""
     return delimited(field, value.encode()) if value else b""
+
+
+def fields(data: bytes) -> cabc.Iterator[Field]:
+    """Yield the fields of a message, in their order and without knowing what they mean.
+
+    :raises ValueError: The bytes are no message; groups, which nobody writes, count as none.
+    """
+    position = 0
+    while position < len(data):
+        key, position = read_varint(data, position)
+        number, kind = key >> 3, key & 7
+        if number == 0:
+            raise ValueError("a field has the number 0")
+        if kind == VARINT:
+            value, position = read_varint(data, position)
+            yield number, kind, value
+            continue
+
+        if kind == DELIMITED:
+            size, position = read_varint(data, position)
+        elif kind in _SIZES:
+            size = _SIZES[kind]
+        else:
+            raise ValueError(f"a field has the wire type {kind}")
+        end = position + size
+        if end > len(data):
+            raise ValueError("a field is cut off")
+        yield number, kind, data[position:end]
+        position = end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import typing as t
 
 import msgspec
@@ -35,12 +36,14 @@ class Batch(msgspec.Struct):
 class Answer:
     """What a batch caused, in the order in which the protocols list it.
 
+    :param typename: The function that answers.
     :param changes: Changed states in the order of their first change, with the final cell.
     """
 
-    __slots__ = ("changes", "delayed", "egresses", "sends")
+    __slots__ = ("changes", "delayed", "egresses", "sends", "typename")
 
-    def __init__(self) -> None:
+    def __init__(self, typename: str) -> None:
+        self.typename = typename
         self.changes: dict[str, Cell] = {}
         self.sends: list[Send] = []
         self.delayed: list[Delayed | Cancellation] = []
@@ -50,6 +53,7 @@ class Answer:
 class Incomplete(t.NamedTuple):
     """The answer to a request that lacks declared states: all of them, in declaration order."""
 
+    typename: str
     missing: list[ValueSpec[t.Any]]
 
 
@@ -60,6 +64,14 @@ class Codec(t.Protocol):
         """Read a request.
 
         :raises ProtocolError: The bytes are not one.
+        """
+
+    def admit(self, cells: dict[str, Cell], specs: cabc.Mapping[str, ValueSpec[t.Any]]) -> None:
+        """Check what is stored in the declared states against their types.
+
+        :param cells: What :meth:`decode` left there; all declared states are among them. Afterwards
+            a state's type reads its cell.
+        :raises StateTypeError: A stored value does not fit.
         """
 
     def encode(self, answer: Answer | Incomplete) -> bytes:

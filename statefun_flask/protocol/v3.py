@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import datetime as dt
 import typing as t
 
@@ -12,6 +13,7 @@ from ..address import wire_type
 from ..errors import ProtocolError
 from ..message import Message
 from ..state import Cell
+from ..state import stored_otherwise
 from ..state import ValueSpec
 from .records import Answer
 from .records import Batch
@@ -74,6 +76,17 @@ def decode(body: bytes) -> Batch:
         messages.append((caller, Message(argument.typename, argument.value, argument.has_value)))
 
     return Batch(namespace, name, target.id, cells, messages)
+
+
+def admit(cells: dict[str, Cell], specs: cabc.Mapping[str, ValueSpec[t.Any]]) -> None:
+    """Refuse a stored value of another type: writing the state would end the job.
+
+    :raises StateTypeError: There is one.
+    """
+    for name, spec in specs.items():
+        cell = cells[name]
+        if cell is not None and cell[0] != spec.type.typename:
+            raise stored_otherwise(spec, cell[0])
 
 
 def encode(answer: Answer | Incomplete) -> bytes:

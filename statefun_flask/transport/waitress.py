@@ -32,7 +32,8 @@ class WaitressTransport:
 
     def run(self, registry: FunctionRegistry) -> None:
         """Serve until SIGINT or SIGTERM; requests in flight are answered first."""
-        endpoint = Endpoint(RequestHandler(registry), self.settings)
+        handler = RequestHandler(registry, protocol=self.settings.protocol)
+        endpoint = Endpoint(handler, self.settings)
         self.serve(self.bind(wsgi_app(endpoint)))
 
     def bind(self, application: t.Any) -> t.Any:
