@@ -1,0 +1,121 @@
+"""A cache of jars, filled by Maven."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import os
+import pathlib
+import re
+import shutil
+import tempfile
+import xml.sax.saxutils
+
+import click
+
+from .engines import Bundle
+from .errors import EngineError
+from .java import maven
+from .process import Process
+from .process import wait_until
+
+#: The environment variable that names another folder for the cache.
+VARIABLE = "STATEFUN_FLINK_CACHE"
+
+#: How long Maven may take, in seconds.
+PATIENCE = 1800.0
+
+_POM = """\
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>statefun-flask</groupId>
+  <artifactId>engine</artifactId>
+  <version>1</version>
+  <dependencies>{}</dependencies>
+</project>
+"""
+
+
+def cache() -> pathlib.Path:
+    """Return the folder of the cache: ``$STATEFUN_FLINK_CACHE``, else below the user's own."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return pathlib.Path(named).expanduser().resolve()
+    user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return pathlib.Path(user).expanduser() / "statefun-flask"
+
+
+def fetch(bundle: Bundle, report: cabc.Callable[[str], None] = lambda line: None) -> pathlib.Path:
+    """Return the folder of a bundle's jars, after fetching them if the cache lacks them.
+
+    The folder appears in the cache as a whole, so two runs at once, and one that is cut off, do
+    no harm.
+
+    :param report: Is called with a line of text now and then while Maven downloads.
+    :raises EngineError: Maven is missing, or fails.
+    """
+    folder = cache() / bundle.folder
+    if folder.is_dir():
+        return folder
+
+    mvn = maven()
+    cache().mkdir(parents=True, exist_ok=True)
+    work = pathlib.Path(tempfile.mkdtemp(prefix=f".{bundle.folder}-", dir=cache()))
+    try:
+        _run_maven(mvn, bundle, work, report)
+        (work / "jars").rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another process was faster
+            raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    report(f"{bundle.name} is now in '{folder}'.")
+    return folder
+
+
+def _run_maven(
+    mvn: str, bundle: Bundle, work: pathlib.Path, report: cabc.Callable[[str], None]
+) -> None:
+    (work / "pom.xml").write_text(_POM.format("".join(map(_dependency, bundle.artifacts))))
+    goal = "dependency:copy-dependencies"
+    arguments = ["-B", "-f", str(work / "pom.xml"), goal, f"-DoutputDirectory={work / 'jars'}"]
+    report(f"Fetching {bundle.name} with Maven, which is done once …")
+    process = Process("Maven", [mvn, *arguments], work)
+    said = 0
+
+    def ended() -> bool:
+        nonlocal said
+        count, size = downloaded(process.log.read_text(errors="replace"))
+        if count >= said + 25:
+            said = count
+            report(f"  {count} jars, {size / 1e6:.0f} MB")
+        return not process.alive()
+
+    try:
+        wait_until(ended, "Maven has fetched the jars", timeout=PATIENCE)
+    finally:
+        process.stop()
+    if process.wait() != 0:
+        raise EngineError(
+            f"Maven could not fetch {bundle.name}. It says:\n{_errors(process.tail(200))}"
+        )
+
+
+def downloaded(log: str) -> tuple[int, float]:
+    """Return how many jars Maven says it downloaded, and their size in bytes."""
+    units = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
+    sizes = re.findall(r"^\[INFO\] Downloaded from .*\.jar \(([\d.]+) (\w+)", log, re.MULTILINE)
+    return len(sizes), sum(float(number) * units.get(unit, 0) for number, unit in sizes)
+
+
+def _dependency(artifact: str) -> str:
+    names = zip(("groupId", "artifactId", "version"), artifact.split(":"), strict=True)
+    return "<dependency>{}</dependency>".format(
+        "".join(f"<{tag}>{xml.sax.saxutils.escape(text)}</{tag}>" for tag, text in names)
+    )
+
+
+def _errors(log: str) -> str:
+    """Return the lines of Maven's log that say what is wrong, or its end if none does."""
+    lines = [line for line in click.unstyle(log).splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("[ERROR]") and len(line) > 8]
+    return "\n".join((errors or lines)[:8] if errors else lines[-8:])

@@ -1,0 +1,142 @@
+"""A job of the engine: one module.yaml that runs."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import pathlib
+import typing as t
+
+from .errors import EngineError
+from .process import Process
+from .process import wait_until
+from .rest import Rest
+
+#: The states that a job does not leave.
+ENDED = ("CANCELED", "FAILED", "FINISHED")
+
+T = t.TypeVar("T")
+
+
+class Job:
+    """A job that was submitted; :meth:`~statefun_flask.flink.Cluster.submit` returns it.
+
+    :param id: The JobManager's name for it.
+    :param processes: Returns the processes that must live while somebody waits for the job.
+    """
+
+    def __init__(self, rest: Rest, id: str, processes: cabc.Callable[[], list[Process]]) -> None:
+        self.id = id
+        self._rest = rest
+        self._processes = processes
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id}>"
+
+    def state(self) -> str:
+        """Return Flink's word for how it is: ``RUNNING``, ``RESTARTING``, ``FAILED`` …"""
+        return str(self._get()["state"])
+
+    def running(self) -> bool:
+        """Return whether it runs with every one of its tasks."""
+        job = self._get()
+        tasks = [vertex["status"] for vertex in job["vertices"]]
+        return bool(job["state"] == "RUNNING" and tasks and set(tasks) == {"RUNNING"})
+
+    def checkpoints(self) -> int:
+        """Return how many checkpoints were completed since it was submitted."""
+        return int(self._get("/checkpoints")["counts"]["completed"])
+
+    def restarts(self) -> int:
+        """Return how often it was restarted after a failure; a second old at most."""
+        metric = self._rest.get(f"/jobs/{self.id}/metrics?get=fullRestarts,numRestarts")
+        return max((int(float(each["value"])) for each in metric), default=0)
+
+    def root_cause(self) -> str | None:
+        """Return the stack trace of the last failure, if there was one."""
+        cause = self._get("/exceptions").get("root-exception")
+        return None if cause is None else str(cause)
+
+    def wait_running(self, timeout: float = 60.0) -> None:
+        """Wait until it runs with every one of its tasks.
+
+        :param timeout: In seconds.
+        :raises EngineError: The job ended, or the time is over.
+        """
+        self._wait(self.running, "runs", timeout)
+
+    def wait_checkpoint(self, timeout: float = 60.0) -> None:
+        """Wait until one more checkpoint is completed.
+
+        A job that starts at the latest record of its topics keeps nothing of where that was until
+        its first checkpoint, so tests wait for one before they produce.
+
+        :param timeout: In seconds.
+        :raises EngineError: The job ended, or the time is over.
+        """
+        before = self.checkpoints()
+        self._wait(lambda: self.checkpoints() > before, "has one more checkpoint", timeout)
+
+    def wait_restart(self, restarts: int = 0, timeout: float = 60.0) -> None:
+        """Wait until it was restarted more often than a number, and runs again.
+
+        :param restarts: What :meth:`restarts` said before.
+        :param timeout: In seconds.
+        """
+        self._wait(lambda: self.restarts() > restarts and self.running(), "restarted", timeout)
+
+    def savepoint(self, folder: pathlib.Path | None = None, timeout: float = 60.0) -> str:
+        """Write the whole state to a folder, and return where it is, for a later submit.
+
+        :param folder: Where to; one that is removed with the cluster if it is not given.
+        :param timeout: In seconds.
+        :raises EngineError: The savepoint failed.
+        """
+        body = {"cancel-job": False, "target-directory": folder and folder.as_uri()}
+        trigger = self._rest.post(f"/jobs/{self.id}/savepoints", body)["request-id"]
+
+        def done() -> dict[str, t.Any] | None:
+            status = self._get(f"/savepoints/{trigger}")
+            return status["operation"] if status["status"]["id"] == "COMPLETED" else None
+
+        operation = self._wait(done, "has a savepoint", timeout)
+        if "location" not in operation:
+            raise EngineError(
+                "The savepoint failed:"
+                f" {cause(operation['failure-cause']['stack-trace'])}. Try again when the job runs."
+            )
+        return str(operation["location"])
+
+    def cancel(self, timeout: float = 60.0) -> None:
+        """End it, and wait until it has ended.
+
+        Flink waits for requests to functions that are under way, retries included.
+        """
+        self._rest.patch(f"/jobs/{self.id}?mode=cancel")
+        wait_until(
+            lambda: self.state() in ENDED, "the job has ended", self._processes(), timeout=timeout
+        )
+
+    def _get(self, path: str = "") -> t.Any:
+        return self._rest.get(f"/jobs/{self.id}{path}")
+
+    def _wait(self, condition: cabc.Callable[[], T | None], what: str, timeout: float) -> T:
+        def checked() -> T | None:
+            with contextlib.suppress(OSError):
+                value = condition()
+                if not value and (state := self.state()) in ENDED:
+                    raise EngineError(
+                        f"The job is {state}: {cause(self.root_cause() or 'no cause is known')}."
+                        " Correct that, and submit it again."
+                    )
+                return value
+            return None
+
+        return wait_until(checked, f"the job {what}", self._processes(), timeout)
+
+
+def cause(trace: str) -> str:
+    """Return the innermost exception of a Java stack trace, as one line."""
+    lines = [line.strip() for line in trace.splitlines()]
+    causes = [line for line in lines if line.startswith("Caused by: ")] or lines[:1]
+    return causes[-1].removeprefix("Caused by: ") if causes else ""

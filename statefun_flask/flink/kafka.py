@@ -1,0 +1,178 @@
+"""A Kafka broker of one node."""
+
+from __future__ import annotations
+
+import base64
+import collections.abc as cabc
+import contextlib
+import pathlib
+import shutil
+import tempfile
+import types
+import typing as t
+import uuid
+
+from . import configuration
+from . import jars
+from . import java
+from . import ports
+from .engines import KAFKA
+from .errors import EngineError
+from .errors import PortTaken
+from .process import Process
+from .process import wait_until
+
+
+class Kafka:
+    """A broker on the loopback interface, which is its own controller and starts out empty.
+
+    ::
+
+        with Kafka() as kafka:
+            kafka.create_topics(["names"])
+            Producer({"bootstrap.servers": kafka.bootstrap})
+
+    Topics that do not exist are made when somebody writes to them.
+
+    :param port: Where it listens; a free port if it is 0.
+    :param report: Is called with a line of text for whoever waits.
+    """
+
+    def __init__(
+        self, *, port: int = 0, report: cabc.Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.port = port
+        self._fixed = port != 0
+        self._report = report
+        self._process: Process | None = None
+        self._folder: pathlib.Path | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """The address that clients connect to: ``127.0.0.1:41234``."""
+        return f"{ports.HOST}:{self.port}"
+
+    def __enter__(self) -> t.Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it, and return when it answers.
+
+        :raises EngineError: Java, Maven or confluent-kafka is missing, or the broker ended.
+        """
+        _client()
+        self._java = java.java()
+        self._jars = jars.fetch(KAFKA, self._report)
+        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="statefun-kafka-"))
+        try:
+            folder = self._folder
+            try:
+                ports.retrying(lambda: self._start(folder), attempts=1 if self._fixed else 3)
+            except PortTaken as exc:
+                raise EngineError(
+                    f"Cannot start Kafka at {self.bootstrap}: the port is taken. Choose another"
+                    " one, or stop what listens there."
+                ) from exc
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop it and remove its data."""
+        if self._process is not None:
+            # There is nothing that an orderly end could save: the data is removed.
+            self._process.kill()
+            self._process = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def check(self) -> None:
+        """Raise if it has ended.
+
+        :raises EngineError: It has, and the message holds the end of its log.
+        """
+        if self._process is not None:
+            self._process.check()
+
+    def create_topics(self, names: cabc.Iterable[str], partitions: int = 1) -> None:
+        """Make topics, and return when they can be written to and read from.
+
+        Topics that exist stay as they are.
+        """
+        from confluent_kafka import KafkaError
+        from confluent_kafka import KafkaException
+
+        topics = [_client().NewTopic(name, num_partitions=partitions) for name in names]
+        if not topics:
+            return
+        for name, made in self._admin.create_topics(topics, operation_timeout=30).items():
+            try:
+                made.result(timeout=30)
+            except KafkaException as exc:
+                if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise EngineError(f"Kafka does not make the topic '{name}': {exc}.") from exc
+
+    def topics(self) -> set[str]:
+        """Return the names of the topics that exist."""
+        return set(self._admin.list_topics(timeout=30).topics)
+
+    def _start(self, folder: pathlib.Path) -> None:
+        if self._process is not None:
+            self._process.kill()
+        shutil.rmtree(folder / "data", ignore_errors=True)
+        (folder / "tmp").mkdir(exist_ok=True)
+        (folder / "log4j.properties").touch()
+
+        port, controller_port = ports.free(2)
+        if not self._fixed:
+            self.port = port
+        settings = configuration.kafka(folder, self.port, controller_port)
+        properties = str(folder / "server.properties")
+        pathlib.Path(properties).write_text(configuration.properties(settings))
+
+        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        arguments = ["format", "-t", f"x{identity[1:]}", "-c", properties]
+        formatting = self._run(folder, "Kafka format", "kafka.tools.StorageTool", *arguments)
+        if formatting.wait() != 0:
+            raise EngineError(f"Kafka could not format its folder:\n{formatting.tail()}")
+
+        process = self._run(folder, "Kafka", "kafka.Kafka", properties)
+        self._process = process
+        self._admin = _client().AdminClient(
+            # Until it listens, the client would complain on the screen.
+            {"bootstrap.servers": self.bootstrap, "log_level": 0}
+        )
+        wait_until(self._answers, "Kafka answers", [process])
+
+    def _run(self, folder: pathlib.Path, name: str, main: str, *arguments: str) -> Process:
+        options = configuration.CLIENT if main != "kafka.Kafka" else ("-Xmx512m",)
+        jvm = configuration.jvm(folder, *options)
+        command = [self._java, *jvm, "-cp", f"{self._jars}/*", main, *arguments]
+        return Process(name, command, folder)
+
+    def _answers(self) -> bool:
+        from confluent_kafka import KafkaException
+
+        with contextlib.suppress(KafkaException):
+            return bool(self._admin.list_topics(timeout=1).brokers)
+        return False
+
+
+def _client() -> t.Any:
+    try:
+        from confluent_kafka import admin
+    except ImportError:
+        raise EngineError(
+            "The Python package confluent-kafka is not installed, which makes Kafka's topics."
+            " Install it with: pip install 'statefun-flask[kafka]'"
+        ) from None
+    return admin

@@ -1,0 +1,35 @@
+"""Free ports on the loopback interface."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import socket
+import typing as t
+
+from .errors import PortTaken
+
+T = t.TypeVar("T")
+
+HOST = "127.0.0.1"
+
+
+def free(count: int) -> list[int]:
+    """Return ports that nobody listens on at this moment, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind((HOST, 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def retrying(start: cabc.Callable[[], T], attempts: int = 3) -> T:
+    """Return what a start returns, trying it again while somebody else takes the ports it chose.
+
+    Java processes want their ports as numbers, so there is always a moment between the choice of
+    a free one and its use.
+    """
+    for _ in range(attempts - 1):
+        with contextlib.suppress(PortTaken):
+            return start()
+    return start()
