@@ -19,7 +19,7 @@ from . import jars
 from . import java
 from . import ports
 from .errors import EngineError
-from .job import cause
+from .failures import cause
 from .job import Job
 from .kafka import Kafka
 from .module import Module
@@ -48,8 +48,9 @@ class Cluster:
 
     :param module: The path of a module.yaml or its text. Without one, :meth:`submit` jobs later.
     :param engine: The version of StateFun.
-    :param kafka: True for a broker of its own, or a broker that runs already. Either replaces the
-        Kafka addresses in the module, and the topics that ingresses read are made there.
+    :param kafka: A broker, or True for a new one. It replaces the Kafka addresses in the module,
+        and the topics that ingresses read are made there. One that does not run yet is started
+        and stopped with the cluster.
     :param endpoint: ``http://host:port`` that replaces that of every function's URL.
     :param taskmanagers: How many; each has one slot, and jobs run with as many in parallel.
     :param checkpoint_interval: The time between checkpoints.
@@ -75,8 +76,9 @@ class Cluster:
         self.module = module
         self.endpoint = endpoint
         self.jobs: list[Job] = []
+        self._modules: dict[str, Module] = {}
         self._kafka = Kafka(report=report) if kafka is True else kafka or None
-        self._owns_kafka = kafka is True
+        self._owns_kafka = False
         self._count = taskmanagers
         self._checkpoint_interval = checkpoint_interval
         self._restart_delay = restart_delay
@@ -143,8 +145,9 @@ class Cluster:
             (self.folder / "log4j.properties").write_text(configuration.LOG4J)
             # Flink boots while Kafka does.
             self._boot()
-            if self._owns_kafka:
-                self.kafka.start()
+            if self._kafka is not None and not self._kafka.running:
+                self._kafka.start()
+                self._owns_kafka = True
             ports.retrying(self._wait_ready)
             if self.module is not None:
                 job = self.submit(self.module)
@@ -159,6 +162,7 @@ class Cluster:
         self._shut_down()
         if self._owns_kafka:
             self.kafka.stop()
+            self._owns_kafka = False
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def submit(
@@ -196,12 +200,17 @@ class Cluster:
         status = client.wait()
         said = re.search(r"JobID ([0-9a-f]{32})", client.log.read_text())
         if status != 0 or said is None:
+            why = cause(_trace(client.log.read_text()))
             raise EngineError(
-                f"StateFun refuses '{parsed.name}': {cause(_trace(client))}. Correct it, and"
-                " start again."
+                f"StateFun refuses '{parsed.name}': {why}. Correct it, and start again."
             )
         self.jobs.append(Job(self.rest, said.group(1), self.processes))
+        self._modules[self.job.id] = Module(adapted)
         return self.job
+
+    def url(self, function: str) -> str | None:
+        """Return where the last job calls a function, such as ``example/greeter``."""
+        return self._modules[self.job.id].url(function)
 
     def savepoint(self, folder: pathlib.Path | None = None) -> str:
         """Write a savepoint of the last job, see :meth:`Job.savepoint`."""
@@ -282,9 +291,9 @@ class Cluster:
 
     def _start_taskmanager(self) -> str:
         self._started += 1
-        name = f"TaskManager {self._started}"
+        name = f"taskmanager-{self._started}"
         process = self._run(
-            name,
+            f"TaskManager {self._started}",
             configuration.TASKMANAGER,
             _TASKMANAGER,
             "--configDir",
@@ -306,5 +315,6 @@ class Cluster:
         return Process(name, command, self.folder, environ)
 
 
-def _trace(client: Process) -> str:
-    return client.log.read_text(errors="replace")
+def _trace(log: str) -> str:
+    """Return the stack trace in the client's log, which begins behind a ruler."""
+    return log.rpartition("-----\n")[2]

@@ -85,7 +85,9 @@ def flink(
         "rest.port": str(rest_port),
         "web.tmpdir": str(folder / "tmp"),
         "io.tmp.dirs": str(folder / "tmp"),
-        "metrics.fetcher.update-interval": "1000",
+        # What the REST interface says of a job is as old as this at most, in milliseconds.
+        "web.refresh-interval": "200",
+        "metrics.fetcher.update-interval": "500",
         "taskmanager.numberOfTaskSlots": "1",
         **_TASKMANAGER_MEMORY,
         "parallelism.default": str(parallelism),

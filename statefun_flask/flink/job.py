@@ -8,6 +8,8 @@ import pathlib
 import typing as t
 
 from .errors import EngineError
+from .failures import cause
+from .failures import job_failure
 from .process import Process
 from .process import wait_until
 from .rest import Rest
@@ -52,10 +54,12 @@ class Job:
         metric = self._rest.get(f"/jobs/{self.id}/metrics?get=fullRestarts,numRestarts")
         return max((int(float(each["value"])) for each in metric), default=0)
 
-    def root_cause(self) -> str | None:
-        """Return the stack trace of the last failure, if there was one."""
-        cause = self._get("/exceptions").get("root-exception")
-        return None if cause is None else str(cause)
+    def failure(self) -> tuple[int, str] | None:
+        """Return when it failed last, in milliseconds since 1970, and the stack trace."""
+        found = self._get("/exceptions")
+        if found.get("root-exception") is None:
+            return None
+        return int(found["timestamp"]), str(found["root-exception"])
 
     def wait_running(self, timeout: float = 60.0) -> None:
         """Wait until it runs with every one of its tasks.
@@ -102,8 +106,8 @@ class Job:
         operation = self._wait(done, "has a savepoint", timeout)
         if "location" not in operation:
             raise EngineError(
-                "The savepoint failed:"
-                f" {cause(operation['failure-cause']['stack-trace'])}. Try again when the job runs."
+                f"The savepoint failed: {cause(operation['failure-cause']['stack-trace'])}."
+                " Try again when the job runs."
             )
         return str(operation["location"])
 
@@ -125,18 +129,12 @@ class Job:
             with contextlib.suppress(OSError):
                 value = condition()
                 if not value and (state := self.state()) in ENDED:
+                    _, trace = self.failure() or (0, "nothing is known of the cause")
                     raise EngineError(
-                        f"The job is {state}: {cause(self.root_cause() or 'no cause is known')}."
-                        " Correct that, and submit it again."
+                        f"The job is {state}: {job_failure(trace)} Correct that, and submit it"
+                        " again."
                     )
                 return value
             return None
 
         return wait_until(checked, f"the job {what}", self._processes(), timeout)
-
-
-def cause(trace: str) -> str:
-    """Return the innermost exception of a Java stack trace, as one line."""
-    lines = [line.strip() for line in trace.splitlines()]
-    causes = [line for line in lines if line.startswith("Caused by: ")] or lines[:1]
-    return causes[-1].removeprefix("Caused by: ") if causes else ""

@@ -35,14 +35,20 @@ class Kafka:
     Topics that do not exist are made when somebody writes to them.
 
     :param port: Where it listens; a free port if it is 0.
+    :param topics: Topics that are made at the start.
     :param report: Is called with a line of text for whoever waits.
     """
 
     def __init__(
-        self, *, port: int = 0, report: cabc.Callable[[str], None] = lambda line: None
+        self,
+        *,
+        port: int = 0,
+        topics: cabc.Iterable[str] = (),
+        report: cabc.Callable[[str], None] = lambda line: None,
     ) -> None:
         self.port = port
         self._fixed = port != 0
+        self._topics = tuple(topics)
         self._report = report
         self._process: Process | None = None
         self._folder: pathlib.Path | None = None
@@ -82,6 +88,7 @@ class Kafka:
                     f"Cannot start Kafka at {self.bootstrap}: the port is taken. Choose another"
                     " one, or stop what listens there."
                 ) from exc
+            self.create_topics(self._topics)
         except BaseException:
             self.stop()
             raise
@@ -94,6 +101,11 @@ class Kafka:
             self._process = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._process is not None
 
     def check(self) -> None:
         """Raise if it has ended.

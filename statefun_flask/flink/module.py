@@ -61,6 +61,17 @@ class Module:
         """Where the functions are, in order, each once."""
         return list(dict.fromkeys(node.value for node in self._urls()))
 
+    def url(self, function: str) -> str | None:
+        """Return where a function is; its own endpoint goes before its namespace's."""
+        namespace, _, name = function.rpartition("/")
+        found: dict[str, str] = {}
+        for kind, spec in self._components():
+            pattern = _at(spec, "functions")
+            for node in self._urls_of(spec):
+                found[kind if pattern is None else str(pattern.value)] = node.value
+        url = found.get(function) or found.get(f"{namespace}/*")
+        return url and url.replace("{function.name}", name)
+
     @property
     def uses_kafka(self) -> bool:
         """Whether an ingress or egress is Kafka's."""
@@ -120,10 +131,13 @@ class Module:
 
     def _urls(self) -> cabc.Iterator[yaml.ScalarNode]:
         for _, spec in self._components():
-            for key in ("urlPathTemplate", "endpoint"):
-                node = _at(spec, key)
-                if isinstance(node, yaml.ScalarNode):
-                    yield node
+            yield from self._urls_of(spec)
+
+    def _urls_of(self, spec: yaml.MappingNode) -> cabc.Iterator[yaml.ScalarNode]:
+        for key in ("urlPathTemplate", "endpoint"):
+            node = _at(spec, key)
+            if isinstance(node, yaml.ScalarNode):
+                yield node
 
     def _components(self) -> cabc.Iterator[tuple[str, yaml.MappingNode]]:
         """Yield the kind and the spec of every part, whichever format it is in."""
@@ -137,7 +151,8 @@ class Module:
 
 
 def _component(node: yaml.Node | None) -> cabc.Iterator[tuple[str, yaml.MappingNode]]:
-    kind = _at(node, "kind") or _at(node, "meta", "type")
+    # In the old formats, an endpoint has a kind only, all others have a type.
+    kind = _at(node, "kind") or _at(node, "meta", "type") or _at(node, "meta", "kind")
     spec = _at(node, "spec")
     if isinstance(kind, yaml.ScalarNode) and isinstance(spec, yaml.MappingNode):
         yield kind.value, spec
