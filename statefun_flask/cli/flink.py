@@ -19,6 +19,7 @@ from ..flink import EngineError
 from ..flink import Kafka
 from ..flink.engines import ENGINES
 from ..flink.module import Module
+from ..flink.repeats import Repeats
 from ..flink.serving import is_loopback
 from ..flink.serving import Server
 from ..flink.watch import Watch
@@ -160,11 +161,26 @@ def _serve(
     # One line for each request that waits for a thread is too much; the engine sends many.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     app = current_app._get_current_object()  # type: ignore[attr-defined,unused-ignore]
+    repeats = Repeats(time.monotonic)
+    app.logger.addFilter(repeats)
+    stack.callback(app.logger.removeFilter, repeats)
     statefun = app.extensions["statefun"]
+    _check_paths(module, statefun.settings.url)
     for origin in origins:
         server = stack.enter_context(Server(app, origin, threads=threads))
         click.echo(f"Serving {', '.join(statefun.registry) or 'no function'} at {server.url}")
     return server.url if port is not None else None
+
+
+def _check_paths(module: Module, answered: str) -> None:
+    """Raise if requests would go where the app does not answer."""
+    for url in module.urls:
+        path = urllib.parse.urlsplit(url).path
+        if "{" not in path and path.rstrip("/") != answered.rstrip("/"):
+            raise EngineError(
+                f"'{module.name}' sends requests to '{path}', but the app answers at"
+                f" '{answered}'. Write the same in both; the app's is the setting STATEFUN_URL."
+            )
 
 
 def _origin(url: str) -> str:

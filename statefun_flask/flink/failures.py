@@ -6,6 +6,9 @@ import collections.abc as cabc
 import dataclasses
 import re
 
+#: How the engine gives up a call: there is no further attempt, and the job fails.
+_OUT_OF_TIME = r"RequestTimeoutException"
+
 #: What the engine says of a failed call, and what that means.
 _REASONS = (
     (r"Unexpected response code (\d+) \((.*?)\)", "it answered {} {}"),
@@ -16,7 +19,8 @@ _REASONS = (
     ),
     (r"(?:Connection refused|Failed to connect to): ?\S*?/([\w.:\[\]]+)", "nobody listens at {}"),
     (r"Failed to connect to \S*?/([\w.:\[\]]+)", "nobody listens at {}"),
-    (r"RequestTimeoutException|SocketTimeoutException", "it took longer than its endpoint allows"),
+    (_OUT_OF_TIME, "the time that its endpoint has for a call and its retries is over"),
+    (r"SocketTimeoutException", "it took longer than its endpoint allows"),
     (r"InvalidProtocolBufferException\S*: (.*)", "its answer is not a FromFunction message: {}"),
     (
         r"DisconnectedException|Connection reset|unexpected end of stream",
@@ -35,7 +39,7 @@ _REASONS = (
 )
 
 _CALL = re.compile(
-    r"(?:NettyRequest|RetryingCallback) - .*?(?:\(attempt #(\d+)\))?"
+    r"(?:NettyRequest|RetryingCallback) - .* trying to deliver a message: (?:\(attempt #(\d+)\))?"
     r"ToFunctionRequestSummary\(address=Address\((.*?), (.*?), (.*)\), batchSize=(\d+)"
 )
 _TARGET = re.compile(r"Address\((.*?), (.*?), (.*)\)$|invoke function FunctionType\((.*?), (.*?)\)")
@@ -65,7 +69,7 @@ class CallLog:
         """Yield the failed calls that more lines of the log speak of."""
         for line in lines:
             header, self._header = self._header, _CALL.search(line)
-            if header is not None and self._header is None:
+            if header is not None and not re.search(_OUT_OF_TIME, line):
                 attempt, namespace, name, id, _ = header.groups()
                 number = None if attempt is None else int(attempt) + 1
                 yield FailedCall(f"{namespace}/{name}", id, number, reason(line))
@@ -131,7 +135,7 @@ def reason(text: str) -> str:
     for pattern, clause in _REASONS:
         found = re.search(pattern, text)
         if found:
-            return clause.format(*found.groups())
+            return clause.format(*found.groups()).rstrip(".")
     return _message(text)
 
 

@@ -35,6 +35,10 @@ _POM = """\
 """
 
 
+#: What Maven adds to every error.
+_HINTS = re.compile(r"[Rr]e-run Maven|For more information|^\[ERROR\] \[Help|^\[ERROR\] *$")
+
+
 def cache() -> pathlib.Path:
     """Return the folder of the cache: ``$STATEFUN_FLINK_CACHE``, else below the user's own."""
     named = os.environ.get(VARIABLE)
@@ -96,7 +100,7 @@ def _run_maven(
         process.stop()
     if process.wait() != 0:
         raise EngineError(
-            f"Maven could not fetch {bundle.name}. It says:\n{_errors(process.tail(200))}"
+            f"Maven could not fetch {bundle.name}. It says:\n{errors(process.tail(200))}"
         )
 
 
@@ -114,8 +118,8 @@ def _dependency(artifact: str) -> str:
     )
 
 
-def _errors(log: str) -> str:
+def errors(log: str) -> str:
     """Return the lines of Maven's log that say what is wrong, or its end if none does."""
     lines = [line for line in click.unstyle(log).splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("[ERROR]") and len(line) > 8]
-    return "\n".join((errors or lines)[:8] if errors else lines[-8:])
+    said = [line for line in lines if line.startswith("[ERROR] ") and not _HINTS.search(line)]
+    return "\n".join(said[:8] or lines[-8:])

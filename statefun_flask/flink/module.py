@@ -42,6 +42,12 @@ class Module:
                 ) from None
         try:
             composed = list(yaml.compose_all(text, yaml.SafeLoader))
+        except yaml.MarkedYAMLError as exc:
+            mark = exc.problem_mark or exc.context_mark
+            where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+            raise EngineError(
+                f"'{self.name}' is not YAML. Correct it at {where}: {exc.problem}."
+            ) from None
         except yaml.YAMLError as exc:
             raise EngineError(f"'{self.name}' is not YAML. Correct this: {exc}") from None
         self._documents = [node for node in composed if isinstance(node, yaml.MappingNode)]

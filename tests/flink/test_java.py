@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from statefun_flask.flink import EngineError
+from statefun_flask.flink import java
+
+
+@pytest.fixture(autouse=True)
+def programs(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """Return the only folder on the PATH, which is empty."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    return folder
+
+
+def install(folder: pathlib.Path, name: str, says: str) -> pathlib.Path:
+    program = folder / name
+    program.write_text(f"#!/bin/sh\necho '{says}' >&2\n")
+    program.chmod(0o755)
+    return program
+
+
+def test_a_missing_java_says_what_is_needed() -> None:
+    with pytest.raises(EngineError) as info:
+        java.java()
+    assert str(info.value) == (
+        "Java is not installed, or not on the PATH. The engine needs a Java of version 17 or"
+        " later; set JAVA_HOME or PATH to it."
+    )
+
+
+@pytest.mark.parametrize("version", ["1.8.0_402", "11.0.22", "16"])
+def test_a_java_that_is_too_old_says_what_is_needed(programs: pathlib.Path, version: str) -> None:
+    program = install(programs, "java", f'openjdk version "{version}" 2024-01-16')
+    with pytest.raises(EngineError) as info:
+        java.java()
+    assert str(info.value) == (
+        f"The Java at '{program}' is version {version}. The engine needs version 17 or later; set"
+        " JAVA_HOME or PATH to one."
+    )
+
+
+@pytest.mark.parametrize("version", ["17.0.15", "21-ea", "25"])
+def test_a_recent_java_is_taken(programs: pathlib.Path, version: str) -> None:
+    program = install(programs, "java", f'openjdk version "{version}" 2025-04-15')
+    assert java.java() == str(program)
+
+
+def test_java_home_goes_before_the_path(
+    programs: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(programs, "java", 'openjdk version "11.0.1"')
+    (tmp_path / "home" / "bin").mkdir(parents=True)
+    program = install(tmp_path / "home" / "bin", "java", 'openjdk version "17.0.1"')
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "home"))
+    assert java.java() == str(program)
+
+
+def test_a_java_that_is_a_mere_placeholder_is_refused(programs: pathlib.Path) -> None:
+    program = install(programs, "java", "No Java runtime present.")
+    with pytest.raises(EngineError) as info:
+        java.java()
+    assert str(info.value) == (
+        f"The Java at '{program}' does not work: it answers '-version' with 'No Java runtime"
+        " present.'. Set JAVA_HOME or PATH to another one."
+    )
+
+
+def test_a_missing_maven_says_what_it_is_for() -> None:
+    with pytest.raises(EngineError) as info:
+        java.maven()
+    assert str(info.value) == (
+        "Maven is not installed, or 'mvn' is not on the PATH. It is needed once, to fetch the"
+        " engine; install it, or set PATH to it."
+    )
