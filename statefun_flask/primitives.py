@@ -102,6 +102,8 @@ def _read_varint(bits: int, signed: bool, name: str) -> cabc.Callable[[bytes], i
     def read(data: bytes) -> int:
         if not data:
             return 0
+        if len(data) == 2 and data[0] == 0x08 and data[1] < 0x80:
+            return data[1]
         try:
             number, end = wire.read_varint(data, 1)
         except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import collections.abc as cabc
 import datetime as dt
+import functools
 import typing as t
 
 from . import wire
@@ -127,11 +128,7 @@ class ValueSpec(t.Generic[T]):
         typename, payload = cell
         reader = self._read if typename == self._typename else self.type.reader(typename)
         if reader is None:
-            raise StateTypeError(
-                f"The state '{self.name}' is declared as '{self.type.typename}', but its stored"
-                f" value is of type '{typename}'. Declare it with the type it was written with, or"
-                " use a new name."
-            )
+            raise stored_otherwise(self, typename)
         try:
             return reader(payload)
         except ValueError as exc:
@@ -276,7 +273,12 @@ def wrap(typename: str, payload: bytes) -> tuple[str, bytes]:
 def write_any(typename: str, payload: bytes) -> bytes:
     """Return a serialised ``google.protobuf.Any``."""
     typename, payload = wrap(typename, payload)
-    return wire.text(1, typename) + (wire.delimited(2, payload) if payload else b"")
+    return _type_url(typename) + wire.delimited(2, payload) if payload else _type_url(typename)
+
+
+@functools.lru_cache(maxsize=4096)
+def _type_url(typename: str) -> bytes:
+    return wire.text(1, typename)
 
 
 def read_any(data: bytes) -> Message:
@@ -284,19 +286,27 @@ def read_any(data: bytes) -> Message:
 
     :raises ValueError: The bytes are no Any.
     """
-    fields = [b"", b""]
+    type_url = value = b""
     position = 0
-    while position < len(data):
+    end = len(data)
+    while position < end:
         key = data[position]
         if key not in (0x0A, 0x12):
             raise ValueError("its bytes are not a google.protobuf.Any")
-        size, start = wire.read_varint(data, position + 1)
+        start = position + 2
+        if start <= end and data[start - 1] < 0x80:
+            size = data[start - 1]
+        else:
+            size, start = wire.read_varint(data, position + 1)
         position = start + size
-        if position > len(data):
+        if position > end:
             raise ValueError("its bytes are cut off")
-        fields[(key >> 3) - 1] = data[start:position]
+        if key == 0x0A:
+            type_url = data[start:position]
+        else:
+            value = data[start:position]
 
-    return Message(fields[0].decode(), fields[1])
+    return Message(type_url.decode(), value)
 
 
 def unwrap(message: Message) -> t.Any:

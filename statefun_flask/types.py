@@ -52,7 +52,9 @@ class Type(t.Generic[T]):
         self.typename = typename
         self.python = python
         self.serialize = serialize
-        self.readers = readers
+        # The usual prefix is spelled out, so that messages of 2.x are found at once.
+        self.readers = {PROTOBUF + name: read for name, read in readers.items() if "/" not in name}
+        self.readers.update(readers)
 
     def reader(self, typename: str) -> cabc.Callable[[bytes], T] | None:
         """Return what reads payloads of a typename, or None when this type does not."""

@@ -36,8 +36,10 @@ def read_varint(data: bytes, position: int) -> tuple[int, int]:
 
     :raises ValueError: It is cut off, or does not fit in 64 bits.
     """
-    number = shift = 0
+    if position < len(data) and data[position] < 0x80:
+        return data[position], position + 1
 
+    number = shift = 0
     for index in range(position, min(position + 10, len(data))):
         byte = data[index]
         number |= (byte & 0x7F) << shift
@@ -52,6 +54,9 @@ def read_varint(data: bytes, position: int) -> tuple[int, int]:
 
 def delimited(field: int, data: bytes) -> bytes:
     """Return a length-delimited field (strings, bytes, messages)."""
+    size = len(data)
+    if field < 16 and size < 0x80:
+        return bytes((field << 3 | 2, size)) + data
     return varint(field << 3 | 2) + varint(len(data)) + data
 
 
