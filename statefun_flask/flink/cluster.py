@@ -198,9 +198,9 @@ class Cluster:
             command += [f"--{key}", value]
         client = self._run(f"client {self._submitted}", configuration.CLIENT, _CLIENT, *command)
         status = client.wait()
-        said = re.search(r"JobID ([0-9a-f]{32})", client.log.read_text())
+        said = re.search(r"JobID ([0-9a-f]{32})", client.output())
         if status != 0 or said is None:
-            why = cause(_trace(client.log.read_text()))
+            why = cause(_trace(client.output()))
             raise EngineError(
                 f"StateFun refuses '{parsed.name}': {why}. Correct it, and start again."
             )

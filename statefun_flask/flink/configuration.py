@@ -58,6 +58,16 @@ log4j.logger.akka=WARN
 log4j.logger.org.apache.kafka=WARN
 """
 
+#: The same for Kafka, which has another version of the logging library.
+LOG4J2 = """\
+appender.console.type=Console
+appender.console.name=console
+appender.console.layout.type=PatternLayout
+appender.console.layout.pattern=%d{ISO8601} %-5p %c - %m%n
+rootLogger.level=INFO
+rootLogger.appenderRef.console.ref=console
+"""
+
 
 def flink(
     engine: Engine,
@@ -120,9 +130,11 @@ def text(settings: cabc.Mapping[str, str]) -> str:
 
 def jvm(folder: pathlib.Path, *options: str) -> list[str]:
     """Return the options of a JVM whose temporary files stay in a folder."""
+    logging = (folder / "log4j.properties").as_uri()
     return [
         f"-Djava.io.tmpdir={folder / 'tmp'}",
-        f"-Dlog4j.configuration={(folder / 'log4j.properties').as_uri()}",
+        f"-Dlog4j.configuration={logging}",
+        f"-Dlog4j2.configurationFile={logging}",
         "-XX:-UsePerfData",  # which would be a file in the system's temporary folder
         "-XX:+UseSerialGC",
         *_ACCESS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import zlib
 
 from .errors import EngineError
 
@@ -13,13 +14,17 @@ class Bundle:
     """Jars that belong together.
 
     :param name: What messages call it: ``StateFun 3.3.0``.
-    :param folder: Its name in the cache.
     :param artifacts: Maven coordinates, ``group:artifact:version``.
     """
 
     name: str
-    folder: str
     artifacts: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        """Its name in the cache, another one when the artifacts are others."""
+        key = zlib.crc32(" ".join(self.artifacts).encode())
+        return f"{self.name.lower().replace(' ', '-')}-{key:08x}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +49,6 @@ class Engine:
 def _statefun(version: str, flink: str, suffix: str = "") -> Bundle:
     return Bundle(
         name=f"StateFun {version}",
-        folder=f"statefun-{version}",
         artifacts=(
             f"org.apache.flink:statefun-flink-distribution:{version}",
             f"org.apache.flink:flink-statebackend-rocksdb{suffix}:{flink}",
@@ -75,8 +79,11 @@ ENGINES = {
 
 KAFKA = Bundle(
     name="Kafka 4.1.2",
-    folder="kafka-4.1.2",
-    artifacts=("org.apache.kafka:kafka_2.13:4.1.2",),
+    artifacts=(
+        "org.apache.kafka:kafka_2.13:4.1.2",
+        # Without it the broker says nothing, not even why it ends.
+        "org.apache.logging.log4j:log4j-slf4j-impl:2.25.3",
+    ),
 )
 
 

@@ -88,7 +88,7 @@ def _run_maven(
 
     def ended() -> bool:
         nonlocal said
-        count, size = downloaded(process.log.read_text(errors="replace"))
+        count, size = downloaded(process.output())
         if count >= said + 25:
             said = count
             report(f"  {count} jars, {size / 1e6:.0f} MB")
@@ -100,7 +100,7 @@ def _run_maven(
         process.stop()
     if process.wait() != 0:
         raise EngineError(
-            f"Maven could not fetch {bundle.name}. It says:\n{errors(process.tail(200))}"
+            f"Maven could not fetch {bundle.name}. It says:\n{errors(process.output())}"
         )
 
 

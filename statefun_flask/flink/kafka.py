@@ -142,7 +142,7 @@ class Kafka:
             self._process.kill()
         shutil.rmtree(folder / "data", ignore_errors=True)
         (folder / "tmp").mkdir(exist_ok=True)
-        (folder / "log4j.properties").touch()
+        (folder / "log4j.properties").write_text(configuration.LOG4J2)
 
         port, controller_port = ports.free(2)
         if not self._fixed:
@@ -151,8 +151,9 @@ class Kafka:
         properties = str(folder / "server.properties")
         pathlib.Path(properties).write_text(configuration.properties(settings))
 
-        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        arguments = ["format", "-t", f"x{identity[1:]}", "-c", properties]
+        # It must not begin with a dash, which would be an option.
+        identity = f"x{base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]}"
+        arguments = ["format", "-t", identity, "-c", properties]
         formatting = self._run(folder, "Kafka format", "kafka.tools.StorageTool", *arguments)
         if formatting.wait() != 0:
             raise EngineError(f"Kafka could not format its folder:\n{formatting.tail()}")
@@ -163,7 +164,7 @@ class Kafka:
             # Until it listens, the client would complain on the screen.
             {"bootstrap.servers": self.bootstrap, "log_level": 0}
         )
-        wait_until(self._answers, "Kafka answers", [process])
+        wait_until(lambda: self._answers(identity), "Kafka answers", [process])
 
     def _run(self, folder: pathlib.Path, name: str, main: str, *arguments: str) -> Process:
         options = configuration.CLIENT if main != "kafka.Kafka" else ("-Xmx512m",)
@@ -171,11 +172,12 @@ class Kafka:
         command = [self._java, *jvm, "-cp", f"{self._jars}/*", main, *arguments]
         return Process(name, command, folder)
 
-    def _answers(self) -> bool:
+    def _answers(self, identity: str) -> bool:
+        """Return whether this broker answers, and not one that had the port before."""
         from confluent_kafka import KafkaException
 
         with contextlib.suppress(KafkaException):
-            return bool(self._admin.list_topics(timeout=1).brokers)
+            return bool(self._admin.list_topics(timeout=1).cluster_id == identity)
         return False
 
 

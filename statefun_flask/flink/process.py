@@ -63,17 +63,20 @@ class Process:
         """
         if self.alive():
             return
-        text = self.tail()
-        kind = PortTaken if is_port_taken(text) else EngineError
+        kind = PortTaken if is_port_taken(self.output()) else EngineError
         raise kind(
             f"The {self.name} ended with status {self._popen.returncode}."
-            f" Its log ends with:\n{text}"
+            f" Its log ends with:\n{self.tail()}"
         )
 
+    def output(self) -> str:
+        """Return what it wrote."""
+        return self.log.read_text(errors="replace")
+
     def tail(self, lines: int = 20) -> str:
-        """Return the last lines that it wrote."""
-        text = self.log.read_text(errors="replace")
-        return "\n".join(text.splitlines()[-lines:])
+        """Return the last lines that it wrote, without the inner frames of Java's stack traces."""
+        written = self.output().splitlines()
+        return "\n".join([line for line in written if not line.startswith("\tat ")][-lines:])
 
     def wait(self) -> int:
         """Wait until it ends by itself, and return its exit status."""

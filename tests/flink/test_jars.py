@@ -11,7 +11,7 @@ from statefun_flask.flink import EngineError
 from statefun_flask.flink import jars
 from statefun_flask.flink.engines import Bundle
 
-BUNDLE = Bundle("Thing 1.0", "thing-1.0", ("org.example:thing:1.0",))
+BUNDLE = Bundle("Thing 1.0", ("org.example:thing:1.0",))
 
 # Stands in for Maven, which would need the network: writes a jar in two halves.
 MAVEN = """\
@@ -60,14 +60,21 @@ def test_jars_are_fetched_once_and_progress_is_told(cache: pathlib.Path) -> None
     folder = jars.fetch(BUNDLE, said.append)
     assert said == [
         "Fetching Thing 1.0 with Maven, which is done once …",
-        f"Thing 1.0 is now in '{cache}/thing-1.0'.",
+        f"Thing 1.0 is now in '{cache}/{BUNDLE.folder}'.",
     ]
     assert (folder / "thing-1.0.jar").read_text() == "whole"
-    assert [path.name for path in cache.iterdir()] == ["thing-1.0"]
+    assert [path.name for path in cache.iterdir()] == [BUNDLE.folder]
 
     (cache.parent / "bin" / "mvn").unlink()
     assert jars.fetch(BUNDLE, said.append) == folder
     assert len(said) == 2
+
+
+def test_other_artifacts_are_another_folder() -> None:
+    other = Bundle("Thing 1.0", (*BUNDLE.artifacts, "org.example:more:1.0"))
+    assert BUNDLE.folder.startswith("thing-1.0-")
+    assert other.folder.startswith("thing-1.0-")
+    assert other.folder != BUNDLE.folder
 
 
 def test_two_processes_at_once_both_get_whole_jars(cache: pathlib.Path) -> None:
@@ -82,7 +89,7 @@ def test_two_processes_at_once_both_get_whole_jars(cache: pathlib.Path) -> None:
         for _ in range(2)
     ]
     assert [each.communicate(timeout=30)[0] for each in running] == ["whole\n"] * 2
-    assert [path.name for path in cache.iterdir()] == ["thing-1.0"]
+    assert [path.name for path in cache.iterdir()] == [BUNDLE.folder]
 
 
 def test_a_killed_process_leaves_nothing_behind(cache: pathlib.Path) -> None:

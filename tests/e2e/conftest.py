@@ -1,0 +1,163 @@
+"""What the tests against the real engine stand on: a broker, clusters, a served app, records.
+
+Without Java or Maven these tests are skipped, unless the environment says ``CI``: then they fail.
+The first run fetches the engine.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import datetime
+import itertools
+import os
+import time
+import typing as t
+import uuid
+
+import pytest
+
+from statefun_flask.flink import Cluster
+from statefun_flask.flink import EngineError
+from statefun_flask.flink import jars
+from statefun_flask.flink import java
+from statefun_flask.flink import Kafka
+from statefun_flask.flink.engines import ENGINES
+from statefun_flask.flink.engines import KAFKA
+from statefun_flask.flink.serving import Server
+
+Record = tuple[str, bytes]
+Produce = cabc.Callable[[str, cabc.Iterable[tuple[str, bytes]]], None]
+Consume = cabc.Callable[..., list[Record]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def require_engine() -> None:
+    """Skip the tests on a machine that lacks Java or Maven; fail them there if it is CI's."""
+    try:
+        java.java()
+        bundles = [KAFKA, *(engine.bundle for engine in ENGINES.values())]
+        if not all((jars.cache() / bundle.folder).is_dir() for bundle in bundles):
+            java.maven()
+    except EngineError as exc:
+        if os.environ.get("CI"):
+            pytest.fail(str(exc))
+        pytest.skip(str(exc))
+
+
+@pytest.fixture(scope="session")
+def kafka(require_engine: None) -> cabc.Iterator[Kafka]:
+    """Return the broker of all tests. Use names of your own in it, see ``unique``."""
+    with Kafka(report=print) as broker:
+        yield broker
+
+
+@pytest.fixture
+def unique() -> cabc.Callable[[str], str]:
+    """Return a function that makes a name nobody else has: ``unique("names")``.
+
+    For topics and consumer groups, as all tests share one broker.
+    """
+    suffix = uuid.uuid4().hex[:8]
+    return lambda name: f"{name}-{suffix}"
+
+
+@pytest.fixture
+def start_cluster(kafka: Kafka) -> cabc.Iterator[cabc.Callable[..., Cluster]]:
+    """Return a function that starts a cluster, which ends with the test.
+
+    ``start_cluster(module, engine="3.3.0", endpoint=server.url, …)`` takes what
+    :class:`~statefun_flask.flink.Cluster` takes; Kafka is the tests' broker, and checkpoints are
+    made twice a second if nothing else is said. When it returns, the module's job runs and has
+    a checkpoint. Without a module, submit jobs with ``cluster.submit(module)``. The warnings in
+    its logs are printed at the end, so a test that fails shows them.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def start(module: t.Any = None, **options: t.Any) -> Cluster:
+            options.setdefault("checkpoint_interval", datetime.timedelta(milliseconds=500))
+            options.setdefault("kafka", kafka)
+            cluster = stack.enter_context(Cluster(module, report=print, **options))
+            stack.callback(print_warnings, cluster)
+            return cluster
+
+        yield start
+
+
+@pytest.fixture
+def serve() -> cabc.Iterator[cabc.Callable[..., Server]]:
+    """Return a function that serves a WSGI app on a free port until the test ends.
+
+    ``server = serve(app)`` has ``server.url``, and ``server.stop()`` and ``server.start()`` for
+    a worker that goes away and comes back at the same port.
+    """
+    with contextlib.ExitStack() as stack:
+        yield lambda app, **options: stack.enter_context(Server(app, **options))
+
+
+@pytest.fixture
+def produce(kafka: Kafka) -> Produce:
+    """Return a function that writes records: ``produce(topic, [(key, value), …])``.
+
+    It returns when the broker has them all.
+    """
+    from confluent_kafka import Producer
+
+    def write(topic: str, records: cabc.Iterable[tuple[str, bytes]]) -> None:
+        producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 5})
+        for key, value in records:
+            producer.produce(topic, key=key, value=value)
+            producer.poll(0)
+        assert producer.flush(30) == 0
+
+    return write
+
+
+@pytest.fixture
+def consume(kafka: Kafka) -> Consume:
+    """Return a function that reads a topic from its start: ``consume(topic, count, timeout=60)``.
+
+    Only records of committed transactions count. It returns ``(key, value)`` pairs in the order
+    of each key, as soon as there are ``count`` of them, and fails when they do not come in time.
+    To see that there are no more than expected, pass ``quiet=seconds``: so long it goes on
+    reading after the last one.
+    """
+    from confluent_kafka import Consumer
+
+    def read(topic: str, count: int, *, timeout: float = 60.0, quiet: float = 0.0) -> list[Record]:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": kafka.bootstrap,
+                "group.id": uuid.uuid4().hex,
+                "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+            }
+        )
+        kafka.create_topics([topic])
+        consumer.subscribe([topic])
+        records: list[Record] = []
+        deadline = time.monotonic() + timeout
+        try:
+            while time.monotonic() < deadline:
+                for message in consumer.consume(500, timeout=0.1):
+                    assert message.error() is None, message.error()
+                    key, value = message.key() or b"", message.value() or b""
+                    records.append((key.decode(), value))
+                    if len(records) == count:
+                        deadline = time.monotonic() + quiet
+                if len(records) >= count and not quiet:
+                    break
+        finally:
+            consumer.close()
+        assert len(records) >= count, f"{len(records)} of {count} records came from '{topic}'"
+        return records
+
+    return read
+
+
+def print_warnings(cluster: Cluster) -> None:
+    for name, log in cluster.logs().items():
+        lines = (line for line in log.splitlines() if " WARN " in line or " ERROR " in line)
+        for line in itertools.islice(lines, 40):
+            print(f"{name}: {line[:300]}")
