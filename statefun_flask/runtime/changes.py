@@ -1,0 +1,147 @@
+"""What has happened since the last commit. Pure.
+
+A message that is sent and consumed between two commits leaves no trace on disk: only the net effect
+of whole steps is written.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..address import Address
+from .records import Cell
+from .records import Dead
+from .records import Delay
+from .records import EgressRecord
+from .records import Envelope
+from .records import Parked
+
+Row = tuple[t.Any, ...]
+
+
+class Changes:
+    """Collects changes as values, and gives them as rows of the tables."""
+
+    def __init__(self) -> None:
+        self.specs: dict[tuple[str, str], str] = {}
+        #: A cell with the instant at which it expires; None to delete it.
+        self.states: dict[tuple[str, str, str], tuple[Cell, int | None] | None] = {}
+        self.queue: dict[int, Envelope] = {}
+        self.queue_gone: list[int] = []
+        self.timers: dict[int, Delay] = {}
+        self.timers_gone: set[int] = set()
+        #: Tokens that were taken or freed, by caller id and token.
+        self.tokens: dict[tuple[str, str], Delay | None] = {}
+        self.egress: list[EgressRecord] = []
+        self.cursors: dict[str, int] = {}
+        self.parked: dict[Address, Parked | None] = {}
+        self.dead: dict[int, Dead | None] = {}
+        self.positions: dict[str, str] = {}
+        self.counters: dict[str, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.queue
+            or self.queue_gone
+            or self.states
+            or self.timers
+            or self.timers_gone
+            or self.egress
+            or self.counters
+            or self.cursors
+            or self.parked
+            or self.dead
+            or self.specs
+            or self.positions
+        )
+
+    def consume(self, seq: int) -> None:
+        """Take a message out of its queue."""
+        if self.queue.pop(seq, None) is None:
+            self.queue_gone.append(seq)
+
+    def schedule(self, delay: Delay) -> None:
+        """Add a delay."""
+        self.timers[delay.seq] = delay
+        if delay.token is not None:
+            self.tokens[delay.caller.id, delay.token] = delay
+
+    def unschedule(self, delay: Delay) -> None:
+        """Take a delay away and free its token."""
+        if self.timers.pop(delay.seq, None) is None:
+            self.timers_gone.add(delay.seq)
+        if delay.token is not None:
+            self.tokens[delay.caller.id, delay.token] = None
+
+    def rows(self) -> dict[str, list[Row]]:
+        """Return the rows to write, by the keys of :data:`.schema.WRITES`."""
+        states, states_gone = [], []
+        for key, change in self.states.items():
+            if change is None:
+                states_gone.append(key)
+            else:
+                (value, stamp), expires = change
+                states.append((*key, value, stamp, expires))
+        return {
+            "specs": [(*key, typename) for key, typename in self.specs.items()],
+            "states": states,
+            "states_gone": states_gone,
+            "queue_gone": [(seq,) for seq in self.queue_gone],
+            "queue": [envelope_row(each) for each in self.queue.values()],
+            "timers_gone": [(seq,) for seq in self.timers_gone],
+            "timers": [_delay_row(each) for each in self.timers.values()],
+            "egress": [
+                (each.seq, each.trace, each.egress, each.topic, each.key, each.value, each.typename)
+                for each in self.egress
+            ],
+            "cursors": list(self.cursors.items()),
+            "parked_gone": [
+                (address.type, address.id) for address, each in self.parked.items() if each is None
+            ],
+            "parked": [
+                (at.type, at.id, each.seq, each.trace, each.error, each.since)
+                for at, each in self.parked.items()
+                if each is not None
+            ],
+            "dead_gone": [(seq,) for seq, each in self.dead.items() if each is None],
+            "dead": [
+                (*envelope_row(each.envelope), each.error, each.since)
+                for each in self.dead.values()
+                if each is not None
+            ],
+            "positions": list(self.positions.items()),
+            "counters": list(self.counters.items()),
+        }
+
+
+def envelope_row(envelope: Envelope) -> Row:
+    """Return a message as a row of ``queue``."""
+    target, caller, message = envelope.target, envelope.caller, envelope.message
+    return (
+        envelope.seq,
+        envelope.trace,
+        target.type,
+        target.id,
+        None if caller is None else caller.type,
+        None if caller is None else caller.id,
+        message.typename,
+        message.value,
+        message.has_value,
+    )
+
+
+def _delay_row(delay: Delay) -> Row:
+    target, caller, message = delay.target, delay.caller, delay.message
+    return (
+        delay.seq,
+        delay.trace,
+        delay.due,
+        target.type,
+        target.id,
+        caller.type,
+        caller.id,
+        message.typename,
+        message.value,
+        message.has_value,
+        delay.token,
+    )

@@ -1,0 +1,431 @@
+"""What the engine does, without threads: each method is called by one owner, one after the other.
+
+A step takes one answer from an endpoint and does all that it wants, or nothing. Steps are collected
+in the store's changes and written by :meth:`Core.commit`.
+"""
+
+from __future__ import annotations
+
+import collections
+import collections.abc as cabc
+
+from ..address import Address
+from ..message import Message
+from . import events
+from . import exchange
+from . import rules
+from .calls import Call
+from .clock import Clock
+from .errors import AnswerRefused
+from .errors import DiskFull
+from .errors import EndpointDown
+from .errors import UnknownTarget
+from .mailbox import Mailbox
+from .outbox import Deliver
+from .outbox import Outbox
+from .pauses import Pause
+from .records import Cell
+from .records import Delay
+from .records import Envelope
+from .records import Parked
+from .routes import Routes
+from .schedule import Schedule
+from .states import attach
+from .states import Specs
+from .states import States
+from .steps import Steps
+from .store import Store
+
+#: Before a message that failed on its own is tried again, in milliseconds, times its tries.
+RETRY_DELAY = 100
+
+#: Between tries to write to a full disk, in milliseconds.
+DISK_DELAY = 5_000
+
+#: Between tries to deliver records to a receiver that fails, in milliseconds.
+DELIVERY_DELAY = 1_000
+
+#: How many expired values are deleted at a time.
+SWEEP = 1_000
+
+
+class Core:
+    """Mailboxes, states, delays and egress of one engine.
+
+    :param start: Makes a call and, now or later, has :meth:`finish` called with it.
+    :param deliver: Gets the egress records in their order, each at least once; see
+        :class:`.engine.Engine`.
+    """
+
+    def __init__(
+        self,
+        routes: Routes,
+        store: Store,
+        clock: Clock,
+        start: cabc.Callable[[Call], None],
+        deliver: Deliver | None,
+    ) -> None:
+        self.routes = routes
+        self.store = store
+        self.clock = clock
+        self.listeners: list[events.Listener] = []
+        #: Addresses with messages that nothing holds back, first in first out.
+        self.ready: collections.deque[Address] = collections.deque()
+        self.parked: dict[Address, Parked] = {each.address: each for each in store.parked()}
+        #: By function type.
+        self.pauses: dict[str, Pause] = {}
+        #: Calls in flight, messages in memory, and steps since the last commit.
+        self.flying = self.queued = self.steps = 0
+        #: Addresses whose first message failed and is tried again in a moment.
+        self.retrying = 0
+        self.full: DiskFull | None = None
+        #: Called after the next commit.
+        self.committed: list[cabc.Callable[[], None]] = []
+        self.states = States(store.specs)
+        self.schedule = Schedule(store, clock)
+        self.outbox = Outbox(store, deliver)
+        self._start = start
+        self._steps = Steps(store, routes, self.schedule, self._enqueue)
+        self._mailboxes: dict[Address, Mailbox] = {}
+        self._held_back = False
+        self._told: list[events.Event] = []
+        self._recover()
+
+    def _recover(self) -> None:
+        for index, envelope in enumerate(self.store.queued()):
+            self._put(envelope)
+            if index == 1:
+                self.store.fail.hit("recover")
+
+    # -- messages -------------------------------------------------------------------------
+
+    def accept(self, target: Address, message: Message) -> int:
+        """Take a message from outside, and return its trace.
+
+        :raises UnknownTarget: No endpoint serves its function type.
+        """
+        self.routes.endpoint(target.type)
+        trace = self.store.count("trace")
+        self._enqueue(trace, target, None, message)
+        return trace
+
+    def _enqueue(
+        self, trace: int, target: Address, caller: Address | None, message: Message
+    ) -> Envelope:
+        envelope = Envelope(self.store.count("message"), trace, target, caller, message)
+        self.store.changes.queue[envelope.seq] = envelope
+        self._put(envelope)
+        return envelope
+
+    def _put(self, envelope: Envelope) -> None:
+        """Put a message in its mailbox; that of a parked address is on disk only."""
+        target = envelope.target
+        if target in self.parked:
+            return
+        self.queued += 1
+        mailbox = self._mailboxes.get(target)
+        if mailbox is None:
+            mailbox = self._mailboxes[target] = Mailbox()
+        if mailbox.put(envelope):
+            self.ready.append(target)
+
+    def send_again(self, envelope: Envelope) -> Envelope:
+        """Queue a message anew, under a new number."""
+        return self._enqueue(envelope.trace, envelope.target, envelope.caller, envelope.message)
+
+    # -- calls ----------------------------------------------------------------------------
+
+    def dispatch(self) -> None:
+        """Send a batch of the first ready address."""
+        address = self.ready.popleft()
+        if self.pauses and address.type in self.pauses:
+            self.pauses[address.type].waiting.append(address)
+        else:
+            self._call(address)
+
+    def _call(self, address: Address) -> None:
+        mailbox = self._mailboxes[address]
+        try:
+            endpoint = self.routes.endpoint(address.type)
+        except UnknownTarget as exc:  # it was served when the message came
+            mailbox.take(1)
+            self._fail(address, mailbox, [mailbox.messages[0]], exc, tries=1)
+            return
+        batch = mailbox.take(endpoint.batch)
+        specs = self.states.of(address.type)
+        cells = self._attach(address, specs) if specs else {}
+        body = exchange.request(address, specs, cells, batch)
+        self.flying += 1
+        self._start(Call(address, endpoint, batch, specs, body))
+
+    def _attach(self, address: Address, specs: Specs) -> dict[str, Cell]:
+        stored = self.store.cells(address)
+        seen = attach(specs, stored, self.clock.now())
+        for name, spec in specs.items():
+            if spec.mode and name in stored:
+                cell = seen.get(name)
+                if cell is not stored[name]:
+                    self.store.write(address, name, cell, cell and spec.expires(cell))
+        return seen
+
+    def abandon(self, call: Call) -> None:
+        """Undo a call that was not made."""
+        self.flying -= 1
+        self._mailboxes[call.address].returned()
+        self.ready.appendleft(call.address)
+
+    def finish(self, call: Call) -> None:
+        """Do what an answer wants, in one step, or deal with its failure."""
+        self.store.fail.hit("call")
+        self.flying -= 1
+        self.steps += 1
+        address, outcome = call.address, call.outcome
+        mailbox = self._mailboxes[address]
+
+        if isinstance(outcome, EndpointDown):
+            self._pause(call, mailbox, outcome)
+            return
+        if address.type in self.pauses:
+            self._resume(address.type, call.endpoint.name)
+        if not isinstance(outcome, bytes):
+            self._fail(address, mailbox, call.batch, outcome, call.endpoint.tries)
+            return
+        try:
+            result = exchange.answer(address, outcome)
+            specs = self.states.of(address.type)
+            if isinstance(result, exchange.Missing):
+                self._register(call, mailbox, result)
+                return
+            rules.check(address, result, specs, self.routes, self._is_pending)
+        except AnswerRefused as exc:
+            self._fail(address, mailbox, call.batch, exc, call.endpoint.tries)
+        else:
+            self._apply(call, mailbox, result, specs)
+
+    def _register(self, call: Call, mailbox: Mailbox, missing: exchange.Missing) -> None:
+        """Register states, and send the same batch again with them."""
+        address = call.address
+        new = self.states.register(address, missing.specs, call.attached)
+        for spec in new:
+            self.store.changes.specs[address.type, spec.name] = spec.typename
+        mailbox.returned()
+        self.ready.appendleft(address)
+        if new and self.listeners:
+            names = [spec.name for spec in new]
+            self.tell(events.Registered(at=self.clock.now(), typename=address.type, states=names))
+
+    def _apply(self, call: Call, mailbox: Mailbox, result: exchange.Result, specs: Specs) -> None:
+        address = call.address
+        told = bool(self.listeners)
+        event = self._steps.apply(call, result, specs, self.clock.now(), told)
+        if event is not None:
+            self.tell(event)
+        self.queued -= len(call.batch)
+        mailbox.applied()
+        if mailbox.messages:
+            self.ready.append(address)
+        else:
+            del self._mailboxes[address]
+
+    # -- failures -------------------------------------------------------------------------
+
+    def _fail(
+        self,
+        address: Address,
+        mailbox: Mailbox,
+        batch: list[Envelope],
+        exc: BaseException,
+        tries: int,
+    ) -> None:
+        alone = mailbox.failed()
+        park = alone and mailbox.tries >= tries
+        waiting = len(mailbox.messages) - 1
+        if park:
+            self._park(address, mailbox, exc)
+        elif alone:
+            self.retrying += 1
+            self.schedule.later(RETRY_DELAY * mailbox.tries, lambda: self._try_again(address))
+        else:
+            self.ready.append(address)
+        if self.listeners:
+            self.tell(
+                events.Failed(
+                    at=self.clock.now(),
+                    trace=batch[0].trace,
+                    address=address,
+                    batch=batch,
+                    error=exc,
+                    parked=park,
+                    waiting=waiting,
+                )
+            )
+
+    def _try_again(self, address: Address) -> None:
+        self.retrying -= 1
+        self.ready.append(address)
+
+    def _park(self, address: Address, mailbox: Mailbox, exc: BaseException) -> None:
+        culprit = mailbox.messages[0]
+        parked = Parked(address, culprit.seq, culprit.trace, describe(exc), self.clock.now())
+        self.parked[address] = self.store.changes.parked[address] = parked
+        self.queued -= len(mailbox.messages)
+        del self._mailboxes[address]
+
+    def unpark(self, address: Address, skip: int = 0) -> None:
+        """Let a parked address go on; its first message is sent alone.
+
+        Everything must be committed, since its messages are read from the store.
+
+        :param skip: How many of its messages are left out.
+        """
+        del self.parked[address]
+        self.store.changes.parked[address] = None
+        for envelope in self.store.queue(address)[skip:]:
+            self._put(envelope)
+
+    def _pause(self, call: Call, mailbox: Mailbox, exc: EndpointDown) -> None:
+        """Hold back a function type, since its endpoint is down; its messages stay as they are."""
+        typename = call.address.type
+        mailbox.returned()
+        pause = self.pauses.setdefault(typename, Pause())
+        pause.waiting.append(call.address)
+        if pause.probe == call.address:
+            pause.lengthen()
+        elif pause.announced:
+            return
+        pause.announced = True
+        self.schedule.later(pause.delay, lambda: self._probe(typename, pause))
+        if self.listeners:
+            ready = sum(address.type == typename for address in self.ready)
+            self.tell(
+                events.Down(
+                    at=self.clock.now(),
+                    typename=typename,
+                    endpoint=call.endpoint.name,
+                    reason=exc.reason,
+                    waiting=len(pause.waiting) + ready,
+                    delay=pause.delay,
+                )
+            )
+
+    def _probe(self, typename: str, pause: Pause) -> None:
+        if self.pauses.get(typename) is not pause:
+            return
+        pause.probe = pause.waiting.popleft()
+        self._call(pause.probe)
+
+    def _resume(self, typename: str, endpoint: str) -> None:
+        self.ready.extend(self.pauses.pop(typename).waiting)
+        if self.listeners:
+            self.tell(events.Up(at=self.clock.now(), typename=typename, endpoint=endpoint))
+
+    # -- time -----------------------------------------------------------------------------
+
+    def fire(self) -> None:
+        """Deliver the messages whose delay is over, and do what else is due."""
+        schedule = self.schedule
+        while (delay := schedule.delay()) is not None:
+            self.deliver_delay(delay)
+        while (plan := schedule.plan()) is not None:
+            plan()
+
+    def deliver_delay(self, delay: Delay) -> None:
+        """Put the message of a delay into the queue of its address."""
+        self.schedule.forget(delay)
+        self._enqueue(delay.trace, delay.target, delay.caller, delay.message)
+        if self.listeners:
+            self.tell(events.Fired(at=self.clock.now(), trace=delay.trace, delay=delay))
+
+    def _is_pending(self, caller_id: str, token: str) -> bool:
+        return self.store.delay(caller_id, token) is not None
+
+    def sweep(self) -> None:
+        """Delete some expired values, so that the store of an idle engine does not keep them.
+
+        Everything must be committed.
+        """
+        now = self.clock.now()
+        for address, name in self.store.expired(now, SWEEP):
+            spec = self.states.of(address.type).get(name)
+            cell = self.store.cells(address)[name]
+            if spec is not None and spec.mode and now >= cell.stamp + spec.ttl:
+                self.store.write(address, name, None, None)
+
+    # -- commits --------------------------------------------------------------------------
+
+    def commit(self) -> bool:
+        """Write all steps since the last commit, then tell of them. Returns whether it worked.
+
+        What did not work is tried again by itself.
+        """
+        if self.store.changes.egress:
+            self.outbox.written()
+        try:
+            self.store.commit()
+        except DiskFull as exc:
+            self._disk_full(exc)
+            return False
+        self.steps = 0
+        if self.full is not None:
+            self.full = None
+            self.tell(events.Writable(at=self.clock.now()))
+        told, self._told = self._told, []
+        committed, self.committed = self.committed, []
+        for event in told:
+            self._tell_now(event)
+        for act in committed:
+            act()
+        self.outbox.tidy()
+        self._deliver()
+        return True
+
+    def _disk_full(self, exc: DiskFull) -> None:
+        first = self.full is None
+        self.full = exc
+        self.schedule.later(DISK_DELAY, self._retry_commit)
+        if first:
+            reason = str(exc.__cause__)
+            self._tell_now(
+                events.Full(at=self.clock.now(), path=exc.path, size=exc.size, reason=reason)
+            )
+
+    def _retry_commit(self) -> None:
+        if self.full is not None:
+            self.commit()
+
+    def _deliver(self) -> None:
+        if self._held_back:
+            return
+        try:
+            self.outbox.run()
+        except Exception as exc:
+            self._held_back = True
+            self.schedule.later(DELIVERY_DELAY, self._deliver_again)
+            self._tell_now(events.Undelivered(at=self.clock.now(), error=exc, delay=DELIVERY_DELAY))
+
+    def _deliver_again(self) -> None:
+        self._held_back = False
+        self._deliver()
+
+    def tell(self, event: events.Event) -> None:
+        """Tell of an event after the next commit."""
+        self._told.append(event)
+
+    def _tell_now(self, event: events.Event) -> None:
+        for listener in self.listeners:
+            listener(event)
+
+
+def describe(exc: BaseException) -> str:
+    """Return an exception as text, with the notes that say where it happened."""
+    notes = " ".join(getattr(exc, "__notes__", ()))
+    text = str(exc) if isinstance(exc, AnswerRefused | UnknownTarget) else _named(exc)
+    return f"{text} {notes}".rstrip()
+
+
+def _named(exc: BaseException) -> str:
+    return f"{type(exc).__name__}: {exc}"
+
+
+def _typed(typename: str, value: bytes | None) -> Message | None:
+    return None if value is None else Message(typename, value)

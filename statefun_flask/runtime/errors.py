@@ -1,0 +1,93 @@
+"""What the embedded engine refuses, and what stops it."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import did_you_mean
+from ..errors import StateFunError
+from ..errors import suggestions
+
+
+class AnswerRefused(StateFunError):
+    """A function's answer breaks a rule of the protocol.
+
+    The real runtime restarts its job for such an answer, for ever; the engine parks the address.
+    """
+
+
+class UnknownTarget(StateFunError, LookupError):
+    """No endpoint serves a function type.
+
+    :param known: The typenames that are served, for suggestions.
+    """
+
+    def __init__(self, typename: str, known: tuple[str, ...] = ()) -> None:
+        self.typename = typename
+        served = f" Served are: {', '.join(known)}." if known else ""
+        super().__init__(
+            f"No endpoint serves the function '{typename}'."
+            f"{did_you_mean(suggestions(typename, known))}"
+            f" Correct the typename, or add it to the app or to module.yaml.{served}"
+        )
+
+
+class UnknownEgress(StateFunError, LookupError):
+    """No egress has an identifier.
+
+    :param known: The identifiers that exist, for suggestions.
+    """
+
+    def __init__(self, identifier: str, known: tuple[str, ...] = ()) -> None:
+        self.identifier = identifier
+        super().__init__(
+            f"There is no egress '{identifier}'.{did_you_mean(suggestions(identifier, known))}"
+            " Correct the identifier, or add the egress to module.yaml."
+        )
+
+
+class EndpointDown(StateFunError):
+    """An endpoint cannot be reached or asks to be left alone; it is no fault of the message.
+
+    :param reason: In a few words, for one line of a log.
+    """
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        self.endpoint = endpoint
+        self.reason = reason
+        super().__init__(f"The endpoint {endpoint} is down: {reason}. It is tried again by itself.")
+
+
+class EndpointError(StateFunError):
+    """An endpoint answered, but not with a result."""
+
+
+class NotParked(StateFunError, LookupError):
+    """There is no such parked address, dropped message or delay."""
+
+
+class DataFolderError(StateFunError):
+    """A data folder cannot be used."""
+
+
+class DiskFull(StateFunError):
+    """The store cannot be written to.
+
+    Nothing is lost: what was not written stays in memory and is tried again.
+
+    :param path: The file that cannot grow.
+    :param size: Its size in bytes.
+    """
+
+    def __init__(self, path: str, size: int, reason: str) -> None:
+        self.path = path
+        self.size = size
+        super().__init__(
+            f"'{path}' ({size} bytes) cannot be written to: {reason}. Free some space on its disk;"
+            " the engine takes no input until then, and tries again every 5 s."
+        )
+
+    @classmethod
+    def of(cls, path: str, reason: str) -> DiskFull:
+        """Return the error for a file of which only the path is known."""
+        return cls(path, os.path.getsize(path) if os.path.exists(path) else 0, reason)

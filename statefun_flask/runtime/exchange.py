@@ -1,0 +1,214 @@
+"""The engine's side of the 3.x protocol: it writes ToFunction and reads FromFunction.
+
+What the real runtime would end its job for (protocol 1.6) is refused here if the answer alone shows
+it; :mod:`.rules` refuses what only the engine's state tells.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import typing as t
+
+from google.protobuf.message import DecodeError
+
+from ..address import Address
+from ..address import wire_type
+from ..message import Message
+from ..protocol.schema.request_reply_v3 import FromFunction
+from ..protocol.schema.request_reply_v3 import ToFunction
+from .errors import AnswerRefused
+from .records import Envelope
+from .states import Cells
+from .states import Mode
+from .states import Spec
+from .states import Specs
+
+_DELETE = FromFunction.PersistedValueMutation.DELETE
+_MODIFY = FromFunction.PersistedValueMutation.MODIFY
+
+#: The type under which the runtime registers a state that names none.
+UNSET = "io.statefun.types/unset"
+
+# The runtime keeps its own states of every function under these names (protocol 1.6).
+_RESERVED = ("batch", "request-state")
+
+
+class Later(t.NamedTuple):
+    """A delayed send of an answer.
+
+    :param delay: In milliseconds.
+    """
+
+    delay: int
+    target: Address
+    message: Message
+    token: str | None
+
+
+class Cancel(t.NamedTuple):
+    """A cancellation of an answer."""
+
+    token: str
+
+
+class Mutation(t.NamedTuple):
+    """A change of a state; the value is None to delete it."""
+
+    name: str
+    typename: str
+    value: bytes | None
+
+
+class Result(t.NamedTuple):
+    """What an answer wants to happen, each list in its order."""
+
+    sends: cabc.Sequence[tuple[Address, Message]] = ()
+    delayed: cabc.Sequence[Later | Cancel] = ()
+    egresses: cabc.Sequence[tuple[str, Message]] = ()
+    mutations: cabc.Sequence[Mutation] = ()
+
+
+class Missing(t.NamedTuple):
+    """An answer that asks for states to be registered first."""
+
+    specs: list[Spec]
+
+
+def request(address: Address, specs: Specs, cells: Cells, batch: cabc.Sequence[Envelope]) -> bytes:
+    """Return the ToFunction for a batch.
+
+    :param cells: The states with a value; the other registered ones are sent unset.
+    """
+    message = ToFunction()
+    invocation = message.invocation
+    target = invocation.target
+    target.namespace = address.type.namespace
+    target.type = address.type.name
+    target.id = address.id
+
+    for name, spec in specs.items():
+        state = invocation.state.add()
+        state.state_name = name
+        cell = cells.get(name)
+        if cell is not None:
+            value = state.state_value
+            value.typename = spec.typename
+            value.has_value = True
+            value.value = cell.value
+
+    add = invocation.invocations.add
+    for envelope in batch:
+        entry = add()
+        caller = envelope.caller
+        if caller is not None:
+            sender = entry.caller
+            sender.namespace = caller.type.namespace
+            sender.type = caller.type.name
+            sender.id = caller.id
+        argument = entry.argument
+        argument.typename, argument.value, argument.has_value = _fields(envelope.message)
+    return message.SerializeToString()
+
+
+def answer(address: Address, body: bytes) -> Result | Missing:
+    """Read the answer of an address.
+
+    :raises AnswerRefused: It is no FromFunction, or breaks a rule of the protocol.
+    """
+    try:
+        response = FromFunction.FromString(body)
+    except DecodeError:
+        raise AnswerRefused(
+            f"The answer of '{address.type}' for id '{address.id}' ({len(body)} bytes) is not a"
+            " FromFunction of StateFun 3.x. Check what the endpoint serves under that URL."
+        ) from None
+
+    if response.HasField("incomplete_invocation_context"):
+        values = response.incomplete_invocation_context.missing_values
+        return Missing([_spec(address, value) for value in values])
+
+    result = response.invocation_result
+    return Result(
+        [_send(each) for each in result.outgoing_messages],
+        [_delayed(address, each) for each in result.delayed_invocations],
+        [
+            (f"{each.egress_namespace}/{each.egress_type}", _message(each.argument))
+            for each in result.outgoing_egresses
+        ],
+        [_mutation(address, each) for each in result.state_mutations],
+    )
+
+
+def _fields(message: Message) -> tuple[str, bytes, bool]:
+    return message.typename, message.value, message.has_value
+
+
+def _message(value: t.Any) -> Message:
+    return Message(value.typename, value.value, value.has_value)
+
+
+def _address(target: t.Any) -> Address:
+    return Address(wire_type(target.namespace, target.type), target.id)
+
+
+def _send(invocation: t.Any) -> tuple[Address, Message]:
+    return _address(invocation.target), _message(invocation.argument)
+
+
+def _delayed(address: Address, delayed: t.Any) -> Later | Cancel:
+    token: str = delayed.cancellation_token
+    if delayed.is_cancellation_request:
+        if not token:
+            raise AnswerRefused(
+                f"'{address.type}' cancels a delayed message for id '{address.id}' without a"
+                " cancellation token. Cancel with the token that the message was sent with."
+            )
+        return Cancel(token)
+    if delayed.delay_in_ms < 0:
+        raise AnswerRefused(
+            f"'{address.type}' sends a message for id '{address.id}' with a delay of"
+            f" {delayed.delay_in_ms} ms. Use a delay of zero or more."
+        )
+    return Later(
+        delayed.delay_in_ms, _address(delayed.target), _message(delayed.argument), token or None
+    )
+
+
+def _mutation(address: Address, mutation: t.Any) -> Mutation:
+    kind = mutation.mutation_type
+    if kind == _DELETE:
+        return Mutation(mutation.state_name, "", None)
+    if kind == _MODIFY:
+        # has_value is ignored, as the runtime does: the bytes are stored.
+        value = mutation.state_value
+        return Mutation(mutation.state_name, value.typename, value.value)
+    raise AnswerRefused(
+        f"'{address.type}' changes the state '{mutation.state_name}' of id '{address.id}' in the"
+        f" unknown way {kind}. Use MODIFY (1) or DELETE (0)."
+    )
+
+
+def _spec(address: Address, value: t.Any) -> Spec:
+    name: str = value.state_name
+    typename: str = value.type_typename or UNSET
+    mode = value.expiration_spec.mode
+    ttl: int = value.expiration_spec.expire_after_millis
+    declares = f"'{address.type}' declares the state '{name}'"
+
+    if name in _RESERVED:
+        raise AnswerRefused(
+            f"{declares}, which is a name that the StateFun runtime uses itself."
+            " Give the state another name."
+        )
+    if typename.count("/") != 1 or typename.startswith("/") or typename.endswith("/"):
+        raise AnswerRefused(
+            f"{declares} with the type '{typename}'. Write the type as 'namespace/name', with one"
+            " slash."
+        )
+    if mode not in (Mode.AFTER_WRITE, Mode.AFTER_INVOKE):
+        return Spec(name, typename)
+    if ttl <= 0:
+        raise AnswerRefused(
+            f"{declares} with an expiration of {ttl} ms. Use at least 1 ms, or no expiration."
+        )
+    return Spec(name, typename, Mode(mode), ttl)

@@ -1,0 +1,134 @@
+"""What the runtime's egresses take (protocol 4): records of Kafka, Kinesis and the playground."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from google.protobuf.message import DecodeError
+
+from ..egress import KAFKA
+from ..egress import KINESIS
+from ..egress import PLAYGROUND
+from ..message import Message
+from ..protocol.schema.egress import KafkaProducerRecord
+from ..protocol.schema.egress import KinesisEgressRecord
+
+
+class Content(t.NamedTuple):
+    """A record as its receiver sees it.
+
+    :param key: None for a record without a key.
+    """
+
+    topic: str
+    key: str | None
+    value: bytes
+
+
+class Kafka:
+    """A Kafka egress."""
+
+    def __init__(self, identifier: str) -> None:
+        self.identifier = identifier
+
+    def check(self, message: Message) -> None:
+        """Refuse what is no Kafka record."""
+        self.read(message)
+
+    def read(self, message: Message) -> Content:
+        """Return a record's topic, key and value."""
+        record = _parse(self.identifier, message, KAFKA, KafkaProducerRecord, "kafka_record")
+        return Content(record.topic, record.key or None, record.value_bytes)
+
+
+class Kinesis:
+    """A Kinesis egress; a stream is its topic."""
+
+    def __init__(self, identifier: str) -> None:
+        self.identifier = identifier
+
+    def check(self, message: Message) -> None:
+        """Refuse what is no Kinesis record."""
+        self.read(message)
+
+    def read(self, message: Message) -> Content:
+        """Return a record's stream, partition key and value."""
+        record = _parse(self.identifier, message, KINESIS, KinesisEgressRecord, "kinesis_record")
+        return Content(record.stream, record.partition_key or None, record.value_bytes)
+
+
+class Playground:
+    """The playground's egress.
+
+    :param topics: The topics that exist; None for all.
+    """
+
+    def __init__(self, identifier: str, topics: frozenset[str] | None = None) -> None:
+        self.identifier = identifier
+        self.topics = topics
+
+    def check(self, message: Message) -> None:
+        """Refuse what is no record of the playground."""
+        self.read(message)
+
+    def read(self, message: Message) -> Content:
+        """Return a record's topic and payload."""
+        if message.typename != PLAYGROUND:
+            raise _other_type(self.identifier, message, PLAYGROUND, "playground_record")
+        try:
+            record = json.loads(message.value)
+            topic, payload = record["topic"], record["payload"]
+            content = Content(topic, None, payload.encode())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ValueError(
+                f"The egress '{self.identifier}' takes a JSON object with the texts 'topic' and"
+                f" 'payload', and got {message.value[:60]!r}. Make it with 'playground_record'."
+            ) from None
+        if self.topics is not None and topic not in self.topics:
+            raise ValueError(
+                f"The egress '{self.identifier}' has no topic '{topic}'. Add it to the egress in"
+                " module.yaml."
+            )
+        return content
+
+
+class Anything:
+    """An egress of which only the identifier is known: it takes all, and knows records by type."""
+
+    def __init__(self, identifier: str) -> None:
+        self.identifier = identifier
+
+    def check(self, message: Message) -> None:
+        """Refuse a record that is not what its type says."""
+        self.read(message)
+
+    def read(self, message: Message) -> Content:
+        """Return a record's topic, key and value; the egress is the topic of any other type."""
+        outlet = _BY_TYPE.get(message.typename)
+        if outlet is None:
+            return Content(self.identifier, None, message.value)
+        content: Content = outlet(self.identifier).read(message)
+        return content
+
+
+_BY_TYPE: dict[str, t.Any] = {KAFKA: Kafka, KINESIS: Kinesis, PLAYGROUND: Playground}
+
+
+def _parse(identifier: str, message: Message, typename: str, cls: t.Any, maker: str) -> t.Any:
+    if message.typename != typename:
+        raise _other_type(identifier, message, typename, maker)
+    try:
+        return cls.FromString(message.value)
+    except DecodeError:
+        raise ValueError(
+            f"The egress '{identifier}' got {len(message.value)} bytes that are no"
+            f" '{typename}'. Make the record with '{maker}'."
+        ) from None
+
+
+def _other_type(identifier: str, message: Message, typename: str, maker: str) -> ValueError:
+    return ValueError(
+        f"The egress '{identifier}' takes records of type '{typename}', not"
+        f" '{message.typename}'. Make the record with '{maker}'."
+    )
