@@ -1,0 +1,35 @@
+"""module.yaml as code: read in any format with all that is wrong, written, and compared.
+
+::
+
+    module = load("module.yaml")
+    module.endpoint_for("example/greeter").url_for("example/greeter")
+"""
+
+from __future__ import annotations
+
+from .errors import Finding as Finding
+from .errors import FormatError as FormatError
+from .errors import ModuleError as ModuleError
+from .model import Aws as Aws
+from .model import Component as Component
+from .model import Egress as Egress
+from .model import Endpoint as Endpoint
+from .model import Extension as Extension
+from .model import GrpcFunction as GrpcFunction
+from .model import Ingress as Ingress
+from .model import KafkaEgress as KafkaEgress
+from .model import KafkaIngress as KafkaIngress
+from .model import KinesisEgress as KinesisEgress
+from .model import KinesisIngress as KinesisIngress
+from .model import Module as Module
+from .model import PlaygroundEgress as PlaygroundEgress
+from .model import PlaygroundIngress as PlaygroundIngress
+from .model import State as State
+from .model import Topic as Topic
+from .model import VERSIONS as VERSIONS
+from .reader import load as load
+from .reader import read as read
+from .reader import Reading as Reading
+from .writer import convert as convert
+from .writer import dump as dump

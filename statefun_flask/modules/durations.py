@@ -1,0 +1,76 @@
+"""Durations in the runtime's grammar: a whole number and a unit, such as ``5 min``."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+
+from ..errors import did_you_mean
+
+_FORM = re.compile(r"\s*(\d+)\s*([^\d\s]*)\s*")
+
+#: In nanoseconds.
+_UNITS = {
+    ("d", "day", "days"): 86_400_000_000_000,
+    ("h", "hour", "hours"): 3_600_000_000_000,
+    ("m", "min", "minute", "minutes"): 60_000_000_000,
+    ("s", "sec", "secs", "second", "seconds"): 1_000_000_000,
+    ("", "ms", "milli", "millis", "millisecond", "milliseconds"): 1_000_000,
+    ("µs", "μs", "micro", "micros", "microsecond", "microseconds"): 1000,
+    ("ns", "nano", "nanos", "nanosecond", "nanoseconds"): 1,
+}
+_SIZES = {name: size for names, size in _UNITS.items() for name in names}
+
+#: What people write instead of the runtime's units.
+_MEANT = {"mins": "min", "hr": "h", "hrs": "h", "us": "µs", "msec": "ms", "msecs": "ms"}
+
+#: Java's Long, which the number must fit.
+_MAX = 2**63 - 1
+
+
+def parse(text: str) -> dt.timedelta:
+    """Return the duration that the runtime reads in a text; less than a microsecond is cut off.
+
+    :raises ValueError: It is none. The message is a hint to what is meant, or empty.
+    """
+    matched = _FORM.fullmatch(text)
+    if matched is None:
+        raise ValueError(_hint(text))
+    number, unit = matched.groups()
+    size = _SIZES.get(unit.lower())
+    if size is None:
+        meant = _MEANT.get(unit.lower())
+        raise ValueError(did_you_mean([f"{number}{meant}"]).strip() if meant else "")
+    if int(number) > _MAX:
+        raise ValueError("The number is too large.")
+    try:
+        return dt.timedelta(microseconds=int(number) * size // 1000)
+    except OverflowError:
+        raise ValueError("The number is too large.") from None
+
+
+def _hint(text: str) -> str:
+    fraction = re.fullmatch(r"\s*(\d+)[.,](\d+)\s*([a-zA-Z]*)\s*", text)
+    if fraction is not None:
+        size = _SIZES.get(fraction[3].lower(), 0)
+        span = size * int(fraction[1] + fraction[2]) // (1000 * 10 ** len(fraction[2]))
+        return did_you_mean([written(dt.timedelta(microseconds=span))]).strip() if span else ""
+    clock = re.fullmatch(r"\s*(\d+):(\d\d)\s*", text)
+    if clock is not None:
+        return did_you_mean([f"{int(clock[1]) * 60 + int(clock[2])}min"]).strip()
+    return ""
+
+
+def written(span: dt.timedelta) -> str:
+    """Return a span in the runtime's grammar, in the largest unit that needs no fraction."""
+    microseconds = span // dt.timedelta(microseconds=1)
+    for unit, size in (
+        ("d", 86_400_000_000),
+        ("h", 3_600_000_000),
+        ("min", 60_000_000),
+        ("s", 1_000_000),
+        ("ms", 1000),
+    ):
+        if microseconds and microseconds % size == 0:
+            return f"{microseconds // size}{unit}"
+    return f"{microseconds}µs" if microseconds else "0ms"

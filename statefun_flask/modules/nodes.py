@@ -1,0 +1,348 @@
+"""YAML as nodes that know their place.
+
+Values are kept as the text that is written: PyYAML would read ``1:30`` as 90 and ``no`` as False
+where the runtime's parser reads text.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import typing as t
+
+import yaml
+
+from .errors import Finding
+from .errors import Severity
+
+#: How many collections may be inside one another; YAML's own parser has no limit.
+MAX_DEPTH = 50
+
+_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
+
+#: libyaml's parser where PyYAML has it, which is ten times as fast.
+_Loader: t.Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Node:
+    """A place in a file.
+
+    :param line: From 1.
+    :param column: From 1.
+    :param parent: The node around it, None for a document.
+    :param key: What it is there: a name in a mapping, a number in a sequence. For a document its
+        number, or None when it is the only one.
+    """
+
+    __slots__ = ("column", "key", "line", "parent")
+
+    def __init__(self, line: int, column: int) -> None:
+        self.line = line
+        self.column = column
+        self.parent: Node | None = None
+        self.key: str | int | None = None
+
+    @property
+    def path(self) -> str:
+        """Where it is in the file: ``[1].spec.topics[0].topic``."""
+        steps: list[str] = []
+        node: Node | None = self
+        while node is not None:
+            if node.key is not None:
+                steps.append(f"[{node.key}]" if isinstance(node.key, int) else f".{node.key}")
+            node = node.parent
+        return "".join(reversed(steps)).removeprefix(".")
+
+    def at(self, *names: str | int) -> Node:
+        """Return the deepest node that exists on a path of names and numbers."""
+        node = self
+        for name in names:
+            below: Node | None = None
+            if isinstance(node, Mapping) and isinstance(name, str):
+                below = node.get(name)
+            elif isinstance(node, Sequence) and isinstance(name, int):
+                below = node.items[name]
+            if below is None:
+                break
+            node = below
+        return node
+
+    @property
+    def is_null(self) -> bool:
+        """Whether nothing is written here."""
+        return False
+
+
+class Scalar(Node):
+    """A text.
+
+    :param plain: Whether it is written without quotes.
+    """
+
+    __slots__ = ("plain", "text")
+
+    what = "a text"
+
+    def __init__(self, line: int, column: int, text: str, plain: bool) -> None:
+        super().__init__(line, column)
+        self.text = text
+        self.plain = plain
+
+    @property
+    def is_null(self) -> bool:
+        """Whether nothing is written here."""
+        return self.plain and self.text in _NULLS
+
+
+class Mapping(Node):
+    """Names and their values."""
+
+    __slots__ = ("keys", "values")
+
+    what = "a mapping"
+
+    def __init__(self, line: int, column: int) -> None:
+        super().__init__(line, column)
+        self.keys: dict[str, Scalar] = {}
+        self.values: dict[str, Node] = {}
+
+    def get(self, name: str) -> Node | None:
+        """Return the value of a name, None if it has none."""
+        value = self.values.get(name)
+        return None if value is None or value.is_null else value
+
+
+class Sequence(Node):
+    """Values one after the other."""
+
+    __slots__ = ("items",)
+
+    what = "a list"
+
+    def __init__(self, line: int, column: int) -> None:
+        super().__init__(line, column)
+        self.items: list[Node] = []
+
+
+class Unread(Node):
+    """What stands where something was refused that has its finding already."""
+
+    __slots__ = ()
+
+    what = "nothing"
+
+    @property
+    def is_null(self) -> bool:
+        """Whether nothing is written here."""
+        return True
+
+
+@dataclasses.dataclass
+class Report:
+    """Collects findings of one file."""
+
+    file: str
+    version: str = "3.1"
+    findings: list[Finding] = dataclasses.field(default_factory=list)
+
+    def error(self, node: Node, code: str, text: str, fix: str) -> None:
+        """Add something that ends the job or loses something."""
+        self.add(node, code, text, fix, "error")
+
+    def warning(self, node: Node, code: str, text: str, fix: str) -> None:
+        """Add something that the runtime passes over in silence."""
+        self.add(node, code, text, fix, "warning")
+
+    def add(self, node: Node, code: str, text: str, fix: str, severity: Severity) -> None:
+        """Add a finding at a node."""
+        self.findings.append(
+            Finding(code, text, fix, node.path, self.file, node.line, node.column, severity)
+        )
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether something was found that is not a mere warning."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+    def sorted(self) -> tuple[Finding, ...]:
+        """Return all findings in the order of their places."""
+        return tuple(sorted(self.findings, key=lambda each: (each.line, each.column, each.code)))
+
+
+def compose(text: str, report: Report) -> list[Node]:
+    """Return a stream's documents, without the empty ones.
+
+    What YAML can do and the runtime cannot is reported, and left out.
+    """
+    composer = _Composer(report)
+    try:
+        for event in yaml.parse(text, _Loader):
+            composer.take(event)
+    except yaml.MarkedYAMLError as exc:
+        _report_syntax(exc, report)
+    except yaml.reader.ReaderError as exc:
+        line = text.count("\n", 0, exc.position) + 1
+        place = Node(line, exc.position - text.rfind("\n", 0, exc.position))
+        report.error(
+            place,
+            "syntax",
+            f"The character {chr(exc.character)!r} is not allowed in YAML."
+            if isinstance(exc.character, int)
+            else "A character here is not allowed in YAML.",
+            "Remove it.",
+        )
+    documents = [node for node in composer.documents if not node.is_null]
+    if len(documents) > 1:
+        for number, node in enumerate(documents):
+            node.key = number
+    return documents
+
+
+def _report_syntax(exc: yaml.MarkedYAMLError, report: Report) -> None:
+    mark = exc.problem_mark or exc.context_mark
+    place = Node(mark.line + 1, mark.column + 1) if mark else Node(1, 1)
+    what = ", ".join(filter(None, (exc.context, exc.problem)))
+    report.error(place, "syntax", f"This is not YAML: {what}.", "Correct the indents or quotes.")
+
+
+class _Composer:
+    """Makes nodes of the parser's events."""
+
+    def __init__(self, report: Report) -> None:
+        self.documents: list[Node] = []
+        self._report = report
+        self._stack: list[Mapping | Sequence] = []
+        self._keys: list[Scalar | None] = []
+        self._too_deep = 0
+
+    def take(self, event: t.Any) -> None:
+        """Take the next event."""
+        kind = event.__class__
+        if kind is yaml.ScalarEvent:
+            if not self._too_deep:
+                self._scalar(event)
+        elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+            self._open(event)
+        elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+            self._close()
+        elif kind is yaml.AliasEvent and not self._too_deep:
+            node = self._place(event, Unread)
+            self._add(node)
+            self._refuse(
+                node,
+                "alias",
+                f"'*{event.anchor}' is an alias, which the runtime does not follow.",
+                "Write the value itself.",
+            )
+
+    def _scalar(self, event: t.Any) -> None:
+        mark = event.start_mark
+        node = Scalar(mark.line + 1, mark.column + 1, event.value, event.implicit[0])
+        self._add(node)
+        self._refuse_properties(node, event)
+
+    def _open(self, event: t.Any) -> None:
+        if self._too_deep:
+            self._too_deep += 1
+            return
+        mapping = event.__class__ is yaml.MappingStartEvent
+        if len(self._stack) == MAX_DEPTH:
+            node = self._place(event, Unread)
+            self._add(node)
+            self._refuse(
+                node,
+                "nesting",
+                f"This is nested more than {MAX_DEPTH} deep.",
+                "Remove it; nothing in a module file is.",
+            )
+            self._too_deep = 1
+            return
+        made = self._place(event, Mapping) if mapping else self._place(event, Sequence)
+        self._add(made)
+        self._refuse_properties(made, event)
+        self._stack.append(made)
+        self._keys.append(None)
+
+    def _close(self) -> None:
+        if self._too_deep > 1:
+            self._too_deep -= 1
+        elif self._too_deep:
+            self._too_deep = 0
+        else:
+            self._stack.pop()
+            self._keys.pop()
+
+    def _add(self, node: Node) -> None:
+        if not self._stack:
+            self.documents.append(node)
+            return
+        around = self._stack[-1]
+        node.parent = around
+        if isinstance(around, Sequence):
+            node.key = len(around.items)
+            around.items.append(node)
+        elif (key := self._keys[-1]) is None:
+            self._keys[-1] = self._key(around, node)
+        else:
+            node.key = key.text
+            self._keys[-1] = None
+            self._set(around, key, node)
+
+    def _key(self, around: Mapping, node: Node) -> Scalar:
+        if isinstance(node, Scalar):
+            node.key = node.text
+            return node
+        self._refuse(
+            node, "bad-key", "A key must be a text.", "Put a ':' behind it, and its value there."
+        )
+        return Scalar(node.line, node.column, "?", plain=False)
+
+    def _set(self, around: Mapping, key: Scalar, node: Node) -> None:
+        if key.text == "<<" and key.plain:
+            self._refuse(
+                key,
+                "merge-key",
+                "'<<' merges nothing in the runtime.",
+                "Write the fields.",
+            )
+            return
+        first = around.keys.get(key.text)
+        if first is not None:
+            self._refuse(
+                key,
+                "duplicate-key",
+                f"'{key.text}' is here twice, on lines {first.line} and {key.line}.",
+                "Remove one of them.",
+            )
+            return
+        around.keys[key.text] = key
+        around.values[key.text] = node
+
+    def _refuse_properties(self, node: Node, event: t.Any) -> None:
+        if event.anchor is not None:
+            self._refuse(
+                node,
+                "anchor",
+                f"'&{event.anchor}' is an anchor, and the runtime does not follow aliases.",
+                "Remove it, and write the value where it is used.",
+            )
+        if event.tag is not None and event.tag != "!":
+            self._refuse(
+                node, "tag", f"'{event.tag}' is a tag, which the runtime ignores.", "Remove it."
+            )
+
+    def _refuse(self, node: Node, code: str, text: str, fix: str) -> None:
+        self._report.error(node, code, text, fix)
+
+    def _place(self, event: t.Any, node: type[N]) -> N:
+        mark = event.start_mark
+        return node(mark.line + 1, mark.column + 1)
+
+
+N = t.TypeVar("N", Mapping, Sequence, Unread)
+
+
+def items(node: Node | None) -> cabc.Iterator[Node]:
+    """Yield the items of a list, nothing for what is none."""
+    if isinstance(node, Sequence):
+        yield from node.items

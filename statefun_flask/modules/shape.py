@@ -1,0 +1,288 @@
+"""How fields make a mapping: what a table of them reads, refuses and writes."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import re
+import typing as t
+
+from ..errors import did_you_mean
+from ..errors import suggestions
+from .kinds import Kind
+from .kinds import report_choice
+from .kinds import text_of
+from .model import Part
+from .model import Version
+from .model import VERSIONS
+from .nodes import Mapping
+from .nodes import Node
+from .nodes import Report
+from .nodes import Unread
+
+M = t.TypeVar("M", bound=Part)
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """A field of a mapping.
+
+    :param kind: What its value is; a :class:`Group` is a mapping whose fields belong to this one.
+    :param doc: What it means, in a sentence.
+    :param attribute: The model's name for it; the field's own in snake case if not given.
+    :param default: What the runtime takes when it is missing, for the reference.
+    :param versions: The formats that have it.
+    :param written: False for another way to say what a field says.
+    :param instead: What to write in formats that do not have it.
+    """
+
+    name: str
+    kind: Kind | Group
+    doc: str
+    attribute: str = ""
+    required: bool = False
+    default: str = ""
+    versions: tuple[Version, ...] = VERSIONS
+    written: bool = True
+    instead: str = ""
+
+    @property
+    def target(self) -> str:
+        """The model's name for it."""
+        return self.attribute or re.sub("(?<=[a-z])[A-Z]", lambda m: f"_{m[0]}", self.name).lower()
+
+
+Fields: t.TypeAlias = tuple[Field, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One of the things that a group can be.
+
+    :param value: The model's name for it.
+    :param tag: How the file names it.
+    """
+
+    value: str
+    fields: Fields = ()
+    tag: str = ""
+    doc: str = ""
+    #: What is so as soon as the group is there.
+    presets: cabc.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def written_tag(self) -> str:
+        """How the file names it."""
+        return self.tag or self.value
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """A mapping inside another whose fields belong to the same part of the model.
+
+    :param variants: What it can be, told apart by its field ``type``; the first is the default. A
+        group of one variant has no such field.
+    :param attribute: The model's name for which one it is.
+    """
+
+    variants: tuple[Variant, ...]
+    attribute: str = ""
+
+    @property
+    def label(self) -> str:
+        """What it is."""
+        return "mapping"
+
+    @property
+    def tags(self) -> dict[str, Variant]:
+        """The variants by how the file names them."""
+        return {variant.written_tag: variant for variant in self.variants}
+
+    def choose(self, node: Mapping, report: Report) -> Variant | None:
+        """Return which variant a mapping is."""
+        if not self.attribute:
+            return self.variants[0]
+        tag = node.get("type")
+        if tag is None:
+            return self.variants[0]
+        text = text_of(tag, report)
+        if text is None:
+            return None
+        found = self.tags.get(text)
+        if found is None:
+            report_choice(tag, text, self.tags, report)
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Record(t.Generic[M]):
+    """A mapping that is a part of the model of its own."""
+
+    model: type[M]
+    fields: Fields
+    label: str = "mapping"
+
+    def read(self, node: Node, report: Report) -> M | None:
+        """Return the part."""
+        mapping = mapping_of(node, report)
+        if mapping is None:
+            return None
+        values: dict[str, t.Any] = {}
+        if not read_fields(self.fields, mapping, report, values):
+            return None
+        return self.model(node=mapping, **values)
+
+    def write(self, value: M) -> dict[str, t.Any]:
+        """Return the fields; which version's is said by :func:`write_fields`."""
+        raise NotImplementedError("Records are written by write_fields.")
+
+
+def mapping_of(node: Node, report: Report) -> Mapping | None:
+    """Return a node that is a mapping; anything else is reported."""
+    if isinstance(node, Mapping):
+        return node
+    if not isinstance(node, Unread):
+        report.error(
+            node,
+            "wrong-type",
+            f"This is {getattr(node, 'what', 'nothing')}, not a mapping.",
+            "Write 'name: value' lines here.",
+        )
+    return None
+
+
+def read_fields(
+    fields: Fields,
+    node: Mapping,
+    report: Report,
+    values: dict[str, t.Any],
+    known: cabc.Collection[str] = (),
+) -> bool:
+    """Read a mapping's fields into values by their model's names.
+
+    :param known: Names that are allowed beside the fields.
+    :return: Whether all required ones are there and allowed.
+    """
+    complete = True
+    names: dict[str, Field] = {}
+    for field in fields:
+        if field.name not in names or report.version in field.versions:
+            names[field.name] = field
+    for name in node.values:
+        found = names.get(name)
+        if found is None:
+            if name not in known:
+                _report_unknown(name, node, fields, known, report)
+        elif report.version not in found.versions:
+            _report_other_format(found, node, report)
+    for field in fields:
+        if report.version not in field.versions:
+            continue
+        value = node.get(field.name)
+        if value is None:
+            if field.required and not isinstance(node.values.get(field.name), Unread):
+                _report_missing(field, node, report)
+            complete = complete and not field.required
+        elif isinstance(field.kind, Group):
+            _read_group(field.kind, value, report, values)
+        else:
+            read = field.kind.read(value, report)
+            if read is not None:
+                values[field.target] = read
+            elif field.required:
+                complete = False
+    return complete
+
+
+def _read_group(group: Group, node: Node, report: Report, values: dict[str, t.Any]) -> None:
+    mapping = mapping_of(node, report)
+    variant = group.choose(mapping, report) if mapping is not None else None
+    if mapping is None or variant is None:
+        return
+    if group.attribute:
+        values[group.attribute] = variant.value
+    values.update(variant.presets)
+    read_fields(variant.fields, mapping, report, values, ("type",) if group.attribute else ())
+
+
+def _report_missing(field: Field, node: Mapping, report: Report) -> None:
+    null = node.values.get(field.name)
+    report.error(
+        node.keys[field.name] if null is not None else node,
+        "missing",
+        f"'{field.name}' has no value." if null is not None else f"'{field.name}' is missing.",
+        f"Write '{field.name}: …', {field.doc[0].lower()}{field.doc[1:]}",
+    )
+
+
+def _report_unknown(
+    name: str, node: Mapping, fields: Fields, known: cabc.Collection[str], report: Report
+) -> None:
+    allowed = [each.name for each in fields if report.version in each.versions] + list(known)
+    near = suggestions(name, allowed) or [
+        each for each in allowed if each.lower() == name.lower().replace("_", "").replace("-", "")
+    ]
+    around = next((each for each in fields if _holds(each, name)), None)
+    report.warning(
+        node.keys[name],
+        "unknown-field",
+        f"'{name}' is not known here, so the runtime ignores it.{did_you_mean(near[:1])}",
+        f"Move it into '{around.name}'." if around else "Correct the name, or remove it.",
+    )
+
+
+def _holds(field: Field, name: str) -> bool:
+    """Return whether a field is a group that has a field of a name."""
+    if not isinstance(field.kind, Group):
+        return False
+    inner = [each for variant in field.kind.variants for each in variant.fields]
+    return any(each.name == name or _holds(each, name) for each in inner)
+
+
+def _report_other_format(field: Field, node: Mapping, report: Report) -> None:
+    report.error(
+        node.keys[field.name],
+        "other-format",
+        f"'{field.name}' is a field of format {' and '.join(field.versions)}, not of"
+        f" {report.version}.",
+        f"Write {field.instead}." if field.instead else "Remove it.",
+    )
+
+
+def write_fields(fields: Fields, part: Part, version: Version) -> dict[str, t.Any]:
+    """Return what YAML's writer takes for a part; fields with their default are left out."""
+    made: dict[str, t.Any] = {}
+    for field in fields:
+        if version not in field.versions or not field.written:
+            continue
+        if isinstance(field.kind, Group):
+            if group := _write_group(field.kind, part, version):
+                made[field.name] = group
+            continue
+        value = getattr(part, field.target)
+        if value is not None and (field.required or value != _default(part, field.target)):
+            made[field.name] = _write(field.kind, value, version)
+    return made
+
+
+def _write(kind: Kind, value: t.Any, version: Version) -> t.Any:
+    item = getattr(kind, "item", None)
+    if isinstance(item, Record):
+        return [write_fields(item.fields, each, version) for each in value]
+    return kind.write(value)
+
+
+def _write_group(group: Group, part: Part, version: Version) -> dict[str, t.Any]:
+    if not group.attribute:
+        return write_fields(group.variants[0].fields, part, version)
+    chosen = getattr(part, group.attribute)
+    variant = next(each for each in group.variants if each.value == chosen)
+    inner = write_fields(variant.fields, part, version)
+    if not inner and variant is group.variants[0]:
+        return {}
+    return {"type": variant.written_tag, **inner}
+
+
+def _default(part: Part, attribute: str) -> t.Any:
+    default = type(part).__dataclass_fields__[attribute].default
+    return None if default is dataclasses.MISSING else default
