@@ -224,8 +224,13 @@ class Cluster:
 
     def start_taskmanager(self) -> None:
         """Start one more TaskManager, and return when the JobManager knows it."""
-        name = self._start_taskmanager()
-        wait_until(lambda: name in self._registered(), f"{name} registers", self.processes())
+        known = self._registered()  # which a killed one is for a while
+        self._start_taskmanager()
+        wait_until(
+            lambda: self._registered() - known,
+            f"TaskManager {self._started} registers",
+            self.processes(),
+        )
 
     def processes(self) -> list[Process]:
         """Return the processes that run, the JobManager first."""
@@ -289,24 +294,23 @@ class Cluster:
         self.jobmanager = None
         self.taskmanagers = []
 
-    def _start_taskmanager(self) -> str:
+    def _start_taskmanager(self) -> None:
         self._started += 1
-        name = f"taskmanager-{self._started}"
         process = self._run(
             f"TaskManager {self._started}",
             configuration.TASKMANAGER,
             _TASKMANAGER,
             "--configDir",
             str(self.folder),
-            f"-Dtaskmanager.resource-id={name}",
+            f"-Dtaskmanager.resource-id=taskmanager-{self._started}",
         )
         self.taskmanagers.append(process)
-        return name
 
-    def _registered(self) -> list[str]:
+    def _registered(self) -> set[str]:
+        """Return the ids of the TaskManagers that the JobManager knows."""
         with contextlib.suppress(OSError):
-            return [str(each["id"]) for each in self.rest.get("/taskmanagers")["taskmanagers"]]
-        return []
+            return {str(each["id"]) for each in self.rest.get("/taskmanagers")["taskmanagers"]}
+        return set()
 
     def _run(self, name: str, memory: tuple[str, ...], main: str, *arguments: str) -> Process:
         jvm = configuration.jvm(self.folder, *memory)
