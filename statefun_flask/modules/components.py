@@ -90,8 +90,7 @@ def read_entry(section: str, node: Node, report: Report) -> Component | None:
         complete = read_fields((DIRECTION[section],), meta, report, values, ("type",))
     else:
         complete = True
-    component = _read(inner, section, type, kind, spec, values, report)
-    return component if complete else None
+    return _read(inner, section, type, kind, spec, values if complete else None, report)
 
 
 def _inner(name: str, entry: Mapping, report: Report) -> Mapping | None:
@@ -133,9 +132,14 @@ def _read(
     type: str,
     kind: Node,
     spec: Node,
-    values: dict[str, t.Any],
+    beside: dict[str, t.Any] | None,
     report: Report,
 ) -> Component | None:
+    """Read a component whose kind is known.
+
+    :param beside: What stands beside the spec, None if something was refused there.
+    """
+    values = dict(beside or {})
     shapes = fields.shapes(section, report.version)
     shape = shapes.get(type.lower() if section == "functions" else type)
     if shape is None:
@@ -148,7 +152,7 @@ def _read(
         return None
     before = len(report.findings)
     complete = read_fields(shape.fields, mapping, report, values)
-    if not complete:
+    if not complete or beside is None:
         return None
     part: Component = shape.model(node=node, **{**values, **shape.constants})
     # With a field refused the rules would speak of its default.

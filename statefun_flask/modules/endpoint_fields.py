@@ -39,6 +39,7 @@ BATCH = Field(
 
 
 def timeout(name: str, doc: str, default: str, attribute: str = "", positive: bool = True) -> Field:
+    """Return a field that is a time."""
     return Field(name, Duration(positive=positive), doc, attribute, default=default)
 
 

@@ -191,7 +191,9 @@ def compose(text: str, report: Report) -> list[Node]:
             else "A character here is not allowed in YAML.",
             "Remove it.",
         )
-    documents = [node for node in composer.documents if not node.is_null]
+    # The document that an error is in has lost its end, so that much would seem to be missing.
+    whole = composer.documents[:-1] if composer.unfinished else composer.documents
+    documents = [node for node in whole if not node.is_null]
     if len(documents) > 1:
         for number, node in enumerate(documents):
             node.key = number
@@ -199,7 +201,9 @@ def compose(text: str, report: Report) -> list[Node]:
 
 
 def _report_syntax(exc: yaml.MarkedYAMLError, report: Report) -> None:
-    mark = exc.problem_mark or exc.context_mark
+    # An open quote is found at the end of the file; it is where it began that helps.
+    at_end = exc.context_mark is not None and "end of stream" in (exc.problem or "")
+    mark = exc.context_mark if at_end else exc.problem_mark or exc.context_mark
     place = Node(mark.line + 1, mark.column + 1) if mark else Node(1, 1)
     what = ", ".join(filter(None, (exc.context, exc.problem)))
     report.error(place, "syntax", f"This is not YAML: {what}.", "Correct the indents or quotes.")
@@ -214,6 +218,11 @@ class _Composer:
         self._stack: list[Mapping | Sequence] = []
         self._keys: list[Scalar | None] = []
         self._too_deep = 0
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the last document has not ended."""
+        return bool(self._stack)
 
     def take(self, event: t.Any) -> None:
         """Take the next event."""
