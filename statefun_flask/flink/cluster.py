@@ -23,6 +23,7 @@ from .failures import cause
 from .job import Job
 from .kafka import Kafka
 from .module import Module
+from .process import log_file
 from .process import Process
 from .process import wait_until
 from .rest import Rest
@@ -313,7 +314,9 @@ class Cluster:
         return set()
 
     def _run(self, name: str, memory: tuple[str, ...], main: str, *arguments: str) -> Process:
-        jvm = configuration.jvm(self.folder, *memory)
+        log = log_file(name, self.folder)
+        # Flink's web page shows what is in the file of this property.
+        jvm = configuration.jvm(self.folder, f"-Dlog.file={log}", *memory)
         command = [self._java, *jvm, "-cp", f"{self._jars}/*", main, *arguments]
         environ = {**os.environ, "FLINK_CONF_DIR": str(self.folder)}
         return Process(name, command, self.folder, environ)

@@ -38,7 +38,7 @@ class Process:
     ) -> None:
         self.name = name
         #: The file that holds what it writes to its standard output and error.
-        self.log = folder / f"{name.lower().replace(' ', '-')}.log"
+        self.log = log_file(name, folder)
         with self.log.open("ab") as log:
             # A session of its own: Ctrl-C in a terminal goes to Python, which stops it in order.
             self._popen = subprocess.Popen(
@@ -108,6 +108,11 @@ class Process:
                 pipe.close()
             except BrokenPipeError:  # it never came to be: the script itself was killed
                 pass
+
+
+def log_file(name: str, folder: pathlib.Path) -> pathlib.Path:
+    """Return where a process of a name writes."""
+    return folder / f"{name.lower().replace(' ', '-')}.log"
 
 
 def is_port_taken(text: str) -> bool:
