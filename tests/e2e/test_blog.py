@@ -1,0 +1,143 @@
+"""The blog post's program on the engine of its time, and on today's beside it."""
+
+from __future__ import annotations
+
+import collections
+import collections.abc as cabc
+import pathlib
+import typing as t
+
+import blog
+import blog_app
+import pytest
+from blog_pb2 import GreetRequest
+from blog_pb2 import GreetResponse
+
+from statefun_flask import RequestHandler
+from statefun_flask.config import Settings
+from statefun_flask.endpoint import Endpoint
+from statefun_flask.flink import Cluster
+from statefun_flask.flink.serving import Server
+from statefun_flask.transport.wsgi import wsgi_app
+
+pytestmark = pytest.mark.e2e
+
+StartCluster = cabc.Callable[..., Cluster]
+Serve = cabc.Callable[..., Server]
+Unique = cabc.Callable[[str], str]
+
+MODULE = pathlib.Path(blog.__file__).with_name("module.yaml")
+
+MODULE_OF_3 = """\
+kind: io.statefun.endpoints.v2/http
+spec:
+  functions: example/*
+  urlPathTemplate: http://127.0.0.1:1/statefun
+---
+kind: io.statefun.kafka.v1/ingress
+spec:
+  id: example/names
+  address: 127.0.0.1:9092
+  consumerGroupId: greeter
+  startupPosition:
+    type: earliest
+  topics:
+    - topic: names
+      valueType: com.googleapis/blog.GreetRequest
+      targets:
+        - example/greeter
+---
+kind: io.statefun.kafka.v1/egress
+spec:
+  id: example/greets
+  address: 127.0.0.1:9092
+  deliverySemantic:
+    type: exactly-once
+    transactionTimeout: 1min
+"""
+
+
+def named(module: str, names: str, group: str) -> str:
+    """Return a module that reads another topic, as another consumer group."""
+    assert module.count("topic: names\n") == module.count("consumerGroupId: greeter\n") == 1
+    module = module.replace("topic: names\n", f"topic: {names}\n")
+    return module.replace("consumerGroupId: greeter\n", f"consumerGroupId: {group}\n")
+
+
+def requests(prefix: str, names: int, times: int) -> list[tuple[str, bytes]]:
+    return [
+        (name, GreetRequest(name=name).SerializeToString())
+        for name in [f"{prefix}{number}" for number in range(names)] * times
+    ]
+
+
+def greetings(prefix: str, names: int, times: int) -> dict[str, list[str]]:
+    """Return what is to come: each name's greetings, numbered without a gap and in order."""
+    return {
+        name: [blog.greeting_for(name, seen) for seen in range(1, times + 1)]
+        for name in (f"{prefix}{number}" for number in range(names))
+    }
+
+
+def by_name(records: list[tuple[str, bytes]]) -> dict[str, list[str]]:
+    found = collections.defaultdict(list)
+    for key, value in records:
+        found[key].append(GreetResponse.FromString(value).greeting)
+    return dict(found)
+
+
+@pytest.fixture
+def topic(unique: Unique, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the topic that the blog's greetings are written to, which is this test's alone."""
+    monkeypatch.setattr(blog, "TOPIC", unique("greetings"))
+    return blog.TOPIC
+
+
+def test_ten_thousand_names_are_counted_exactly_through_a_killed_taskmanager(
+    start_cluster: StartCluster,
+    serve: Serve,
+    unique: Unique,
+    topic: str,
+    produce: t.Any,
+    consume: t.Any,
+) -> None:
+    server = serve(blog_app.app)
+    module = named(MODULE.read_text(), unique("names"), unique("group"))
+    cluster = start_cluster(module, engine="2.2.2", endpoint=server.url)
+    restarts = cluster.job.restarts()
+
+    produce(unique("names"), requests("name", 100, 100))
+    consume(topic, 1)
+    cluster.kill_taskmanager()
+    assert len(consume(topic, 1, quiet=1)) < 10_000, "it was done before it was killed"
+    cluster.start_taskmanager()
+    cluster.job.wait_restart(restarts)
+
+    records = consume(topic, 10_000, timeout=180, quiet=3)
+    assert by_name(records) == greetings("name", 100, 100)
+
+
+def test_one_app_serves_both_engines_at_once(
+    start_cluster: StartCluster,
+    serve: Serve,
+    unique: Unique,
+    topic: str,
+    produce: t.Any,
+    consume: t.Any,
+) -> None:
+    handler = RequestHandler(blog.registry)
+    server = serve(wsgi_app(Endpoint(handler, Settings())))
+    of_2 = named(MODULE.read_text(), unique("names-2"), unique("group-2"))
+    of_3 = named(MODULE_OF_3, unique("names-3"), unique("group-3"))
+    start_cluster(of_2, engine="2.2.2", endpoint=server.url)
+    start_cluster(of_3, engine="3.3.0", endpoint=server.url)
+
+    # The same names, so that a state which got into the other engine would be seen.
+    produce(unique("names-2"), requests("name", 50, 20))
+    produce(unique("names-3"), requests("name", 50, 20))
+
+    found = by_name(consume(topic, 2000, timeout=120, quiet=3))
+    expected = greetings("name", 50, 20)
+    assert {name: sorted(each) for name, each in found.items()} == {
+        name: sorted(each * 2) for name, each in expected.items()
+    }
