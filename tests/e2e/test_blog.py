@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import collections
 import collections.abc as cabc
+import os
 import pathlib
+import re
+import signal
+import subprocess
+import sys
+import threading
 import typing as t
 
 import blog
@@ -141,3 +147,56 @@ def test_one_app_serves_both_engines_at_once(
     assert {name: sorted(each) for name, each in found.items()} == {
         name: sorted(each * 2) for name, each in expected.items()
     }
+
+
+def test_the_command_of_the_readme_runs_the_program() -> None:
+    from confluent_kafka import Consumer
+    from confluent_kafka import Producer
+
+    arguments = ["--app", "blog_app", "statefun", "flink", "--engine", "2.2.2", "--kafka"]
+    assert f"flask {' '.join(arguments)}\n" in MODULE.with_name("README.md").read_text()
+    with subprocess.Popen(
+        [sys.executable, "-m", "flask", *arguments, "--port", "0"],
+        cwd=MODULE.parent,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        watchdog = threading.Timer(240, process.kill)
+        watchdog.start()
+        try:
+            assert process.stdout is not None
+            said = []
+            for line in process.stdout:
+                said.append(line)
+                if line.startswith("The job runs."):
+                    break
+            (bootstrap,) = re.findall(r"^Kafka is at (\S+),", "".join(said), re.MULTILINE)
+
+            producer = Producer({"bootstrap.servers": bootstrap})
+            producer.produce("names", key="bob", value=requests("bob", 1, 1)[0][1])
+            assert producer.flush(30) == 0
+            consumer = Consumer(
+                {
+                    "bootstrap.servers": bootstrap,
+                    "group.id": "test",
+                    "auto.offset.reset": "earliest",
+                    "isolation.level": "read_committed",
+                    "allow.auto.create.topics": True,
+                }
+            )
+            consumer.subscribe(["greetings"])
+            greeting = None
+            while greeting is None or greeting.error() is not None:
+                assert process.poll() is None
+                greeting = consumer.poll(1)
+            consumer.close()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+        finally:
+            watchdog.cancel()
+            process.kill()
+
+    assert GreetResponse.FromString(greeting.value() or b"").greeting == (
+        "Welcome bob0, I haven't met you before!"
+    )
