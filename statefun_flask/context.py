@@ -6,6 +6,8 @@ import collections.abc as cabc
 import typing as t
 
 from .address import Address
+from .errors import MessageTypeError
+from .errors import StateTypeError
 from .message import Message
 from .state import as_spec
 from .state import Cell
@@ -67,8 +69,9 @@ class Context:
         call: changing it in place changes nothing, return an ``update_state``.
 
         :param state: The handle, or the name, of a state that the function declares.
-        :param type: What to read an untyped state as. Without it an untyped state gives the Python
-            value of the primitives, and a :class:`Message` for everything else.
+        :param type: What to read an untyped state as; protobuf's ``Any`` gives it as it is stored.
+            Without it an untyped state gives the Python value of the primitives, and a
+            :class:`Message` for everything else.
         :raises UnknownStateError: The function does not declare it.
         :raises StateTypeError: It is declared, stored or asked for with another type.
         """
@@ -105,7 +108,16 @@ def _read_as(spec: ValueSpec[t.Any], cell: Cell, type: t.Any) -> t.Any:
         return spec.decode(cell)
     if not spec.is_untyped:
         raise other_type(spec, wanted.typename)
-    return None if cell is None else read_any(cell[1]).as_type(wanted)
+    if cell is None:
+        return None
+    try:
+        # An untyped state is an Any, so this is what it holds, unless an Any is asked for.
+        stored = Message(*cell) if wanted.typename == spec.type.typename else read_any(cell[1])
+        return stored.as_type(wanted)
+    except (MessageTypeError, ValueError) as exc:
+        raise StateTypeError(
+            f"The state '{spec.name}' cannot be read as '{wanted.typename}'. {exc}"
+        ) from exc
 
 
 def invocation_context(

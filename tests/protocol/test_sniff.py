@@ -17,11 +17,14 @@ from statefun_flask import ProtocolError
 from statefun_flask import RequestHandler
 from statefun_flask import StateFun
 from statefun_flask import wire
+from statefun_flask.message import ANY
 from statefun_flask.protocol import sniff
 from statefun_flask.protocol import v2
 from statefun_flask.protocol import v3
 from statefun_flask.protocol.schema import request_reply_v2
 from statefun_flask.protocol.schema import request_reply_v3
+from statefun_flask.state import read_any
+from statefun_flask.state import write_any
 
 LONG = "io.statefun.types/long"
 INT64 = "type.googleapis.com/google.protobuf.Int64Value"
@@ -106,7 +109,7 @@ def test_a_first_argument_with_has_value_is_3_x_and_nothing_else_is_looked_at(
 def test_strong_evidence_counts_wherever_it_is(rest: bytes, expected: str, place: str) -> None:
     body = Body()
     if place == "state":
-        body.state("seen", wire.text(1, v2.ANY if expected == "v3" else INT64) + rest)
+        body.state("seen", wire.text(1, ANY if expected == "v3" else INT64) + rest)
     else:
         body.state("seen")
     if place == "undeclared state":
@@ -327,10 +330,10 @@ def requests_of_2(draw: t.Any) -> t.Any:
     seen = draw(st.none() | st.integers(0, 2**62))
     batch.state.add(
         state_name="seen",
-        state_value=b"" if seen is None else v2.write_any(INT64, _int64(seen)),
+        state_value=b"" if seen is None else write_any(INT64, _int64(seen)),
     )
     for value in draw(st.lists(ANYS, max_size=2)):
-        batch.state.add(state_name="other", state_value=v2.write_any(USERS, _bytes(value)))
+        batch.state.add(state_name="other", state_value=write_any(USERS, _bytes(value)))
     for value in draw(st.lists(ANYS, min_size=1, max_size=4)):
         argument = batch.invocations.add().argument
         argument.type_url, argument.value = draw(NAMES), _bytes(value)
@@ -345,9 +348,9 @@ def requests_of_3(draw: t.Any) -> t.Any:
     seen = draw(st.none() | st.integers(0, 2**62))
     state = batch.state.add(state_name="seen")
     if seen is not None:
-        state.state_value.typename = v2.ANY
+        state.state_value.typename = ANY
         state.state_value.has_value = True
-        state.state_value.value = v2.write_any(INT64, _int64(seen))
+        state.state_value.value = write_any(INT64, _int64(seen))
     for value in draw(st.lists(ANYS, min_size=1, max_size=4)):
         argument = batch.invocations.add().argument
         argument.typename = draw(NAMES)
@@ -371,7 +374,7 @@ def is_strong(request: t.Any) -> bool:
     batch = request.invocation
     if isinstance(request, request_reply_v2.ToFunction):
         return any(each.argument.value for each in batch.invocations) or any(
-            v2.read_any(each.state_value).value for each in batch.state
+            read_any(each.state_value).value for each in batch.state
         )
     return any(each.argument.has_value for each in batch.invocations) or any(
         each.state_value.has_value for each in batch.state

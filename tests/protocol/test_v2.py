@@ -217,6 +217,47 @@ def test_an_any_as_the_declared_type_is_the_state_as_it_is() -> None:
     assert result.state_mutations[0].state_value == stored(wrappers_pb2.BoolValue(value=True))
 
 
+def test_an_untyped_state_can_be_read_as_the_any_that_it_is() -> None:
+    value = packed(wrappers_pb2.UInt32Value(value=3))
+    read = []
+
+    def function(context: Context, message: str) -> Effects:
+        read.append(context.get_state("seen", any_pb2.Any))
+        return Effects()
+
+    answer(function, request(states={"seen": value.SerializeToString()}), "seen")
+
+    assert read == [value]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (
+            stored(wrappers_pb2.StringValue(value="x")),
+            (
+                f"A message of type '{PREFIX}StringValue' cannot be read as"
+                " 'io.statefun.types/long'. Check with 'is_type' first, or read it as the type it"
+                " has."
+            ),
+        ),
+        (b"\x07", "its bytes are not a google.protobuf.Any"),
+    ],
+)
+def test_an_untyped_state_is_not_read_as_what_it_is_not(value: bytes, reason: str) -> None:
+    def function(context: Context, message: str) -> Effects:
+        context.get_state("seen", int)
+        return Effects()
+
+    with pytest.raises(StateTypeError) as caught:
+        answer(function, request(states={"seen": value}), "seen")
+
+    assert (
+        str(caught.value)
+        == f"The state 'seen' cannot be read as 'io.statefun.types/long'. {reason}"
+    )
+
+
 def test_an_empty_any_cannot_be_stored() -> None:
     with pytest.raises(StateTypeError) as caught:
         answer(
@@ -327,7 +368,7 @@ def test_cancellation_fails_with_the_reason(effects: Effects, message: str) -> N
         (1.5, FLOAT, wrappers_pb2.FloatValue(value=1.5)),
         ("é", None, wrappers_pb2.StringValue(value="é")),
         (b"\x00", None, wrappers_pb2.BytesValue(value=b"\x00")),
-        (struct_pb2.Value(null_value=0), None, struct_pb2.Value(null_value=0)),
+        (struct_pb2.Value(number_value=0), None, struct_pb2.Value(number_value=0)),
         (packed(wrappers_pb2.BoolValue()), None, wrappers_pb2.BoolValue()),
     ],
 )
@@ -392,7 +433,7 @@ def test_a_sender_of_empty_names_is_an_ingress() -> None:
 
 
 def test_messages_choose_their_function_under_any_prefix() -> None:
-    taken = []
+    taken: list[tuple[str, t.Any]] = []
     registry = FunctionRegistry()
 
     def texts(context: Context, message: str) -> None:
