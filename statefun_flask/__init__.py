@@ -26,6 +26,10 @@ from .json import json_type as json_type
 from .message import Message as Message
 from .registry import FunctionRegistry as FunctionRegistry
 from .state import ValueSpec as ValueSpec
+from .transport import asgi_app as asgi_app
+from .transport import AsgiTransport as AsgiTransport
+from .transport import GranianTransport as GranianTransport
+from .transport import lambda_handler as lambda_handler
 from .transport import Transport as Transport
 from .transport import WaitressTransport as WaitressTransport
 from .types import BOOL as BOOL

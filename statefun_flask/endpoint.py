@@ -6,7 +6,7 @@ deployment can cure is 5xx and is tried again; a body that is no request is 4xx.
 
 from __future__ import annotations
 
-import collections.abc as cabc
+import concurrent.futures
 import logging
 import typing as t
 
@@ -39,13 +39,22 @@ class Body(t.Protocol):
         """Return at most that many bytes."""
 
 
+class Handle(t.Protocol):
+    """Bytes to bytes, such as a :class:`~statefun_flask.handler.RequestHandler`."""
+
+    def __call__(self, body: bytes, /) -> bytes:
+        """Answer in the calling thread."""
+
+    async def handle_async(
+        self, body: bytes, *, executor: concurrent.futures.Executor | None = None
+    ) -> bytes:
+        """Answer in the running event loop; what is synchronous runs in the executor."""
+
+
 class Endpoint:
-    """Checks a request, has it handled, and says what to answer.
+    """Checks a request, has it handled, and says what to answer."""
 
-    :param handle: Bytes to bytes, such as a :class:`~statefun_flask.handler.RequestHandler`.
-    """
-
-    def __init__(self, handle: cabc.Callable[[bytes], bytes], settings: Settings) -> None:
+    def __init__(self, handle: Handle, settings: Settings) -> None:
         self.handle = handle
         self.settings = settings
         #: Set while the server is about to stop: further requests are sent elsewhere.
@@ -56,6 +65,34 @@ class Endpoint:
 
         :param length: The value of Content-Length, or None when the body ends with the stream.
         """
+        refused = self.check(content_type, length)
+        if refused is not None:
+            return refused
+        data = body.read(self.settings.max_request_bytes + 1 if length is None else length)
+        refused = self.check_body(data, length)
+        if refused is not None:
+            return refused
+        try:
+            answer = self.handle(data)
+        except Exception as exc:
+            return self._refuse_error(exc)
+        return self._reply(answer)
+
+    async def answer_async(
+        self, data: bytes, *, executor: concurrent.futures.Executor | None = None
+    ) -> Reply:
+        """Answer a request whose head and body were checked, in the running event loop.
+
+        :param executor: Where the functions of a typename run when none of them is async.
+        """
+        try:
+            answer = await self.handle.handle_async(data, executor=executor)
+        except Exception as exc:
+            return self._refuse_error(exc)
+        return self._reply(answer)
+
+    def check(self, content_type: str | None, length: int | None) -> Reply | None:
+        """Return how a request is refused for what its head says, or None."""
         if content_type != CONTENT_TYPE and not _is_octet_stream(content_type):
             return refuse(
                 415,
@@ -64,39 +101,46 @@ class Endpoint:
             )
         if self.draining:
             return refuse(503, "This worker is shutting down. Send the request to another one.")
+        if length is not None and length > self.settings.max_request_bytes:
+            return self._refuse_size()
+        return None
 
-        limit = self.settings.max_request_bytes
-        data = body.read(min(limit + 1, limit + 1 if length is None else length))
-        if len(data) > limit or (length or 0) > limit:
-            return refuse(
-                413,
-                f"The body is larger than {limit} bytes. Raise STATEFUN_MAX_REQUEST_BYTES, or"
-                " lower maxNumBatchRequests in module.yaml.",
-            )
-        if length is not None and len(data) < length:
+    def check_body(self, data: bytes, length: int | None) -> Reply | None:
+        """Return how a request is refused for the size of its body, or None."""
+        if len(data) == length:
+            return None
+        if len(data) > self.settings.max_request_bytes:
+            return self._refuse_size()
+        if length is not None:
             return refuse(
                 400,
                 f"The body ends after {len(data)} of {length} bytes. Send it as a whole.",
             )
-        return self._answer(data)
+        return None
 
-    def _answer(self, data: bytes) -> Reply:
-        try:
-            answer = self.handle(data)
-        except ProtocolError as exc:
-            return refuse(400, str(exc))
-        except FunctionNotFound as exc:
-            logger.error("%s", exc)
-            return refuse(self.settings.unknown_function_status, str(exc))
-        except Exception as exc:
-            notes = " ".join(getattr(exc, "__notes__", ()))
-            return refuse(
-                500,
-                f"{type(exc).__name__}: {exc}\n{notes}\nThe runtime tries the batch again; the"
-                " worker's log has the traceback.",
-                exc,
-            )
+    def _refuse_size(self) -> Reply:
+        return refuse(
+            413,
+            f"The body is larger than {self.settings.max_request_bytes} bytes. Raise"
+            " STATEFUN_MAX_REQUEST_BYTES, or lower maxNumBatchRequests in module.yaml.",
+        )
 
+    def _refuse_error(self, error: Exception) -> Reply:
+        notes = " ".join(getattr(error, "__notes__", ()))
+        # What a function raised has a note, and is its own error whatever its class.
+        if isinstance(error, ProtocolError) and not notes:
+            return refuse(400, str(error))
+        if isinstance(error, FunctionNotFound) and not notes:
+            logger.error("%s", error)
+            return refuse(self.settings.unknown_function_status, str(error))
+        return refuse(
+            500,
+            f"{type(error).__name__}: {error}\n{notes}\nThe runtime tries the batch again; the"
+            " worker's log has the traceback.",
+            error,
+        )
+
+    def _reply(self, answer: bytes) -> Reply:
         if len(answer) > self.settings.max_response_bytes:
             logger.error(
                 "An answer of %d bytes is larger than STATEFUN_MAX_RESPONSE_BYTES (%d), and the"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import concurrent.futures
 import sys
 import typing as t
 
@@ -117,7 +118,7 @@ class StateFun:
         if self._settings is not None:
             return
         self._settings = config.read(app.config, self._options)
-        self._endpoint = Endpoint(self._handle_first, self._settings)
+        self._endpoint = Endpoint(_FirstRequest(self), self._settings)
 
         blueprint = Blueprint("statefun", __name__)
         blueprint.add_url_rule(
@@ -125,8 +126,8 @@ class StateFun:
         )
         app.register_blueprint(blueprint)
 
-    def _handle_first(self, body: bytes) -> bytes:
-        """Take the app as it is now that its first request has come, and hand over to the handler.
+    def _make_handler(self) -> RequestHandler:
+        """Take the app as it is now that its first request has come, and make its handler.
 
         :raises RuntimeError: A setting was changed after it was read.
         """
@@ -137,13 +138,12 @@ class StateFun:
                 " which has no effect. Set it before 'init_app', or before the first request or"
                 " command of a StateFunFlask."
             )
-        handler = RequestHandler(
+        self.endpoint.handle = handler = RequestHandler(
             self.registry,
             watch=current_app.debug or current_app.testing,
             protocol=self.settings.protocol,
         )
-        self.endpoint.handle = handler
-        return handler(body)
+        return handler
 
     @property
     def settings(self) -> Settings:
@@ -164,6 +164,21 @@ class StateFun:
         if self._endpoint is None:
             raise RuntimeError(_UNBOUND)
         return self._endpoint
+
+
+class _FirstRequest:
+    """What an app's endpoint calls before its handler is made."""
+
+    def __init__(self, statefun: StateFun) -> None:
+        self.statefun = statefun
+
+    def __call__(self, body: bytes) -> bytes:
+        return self.statefun._make_handler()(body)
+
+    async def handle_async(
+        self, body: bytes, *, executor: concurrent.futures.Executor | None = None
+    ) -> bytes:
+        return await self.statefun._make_handler().handle_async(body, executor=executor)
 
 
 _UNBOUND = (

@@ -6,8 +6,11 @@ The Flask view, the other transports, the test kit and the embedded engine all c
 
 from __future__ import annotations
 
+import asyncio
 import collections.abc as cabc
+import concurrent.futures
 import contextlib
+import contextvars
 import typing as t
 
 from . import json
@@ -69,20 +72,28 @@ class RequestHandler:
                 return codec.encode(_finish(steps))
         return codec.encode(_finish(steps))
 
-    async def handle_async(self, body: bytes) -> bytes:
+    async def handle_async(
+        self, body: bytes, *, executor: concurrent.futures.Executor | None = None
+    ) -> bytes:
         """Answer a request in the running event loop, where asynchronous functions are awaited.
 
-        Synchronous functions block that loop while they run.
+        :param executor: Where the functions of a typename run when none of them is asynchronous.
+            Without one, synchronous functions block the loop while they run, as do those that share
+            a typename with an asynchronous one.
         """
         codec, batch, table, missing = self._prepare(body)
         if missing:
             return codec.encode(Incomplete(table.typename, missing))
 
         steps = run(batch, table, self.watch)
+        if executor is None or table.is_async:
+            finish = _finish_async(steps)
+        else:
+            finish = _finish_in(executor, steps)
         if self.watch:
             with _verified():
-                return codec.encode(await _finish_async(steps))
-        return codec.encode(await _finish_async(steps))
+                return codec.encode(await finish)
+        return codec.encode(await finish)
 
     def _prepare(self, body: bytes) -> tuple[Codec, Batch, Table, list[ValueSpec[t.Any]]]:
         """Decode a request and look up its function and the states that it lacks."""
@@ -119,6 +130,12 @@ def _finish(steps: Steps) -> Answer:
         answer: Answer = stop.value
         return answer
     return loop.run(_drive(steps, awaitable))
+
+
+async def _finish_in(executor: concurrent.futures.Executor, steps: Steps) -> Answer:
+    """Run a batch in a thread, with the context variables of this task."""
+    run_here = contextvars.copy_context().run
+    return await asyncio.get_running_loop().run_in_executor(executor, run_here, _finish, steps)
 
 
 async def _finish_async(steps: Steps) -> Answer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import dataclasses
+import inspect
 import typing as t
 
 from . import signature as signatures
@@ -82,6 +83,15 @@ class StatefulFunction:
         module = getattr(self.function, "__module__", None) or type(self.function).__module__
         return f"{module}:{self.name}"
 
+    @property
+    def is_async(self) -> bool:
+        """Whether it is declared asynchronous. A wrapper may return an awaitable all the same."""
+        function = inspect.unwrap(self.function)
+        return any(
+            inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each)
+            for each in (function, getattr(function, "__call__", None))  # noqa: B004
+        )
+
     def is_same(self, other: StatefulFunction) -> bool:
         """Tell whether this declares the same function in the same way."""
         return (self.function, self.states, self.egresses) == (
@@ -105,13 +115,15 @@ class Table:
     :param specs: The states of all its functions by name, in the order of declaration.
     :param routes: For each typename of a message, the function that takes it.
     :param catch_all: The function that takes messages of any other type, if there is one.
+    :param is_async: Whether one of its functions is asynchronous.
     """
 
-    __slots__ = ("catch_all", "functions", "routes", "specs", "typename")
+    __slots__ = ("catch_all", "functions", "is_async", "routes", "specs", "typename")
 
     def __init__(self, functions: cabc.Sequence[StatefulFunction]) -> None:
         self.typename = functions[0].typename
         self.functions = tuple(functions)
+        self.is_async = any(function.is_async for function in functions)
         self.specs: dict[str, ValueSpec[t.Any]] = {}
         self.routes: dict[str, Route] = {}
         self.catch_all: Route | None = None

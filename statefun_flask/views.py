@@ -8,9 +8,8 @@ from flask import current_app
 from flask import got_request_exception
 from flask import request
 from flask import Response
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
-
-from .endpoint import Reply
 
 if t.TYPE_CHECKING:
     from .extension import StateFun
@@ -23,14 +22,17 @@ def handle() -> Response:
     length = request.content_length
     # Read from the server's own stream: the app's MAX_CONTENT_LENGTH is for its other routes.
     body = environ["wsgi.input"] if length is not None else request.stream
-    reply = statefun.endpoint(environ.get("CONTENT_TYPE"), length, body)
+    status, answer, content_type, error = statefun.endpoint(
+        environ.get("CONTENT_TYPE"), length, body
+    )
+    if error is not None:
+        report(error)
+    # With headers given, Response need not work out a content type.
+    headers = Headers([("Content-Type", content_type), ("Content-Length", str(len(answer)))])
+    return Response([answer], status, headers)
 
-    if reply.error is not None:
-        _report(reply, reply.error)
-    return Response(reply.body, reply.status, content_type=reply.content_type)
 
-
-def _report(reply: Reply, error: Exception) -> None:
+def report(error: Exception) -> None:
     """Log a function's error and tell the app's trackers, or raise it under testing.
 
     The app's error handlers never see it: one that answers every exception with a page would tell

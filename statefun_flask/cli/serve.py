@@ -1,41 +1,130 @@
-"""``flask statefun serve``: the app on waitress, for deployments."""
+"""``flask statefun serve``: the app on a server for deployments."""
 
 from __future__ import annotations
 
+import typing as t
+
 import click
 from flask import current_app
+from flask import Flask
+from flask.cli import ScriptInfo
 from flask.cli import with_appcontext
 
-from ..transport.waitress import WaitressTransport
+from ..transport import AsgiTransport
+from ..transport import GranianTransport
+from ..transport import WaitressTransport
+from ..transport.listen import Listen
+
+_FILE = click.Path(exists=True, dir_okay=False)
 
 
-@click.command("serve", short_help="Serve the app with waitress.")
+@click.command("serve", short_help="Serve the app with waitress or granian.")
 @click.option("--host", "-h", default="127.0.0.1", help="The interface to listen on.")
 @click.option("--port", "-p", default=5000, help="The port to listen on; 0 takes a free one.")
+@click.option("--unix", metavar="PATH", help="Listen on a Unix socket instead.")
+@click.option(
+    "--server",
+    default="waitress",
+    type=click.Choice(["waitress", "granian", "asgi"]),
+    help="waitress: one process, pure Python. granian: several, in Rust. asgi: granian for async"
+    " functions, always direct.",
+)
+@click.option(
+    "--workers",
+    default=1,
+    type=click.IntRange(min=1),
+    help="How many processes there are, with granian.",
+)
 @click.option(
     "--threads",
     default=8,
     type=click.IntRange(min=1),
-    help="How many requests are answered at a time.",
+    help="How many requests each process answers at a time.",
 )
+@click.option("--direct", is_flag=True, help="Answer for functions past Flask's dispatch: faster.")
+@click.option("--skip-hooks", is_flag=True, help="Do so although before_request hooks are skipped.")
+@click.option("--cert", type=_FILE, help="The certificate for TLS, with granian.")
+@click.option("--key", type=_FILE, help="Its private key.")
+@click.option("--client-ca", type=_FILE, help="Take only clients with a certificate of this one.")
 @with_appcontext
-def serve(host: str, port: int, threads: int) -> None:
-    """Serve the whole app, its other routes included, until it is interrupted."""
+def serve(
+    host: str,
+    port: int,
+    unix: str | None,
+    server: str,
+    workers: int,
+    threads: int,
+    **options: t.Any,
+) -> None:
+    """Serve the whole app, its other routes included, until it is interrupted.
+
+    With --server asgi only the functions are served.
+    """
     app = current_app._get_current_object()  # type: ignore[attr-defined,unused-ignore]
+    listen = f"unix:{unix}" if unix else f"{host}:{port}"
+
+    def started(listen: Listen) -> None:
+        click.echo(_started(app, listen, server, workers, threads))
+
+    try:
+        if server == "waitress":
+            transport = _waitress(listen, workers, threads, **options)
+            transport.run(app, started=started)
+        else:
+            kind = GranianTransport if server == "granian" else AsgiTransport
+            certificate = options.pop("cert")
+            granian = kind(
+                listen, workers=workers, threads=threads, certificate=certificate, **options
+            )
+            granian.run(_target(app), started=started)
+    except OSError as exc:
+        where = "another --unix path" if unix else "another --host or --port"
+        raise click.ClickException(
+            f"Cannot listen on {listen}: {exc.strerror}. Choose {where}."
+        ) from None
+    except (RuntimeError, ValueError) as exc:
+        raise click.ClickException(str(exc)) from None
+
+
+def _waitress(
+    listen: str, workers: int, threads: int, *, direct: bool, skip_hooks: bool, **tls: str | None
+) -> WaitressTransport:
+    if workers > 1:
+        raise click.UsageError(
+            f"waitress is one process, and --workers is {workers}. Use --server granian, or start"
+            " several of them."
+        )
+    if any(tls.values()):
+        raise click.UsageError("waitress speaks no TLS. Use --server granian, or a proxy.")
+    return WaitressTransport(listen, threads=threads, direct=direct, skip_hooks=skip_hooks)
+
+
+class _Load:
+    """Loads the app in a worker as the ``flask`` command did, when workers are not forked."""
+
+    def __init__(self, import_path: str | None) -> None:
+        self.import_path = import_path
+
+    def __call__(self) -> Flask:
+        return ScriptInfo(app_import_path=self.import_path).load_app()
+
+
+def _target(app: Flask) -> Flask | _Load:
+    import multiprocessing
+
+    info = click.get_current_context().ensure_object(ScriptInfo)
+    if multiprocessing.get_start_method() == "fork" or info.create_app is not None:
+        return app
+    return _Load(info.app_import_path)
+
+
+def _started(app: Flask, listen: Listen, server: str, workers: int, threads: int) -> str:
     statefun = app.extensions["statefun"]
     functions = list(statefun.registry)
-
-    transport = WaitressTransport(f"{host}:{port}", threads=threads)
-    try:
-        server = transport.bind(app)
-    except OSError as exc:
-        raise click.ClickException(
-            f"Cannot listen on {host}:{port}: {exc.strerror}. Choose another --host or --port."
-        ) from None
-
-    click.echo(
+    processes = "" if workers == 1 else f"{workers} workers of "
+    return (
         f"Serving {len(functions)} function{'s' * (len(functions) != 1)}"
         f" ({', '.join(functions) or 'none registered'})"
-        f" at http://{host}:{server.effective_port}{statefun.settings.url} with {threads} threads"
+        f" at {listen.url(statefun.settings.url)} on {server}"
+        f" with {processes}{threads} thread{'s' * (threads != 1)}"
     )
-    transport.serve(server)

@@ -1,15 +1,20 @@
-"""Servers for functions without a Flask app, and for ``flask statefun serve``."""
+"""Servers for functions, with or without a Flask app; ``flask statefun serve`` uses them too."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ..registry import FunctionRegistry
+from .asgi import asgi_app as asgi_app
+from .asgi import AsgiTransport as AsgiTransport
+from .aws_lambda import lambda_handler as lambda_handler
+from .direct import Served as Served
+from .granian import GranianTransport as GranianTransport
 from .waitress import WaitressTransport as WaitressTransport
+from .wsgi import wsgi_app as wsgi_app
 
 
 class Transport(t.Protocol):
     """Serves functions until it is stopped."""
 
-    def run(self, registry: FunctionRegistry) -> None:
-        """Answer the runtime's requests with the functions of a registry."""
+    def run(self, served: Served) -> None:
+        """Answer the runtime's requests with the functions of a registry or an app."""

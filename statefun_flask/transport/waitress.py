@@ -2,59 +2,170 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
+import contextlib
 import signal
 import threading
+import time
 import typing as t
 
 from ..config import Settings
-from ..endpoint import Endpoint
-from ..handler import RequestHandler
-from ..registry import FunctionRegistry
-from .wsgi import wsgi_app
+from .direct import Served
+from .listen import Listen
+from .listen import Started
+from .wsgi import application
+
+#: The runtime keeps up to 1024 connections open to each function type. A server that takes fewer
+#: leaves the rest waiting until they time out, which stalls the job.
+CONNECTIONS = 10_000
+
+#: How long requests in flight may take once the server was told to stop, in seconds.
+GRACE = 30.0
 
 
 class WaitressTransport:
-    """Serves a registry, as the blog post's ``main`` does::
+    """Serves functions, as the blog post's ``main`` does::
 
         WaitressTransport("0.0.0.0:5000").run(registry)
 
-    :param listen: ``host:port``; port 0 takes a free one.
+    :param listen: ``host:port`` (port 0 takes a free one) or ``unix:path``.
     :param threads: How many requests are answered at a time.
-    :param options: Settings by name, see :class:`~statefun_flask.config.Settings`.
+    :param direct: Answer the requests for an app's functions past Flask's dispatch. A registry is
+        always served so.
+    :param skip_hooks: Do so although the app has hooks that are then not called.
+    :param options: Settings by name for a registry, see :class:`~statefun_flask.config.Settings`.
     """
 
     def __init__(
-        self, listen: str = "127.0.0.1:5000", *, threads: int = 8, **options: t.Any
+        self,
+        listen: str = "127.0.0.1:5000",
+        *,
+        threads: int = 8,
+        direct: bool = False,
+        skip_hooks: bool = False,
+        **options: t.Any,
     ) -> None:
+        Settings(**options)
         self.listen = listen
         self.threads = threads
-        self.settings = Settings(**options)
+        self.direct = direct
+        self.skip_hooks = skip_hooks
+        self.options = options
 
-    def run(self, registry: FunctionRegistry) -> None:
-        """Serve until SIGINT or SIGTERM; requests in flight are answered first."""
-        handler = RequestHandler(registry, protocol=self.settings.protocol)
-        endpoint = Endpoint(handler, self.settings)
-        self.serve(self.bind(wsgi_app(endpoint)))
+    def run(self, served: Served, *, started: Started | None = None) -> None:
+        """Serve until SIGINT or SIGTERM; requests in flight are answered first.
 
-    def bind(self, application: t.Any) -> t.Any:
-        """Return a server that listens and does not answer yet; ``effective_port`` is its port.
+        :param started: Called with where it listens, as soon as it does.
+        :raises OSError: The address is taken or not this machine's.
+        :raises RuntimeError: The app cannot be served directly; the message says why.
+        """
+        server = self.bind(served)
+        if started is not None:
+            started(server.listen)
+        server.run()
+
+    def bind(self, served: Served) -> Server:
+        """Return a server that listens and does not answer yet.
 
         :raises OSError: The address is taken or not this machine's.
+        :raises RuntimeError: The app cannot be served directly; the message says why.
         """
+        called = application(served, direct=self.direct, skip_hooks=self.skip_hooks, **self.options)
+        return Server(called, Listen.parse(self.listen), self.threads)
+
+
+class Server:
+    """A waitress server that finishes what it has begun when it is told to stop."""
+
+    def __init__(self, application: t.Any, listen: Listen, threads: int) -> None:
         import waitress
 
-        return waitress.create_server(application, listen=self.listen, threads=self.threads)
+        self._listen = listen
+        self._sockets: dict[int, t.Any] = {}
+        self._stopping = False
+        self._server = waitress.create_server(
+            application,
+            map=self._sockets,
+            threads=threads,
+            connection_limit=CONNECTIONS,
+            **_where(listen),
+        )
+        self._listeners = [each for each in self._sockets.values() if each.accepting]
 
-    def serve(self, server: t.Any) -> None:
-        """Answer requests until SIGINT or SIGTERM."""
-        if threading.current_thread() is threading.main_thread():
-            # waitress finishes what is in flight on SystemExit, but does not listen to SIGTERM.
-            signal.signal(signal.SIGTERM, _stop)
+    @property
+    def listen(self) -> Listen:
+        """Where it listens, with the port that it got."""
+        if self._listen.path is not None:
+            return self._listen
+        return self._listen._replace(port=self._listeners[0].effective_port)
+
+    def run(self) -> None:
+        """Answer requests until :meth:`stop`, SIGINT or SIGTERM, then finish those in flight."""
         try:
-            server.run()
+            with self._told_by_signals():
+                while not self._stopping:
+                    self._turn(timeout=30)
+            self._finish()
         finally:
-            server.close()
+            self._close()
+
+    def stop(self) -> None:
+        """Have :meth:`run` return once what is in flight is answered; from any thread."""
+        self._stopping = True
+        self._listeners[0].pull_trigger()
+
+    @contextlib.contextmanager
+    def _told_by_signals(self) -> cabc.Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(each, lambda *_: self.stop()) for each in signals]
+        try:
+            yield
+        finally:
+            # A second signal ends the process at once.
+            for each, handler in zip(signals, before, strict=True):
+                signal.signal(each, handler)
+
+    def _turn(self, timeout: float) -> None:
+        from waitress import wasyncore
+
+        # select(), which waitress uses if not told, knows 1024 connections at most.
+        wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
+
+    def _finish(self) -> None:
+        """Take no more connections, and close each of those there are when it is idle."""
+        from waitress import wasyncore
+
+        for listener in self._listeners:
+            wasyncore.dispatcher.close(listener)
+        deadline = time.monotonic() + GRACE
+        while time.monotonic() < deadline:
+            channels = [each for each in self._sockets.values() if hasattr(each, "requests")]
+            for channel in channels:
+                if not _is_busy(channel):
+                    channel.handle_close()
+            if not any(map(_is_busy, channels)):
+                return
+            self._turn(timeout=0.1)
+
+    def _close(self) -> None:
+        from waitress import wasyncore
+
+        self._server.task_dispatcher.shutdown(timeout=0.1)
+        wasyncore.close_all(map=self._sockets, ignore_all=True)
+        if self._listen.path is not None:
+            self._listen.path.unlink(missing_ok=True)
 
 
-def _stop(*_: object) -> t.NoReturn:
-    raise SystemExit
+def _where(listen: Listen) -> dict[str, t.Any]:
+    """Return the arguments by which waitress knows where to listen."""
+    if listen.path is None:
+        return {"listen": listen.netloc}
+    return {"unix_socket": str(listen.path)}
+
+
+def _is_busy(channel: t.Any) -> bool:
+    """Whether a connection has a request that is being read, answered or written."""
+    return bool(channel.requests or channel.request or channel.total_outbufs_len)

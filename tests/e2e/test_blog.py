@@ -19,12 +19,9 @@ import pytest
 from blog_pb2 import GreetRequest
 from blog_pb2 import GreetResponse
 
-from statefun_flask import RequestHandler
-from statefun_flask.config import Settings
-from statefun_flask.endpoint import Endpoint
 from statefun_flask.flink import Cluster
 from statefun_flask.flink.serving import Server
-from statefun_flask.transport.wsgi import wsgi_app
+from statefun_flask.transport import wsgi_app
 
 pytestmark = pytest.mark.e2e
 
@@ -131,8 +128,7 @@ def test_one_app_serves_both_engines_at_once(
     produce: t.Any,
     consume: t.Any,
 ) -> None:
-    handler = RequestHandler(blog.registry)
-    server = serve(wsgi_app(Endpoint(handler, Settings())))
+    server = serve(wsgi_app(blog.registry))
     of_2 = named(MODULE.read_text(), unique("names-2"), unique("group-2"))
     of_3 = named(MODULE_OF_3, unique("names-3"), unique("group-3"))
     start_cluster(of_2, engine="2.2.2", endpoint=server.url)

@@ -1,0 +1,74 @@
+"""Where a server listens: ``host:port``, or ``unix:path`` for a Unix socket."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import pathlib
+import socket
+import typing as t
+
+PREFIX = "unix:"
+
+
+class Listen(t.NamedTuple):
+    """An address that a server listens at: host and port, or the path of a Unix socket."""
+
+    host: str = ""
+    port: int = 0
+    path: pathlib.Path | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Listen:
+        """Read ``host:port``, ``[::1]:port`` or ``unix:path``.
+
+        :raises ValueError: It is none of these.
+        """
+        if text.startswith(PREFIX) and text != PREFIX:
+            return cls(path=pathlib.Path(text.removeprefix(PREFIX)))
+        host, _, port = text.rpartition(":")
+        bracketed = host.startswith("[") and host.endswith("]")
+        if not (host and port.isdecimal() and int(port) < 65536) or (":" in host and not bracketed):
+            raise ValueError(
+                f"{text!r} is no address to listen at."
+                " Write 'host:port', '[::1]:port' or 'unix:/path/of/socket'."
+            )
+        return cls(host.strip("[]"), int(port))
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """The address family of its host."""
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+    def url(self, path: str) -> str:
+        """Return the URL of a path, as module.yaml names it."""
+        if self.path is not None:
+            return f"http+unix://{self.path.absolute()}{path}"
+        return f"http://{self.netloc}{path}"
+
+    @property
+    def netloc(self) -> str:
+        """Host and port as they stand in a URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @contextlib.contextmanager
+    def reserved(self) -> cabc.Iterator[Listen]:
+        """Hold the port, a free one for port 0, for servers that bind it with SO_REUSEPORT.
+
+        :raises OSError: The port is taken, or the host is not this machine's.
+        """
+        if self.path is not None:
+            yield self
+            return
+        # Without SO_REUSEPORT first, since with it another server's port could be shared.
+        with socket.create_server((self.host, self.port), family=self.family) as listening:
+            port = listening.getsockname()[1]
+        with socket.socket(self.family) as held:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            held.bind((self.host, port))
+            yield self._replace(port=port)
+
+
+#: Told where a server listens.
+Started: t.TypeAlias = cabc.Callable[[Listen], None]
