@@ -1,0 +1,196 @@
+"""What the SDK promises of states, delays and late declarations, on StateFun 3.3.0."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import datetime as dt
+import time
+import typing as t
+
+import pytest
+
+from statefun_flask import Context
+from statefun_flask import Effects
+from statefun_flask import kafka_record
+from statefun_flask import StateFunFlask
+from statefun_flask import UTF8
+from statefun_flask import ValueSpec
+from statefun_flask.flink import Cluster
+from statefun_flask.flink.serving import Server
+
+pytestmark = pytest.mark.e2e
+
+MODULE = """\
+kind: io.statefun.endpoints.v2/http
+spec:
+  functions: test/*
+  urlPathTemplate: http://127.0.0.1:1/statefun
+---
+kind: io.statefun.kafka.v1/ingress
+spec:
+  id: test/commands
+  address: 127.0.0.1:9092
+  consumerGroupId: {topic}
+  startupPosition:
+    type: earliest
+  topics:
+    - topic: {topic}
+      valueType: test/command
+      targets: [test/subject]
+---
+kind: io.statefun.kafka.v1/egress
+spec:
+  id: test/answers
+  address: 127.0.0.1:9092
+"""
+
+Command: t.TypeAlias = t.Annotated[str, UTF8("test/command")]
+
+Serve = cabc.Callable[..., Server]
+StartCluster = cabc.Callable[..., Cluster]
+
+
+class Subject:
+    """The id "one" of ``test/subject`` on the engine: commands go in, answers come out."""
+
+    def __init__(
+        self, topic: str, produce: cabc.Callable[..., None], consume: cabc.Callable[..., t.Any]
+    ) -> None:
+        self.topic = topic
+        self.module = MODULE.format(topic=topic)
+        self._produce = produce
+        self._consume = consume
+        self._count = 0
+
+    def answer(self, value: object) -> Effects:
+        """Return the effect of answering something."""
+        record = kafka_record(f"{self.topic}-answers", value=str(value))
+        return Effects().egress("test/answers", record)
+
+    def tell(self, *commands: str) -> None:
+        self._produce(self.topic, [("one", command.encode()) for command in commands])
+
+    def ask(self, command: str) -> str:
+        """Send a command, and return what it is answered."""
+        self.tell(command)
+        return self.answers(self._count + 1)[-1]
+
+    def answers(self, count: int, quiet: float = 0.0) -> list[str]:
+        """Return all answers so far, at least so many."""
+        records = self._consume(f"{self.topic}-answers", count, quiet=quiet)
+        self._count = len(records)
+        return [value.decode() for _, value in records]
+
+
+@pytest.fixture
+def subject(
+    unique: cabc.Callable[[str], str],
+    produce: cabc.Callable[..., None],
+    consume: cabc.Callable[..., t.Any],
+) -> Subject:
+    return Subject(unique("commands"), produce, consume)
+
+
+@pytest.mark.parametrize("mode", ["write", "call"])
+def test_a_state_expires_after(
+    mode: str, subject: Subject, serve: Serve, start_cluster: StartCluster
+) -> None:
+    """Calls keep a state alive under expire_after_call, and not under expire_after_write."""
+    app = StateFunFlask(__name__)
+    ttl = dt.timedelta(seconds=2)
+    value = (
+        ValueSpec("value", int, expire_after_write=ttl)
+        if mode == "write"
+        else ValueSpec("value", int, expire_after_call=ttl)
+    )
+
+    @app.statefun("test/subject", states=[value])
+    def answer(context: Context, command: Command) -> Effects:
+        effects = subject.answer(context.get_state(value))
+        return effects.update_state(value, 7) if command == "set" else effects
+
+    start_cluster(subject.module, endpoint=serve(app).url)
+    assert subject.ask("set") == "None"
+
+    written = time.monotonic()
+    answers = []
+    while time.monotonic() < written + 4:
+        answers.append(subject.ask("get"))
+    if mode == "write":
+        assert answers[0] == "7"
+        assert answers[-1] == "None"
+    else:
+        assert set(answers) == {"7"}
+        # Nothing but time passing can show that the engine lets it go.
+        time.sleep(3)
+        assert subject.ask("get") == "None"
+
+
+def test_delays_and_cancellations(
+    subject: Subject, serve: Serve, start_cluster: StartCluster
+) -> None:
+    """A delayed message comes, no earlier than asked; a cancelled one never does."""
+    app = StateFunFlask(__name__)
+    delay = dt.timedelta(seconds=1)
+
+    @app.statefun("test/subject")
+    def start(context: Context, command: Command) -> Effects:
+        me = context.self_address
+        if command == "send":
+            stamp = f"sent {time.time()}"
+            return (
+                Effects()
+                .send_after(me, delay, "cancelled later", cancellation_token="later")
+                .send_after(me, delay, "cancelled at once", cancellation_token="now")
+                .cancel("now")
+                .send_after(me, delay, stamp, cancellation_token="now")
+            )
+        return Effects().cancel("later") + subject.answer("cancelled")
+
+    @app.statefun("test/subject")
+    def arrive(context: Context, text: str) -> Effects:
+        assert context.caller_address == context.self_address
+        return subject.answer(f"{text} {time.time()}")
+
+    start_cluster(subject.module, endpoint=serve(app).url)
+    subject.tell("send", "cancel")
+    cancelled, arrived = subject.answers(2, quiet=2)
+    assert cancelled == "cancelled"
+    word, sent, received = arrived.split()
+    assert word == "sent"
+    assert float(received) - float(sent) >= delay.total_seconds()
+
+
+def test_a_state_declared_after_the_job_started(
+    subject: Subject, serve: Serve, start_cluster: StartCluster
+) -> None:
+    """A worker of a new version asks for its new state, and finds the old one as it was."""
+    old, new = ValueSpec("old", int), ValueSpec("new", str)
+
+    def version(states: list[ValueSpec[t.Any]]) -> StateFunFlask:
+        app = StateFunFlask(__name__)
+
+        @app.statefun("test/subject", states=states)
+        def answer(context: Context, command: Command) -> Effects:
+            count = (context.get_state(old) or 0) + 1
+            effects = Effects().update_state(old, count)
+            if new in states:
+                effects += subject.answer(f"{count} {context.get_state(new)}")
+                return effects.update_state(new, command)
+            return effects + subject.answer(count)
+
+        return app
+
+    class Switch:
+        """Serves whichever version is current."""
+
+        app = version([old])
+
+        def __call__(self, environ: t.Any, start_response: t.Any) -> t.Any:
+            return self.app(environ, start_response)
+
+    switch = Switch()
+    start_cluster(subject.module, endpoint=serve(switch).url)
+    assert [subject.ask("a"), subject.ask("b")] == ["1", "2"]
+    switch.app = version([new, old])
+    assert [subject.ask("c"), subject.ask("d")] == ["3 None", "4 c"]
