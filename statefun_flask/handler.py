@@ -6,7 +6,6 @@ The Flask view, the other transports, the test kit and the embedded engine all c
 
 from __future__ import annotations
 
-import asyncio
 import collections.abc as cabc
 import concurrent.futures
 import contextlib
@@ -134,6 +133,8 @@ def _finish(steps: Steps) -> Answer:
 
 async def _finish_in(executor: concurrent.futures.Executor, steps: Steps) -> Answer:
     """Run a batch in a thread, with the context variables of this task."""
+    import asyncio
+
     run_here = contextvars.copy_context().run
     return await asyncio.get_running_loop().run_in_executor(executor, run_here, _finish, steps)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 import click
@@ -80,7 +81,7 @@ def serve(
     except OSError as exc:
         where = "another --unix path" if unix else "another --host or --port"
         raise click.ClickException(
-            f"Cannot listen on {listen}: {exc.strerror}. Choose {where}."
+            f"Cannot listen on {listen}: {os.strerror(exc.errno or 0)}. Choose {where}."
         ) from None
     except (RuntimeError, ValueError) as exc:
         raise click.ClickException(str(exc)) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import pathlib
 import pkgutil
 import typing as t
@@ -81,15 +80,16 @@ class GranianTransport:
         :raises RuntimeError: granian is missing, or the target cannot be served; the message says
             why.
         """
-        server = _granian()
+        granian = _granian()
         _check_start_method(target)
         load = functools.partial(self._load, target)
         load()
 
         with Listen.parse(self.listen).reserved() as listen:
+            server = self._server(granian, listen)
             if started is not None:
-                started(listen)
-            self._server(server, listen).serve(target_loader=load, wrap_loader=False)
+                server.on_startup(functools.partial(started, listen))
+            server.serve(target_loader=load, wrap_loader=False)
 
     def _load(self, target: Target) -> t.Any:
         """Return what the server calls, in a worker."""
@@ -97,12 +97,12 @@ class GranianTransport:
             resolve(target), direct=self.direct, skip_hooks=self.skip_hooks, **self.options
         )
 
-    def _server(self, server: t.Any, listen: Listen) -> t.Any:
+    def _server(self, granian: t.Any, listen: Listen) -> t.Any:
         from granian.constants import HTTPModes
         from granian.constants import Interfaces
         from granian.constants import SSLProtocols
 
-        return server(
+        return granian(
             "statefun_flask",
             address=listen.host,
             port=listen.port,
@@ -162,6 +162,8 @@ def _check_start_method(target: Target) -> None:
 
     :raises RuntimeError: Processes are not forked.
     """
+    import multiprocessing
+
     from flask import Flask
 
     method = multiprocessing.get_start_method()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import errno
+import os
 import pathlib
 import socket
 import typing as t
@@ -52,6 +54,21 @@ class Listen(t.NamedTuple):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
+    def clear(self) -> None:
+        """Remove the Unix socket of a server that was killed.
+
+        :raises OSError: A server is listening there.
+        """
+        if self.path is None or not self.path.is_socket():
+            return
+        with socket.socket(socket.AF_UNIX) as client:
+            try:
+                client.connect(str(self.path))
+            except ConnectionRefusedError:
+                self.path.unlink()
+            else:
+                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
     @contextlib.contextmanager
     def reserved(self) -> cabc.Iterator[Listen]:
         """Hold the port, a free one for port 0, for servers that bind it with SO_REUSEPORT.
@@ -59,6 +76,7 @@ class Listen(t.NamedTuple):
         :raises OSError: The port is taken, or the host is not this machine's.
         """
         if self.path is not None:
+            self.clear()
             yield self
             return
         # Without SO_REUSEPORT first, since with it another server's port could be shared.

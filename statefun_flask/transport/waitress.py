@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import logging
 import signal
 import threading
 import time
@@ -59,10 +60,7 @@ class WaitressTransport:
         :raises OSError: The address is taken or not this machine's.
         :raises RuntimeError: The app cannot be served directly; the message says why.
         """
-        server = self.bind(served)
-        if started is not None:
-            started(server.listen)
-        server.run()
+        self.bind(served).run(started=started)
 
     def bind(self, served: Served) -> Server:
         """Return a server that listens and does not answer yet.
@@ -80,6 +78,9 @@ class Server:
     def __init__(self, application: t.Any, listen: Listen, threads: int) -> None:
         import waitress
 
+        # The runtime always asks for more at a time than there are threads.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        listen.clear()
         self._listen = listen
         self._sockets: dict[int, t.Any] = {}
         self._stopping = False
@@ -99,10 +100,12 @@ class Server:
             return self._listen
         return self._listen._replace(port=self._listeners[0].effective_port)
 
-    def run(self) -> None:
+    def run(self, *, started: Started | None = None) -> None:
         """Answer requests until :meth:`stop`, SIGINT or SIGTERM, then finish those in flight."""
         try:
             with self._told_by_signals():
+                if started is not None:
+                    started(self.listen)
                 while not self._stopping:
                     self._turn(timeout=30)
             self._finish()

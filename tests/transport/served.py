@@ -1,0 +1,64 @@
+"""The app that the servers of these tests serve."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+
+from statefun_flask import Address
+from statefun_flask import Context
+from statefun_flask import Effects
+from statefun_flask import FunctionRegistry
+from statefun_flask import StateFunFlask
+
+app = StateFunFlask(__name__)
+registry = FunctionRegistry()
+TO = Address("test/sink", "of it")
+
+
+@app.statefun("test/echo")
+def echo(context: Context, text: str) -> Effects:
+    return Effects().send(TO, text)
+
+
+@app.statefun("test/pid")
+def pid(context: Context, text: str) -> Effects:
+    return Effects().send(TO, str(os.getpid()))
+
+
+@app.statefun("test/thread")
+def thread(context: Context, text: str) -> Effects:
+    return Effects().send(TO, threading.current_thread().name)
+
+
+@app.statefun("test/slow")
+def slow(context: Context, text: str) -> Effects:
+    """Announce itself in the file that the message names, and take a while."""
+    with open(text, "w"):
+        pass
+    time.sleep(0.3)
+    return Effects().send(TO, "done")
+
+
+@app.statefun("test/slow_async")
+async def slow_async(context: Context, text: str) -> Effects:
+    with open(text, "w"):
+        pass
+    await asyncio.sleep(0.3)
+    return Effects().send(TO, "done")
+
+
+@app.statefun("test/wait")
+async def wait(context: Context, text: str) -> Effects:
+    await asyncio.sleep(float(text))
+    return Effects().send(TO, threading.current_thread().name)
+
+
+@app.get("/other")
+def other() -> str:
+    return "other"
+
+
+registry.register_fn("test/echo", echo)

@@ -1,0 +1,209 @@
+"""``flask statefun serve`` on each server, as a deployment runs it."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import concurrent.futures
+import contextlib
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+import typing as t
+
+import pytest
+
+HERE = pathlib.Path(__file__).parent
+SERVERS = {
+    "view on waitress": ("--server", "waitress"),
+    "direct on waitress": ("--server", "waitress", "--direct"),
+    "view on granian": ("--server", "granian"),
+    "direct on granian": ("--server", "granian", "--direct"),
+    "asgi": ("--server", "asgi"),
+}
+
+each_server = pytest.mark.parametrize("options", SERVERS.values(), ids=SERVERS)
+Ask: t.TypeAlias = cabc.Callable[..., list[str]]
+Serve: t.TypeAlias = cabc.Callable[..., t.Any]
+
+
+def test_waitress_says_what_it_serves_where(serve: Serve) -> None:
+    server = serve()
+    assert server.announced == (
+        "Serving 6 functions (test/echo, test/pid, test/slow, test/slow_async, test/thread,"
+        f" test/wait) at {server.url} on waitress with 8 threads\n"
+    )
+    assert server.terminate() == 0
+
+
+@each_server
+def test_what_is_in_flight_at_sigterm_is_answered(
+    serve: Serve, ask: Ask, wait_for: t.Any, tmp_path: pathlib.Path, options: tuple[str, ...]
+) -> None:
+    server = serve(*options, "--threads", "1")
+    marks = [tmp_path / "sync", tmp_path / "async"]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        # With one thread the second is not begun yet on WSGI, but has been taken.
+        asked = [pool.submit(ask, server.url, "test/slow", str(marks[0]))]
+        wait_for(marks[0].exists, "the first request")
+        asked.append(pool.submit(ask, server.url, "test/slow_async", str(marks[1])))
+        if "asgi" in options:
+            wait_for(marks[1].exists, "the second request")
+        else:
+            time.sleep(0.1)
+        assert server.terminate() == 0
+        assert [each.result() for each in asked] == [["done"], ["done"]]
+    assert server.output.read() == ""
+
+
+@each_server
+def test_async_functions_are_served(running: Serve, ask: Ask, options: tuple[str, ...]) -> None:
+    loops = {ask(running(*options).url, "test/wait", "0")[0]}
+    assert loops == {"MainThread" if "asgi" in options else "statefun-loop"}
+
+
+@each_server
+def test_a_unix_socket_is_served_and_removed(
+    serve: Serve, ask: Ask, tmp_path: pathlib.Path, options: tuple[str, ...]
+) -> None:
+    path = tmp_path / "socket"
+    # One that was left behind by a server that was killed is no obstacle.
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    server = serve(*options, "--unix", str(path))
+    assert server.url == f"http+unix://{path}/statefun"
+    assert ask(server.url, "test/echo", "hello") == ["hello"]
+    assert server.terminate() == 0
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("server", ["granian", "asgi"])
+def test_granian_has_as_many_workers_as_are_asked_for(
+    running: Serve, ask: Ask, wait_for: t.Any, server: str
+) -> None:
+    serving = running("--server", server, "--workers", "2", "--direct")
+    pids: set[str] = set()
+
+    def both_answered() -> bool:
+        pids.update(ask(serving.url, "test/pid", ""))
+        return len(pids) == 2
+
+    wait_for(both_answered, "an answer of each worker")
+
+
+@pytest.mark.parametrize("options", [(), ("--server", "asgi")], ids=["waitress", "asgi"])
+def test_many_more_connections_than_threads_are_kept_open(
+    running: Serve, ask: Ask, connect: t.Any, options: tuple[str, ...]
+) -> None:
+    url = running(*options).url
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            connection = connect(url)
+            connection.connect()
+            stack.callback(connection.close)
+        assert ask(url, "test/echo", "hello") == ["hello"]
+
+
+def test_async_functions_wait_together_on_asgi_and_take_no_thread(running: Serve, ask: Ask) -> None:
+    url = running("--server", "asgi").url
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        start = time.monotonic()
+        answers = list(pool.map(lambda _: ask(url, "test/wait", "0.3"), range(20)))
+    assert answers == [["MainThread"]] * 20
+    assert time.monotonic() - start < 3, "they waited one after the other, 6 s in all"
+
+
+def test_sync_functions_run_in_threads_on_asgi(running: Serve, ask: Ask) -> None:
+    assert ask(running("--server", "asgi").url, "test/thread", "")[0].startswith("statefun_")
+
+
+def test_the_whole_app_is_served_by_wsgi(running: Serve, connect: t.Any) -> None:
+    for options in ((), ("--server", "granian", "--direct")):
+        with contextlib.closing(connect(running(*options).url)) as connection:
+            connection.request("GET", "/other")
+            assert connection.getresponse().read() == b"other"
+
+
+@pytest.mark.parametrize(
+    ("target", "transport"),
+    [
+        ("'served:app'", "GranianTransport"),
+        ("'served:registry'", "GranianTransport"),
+        ("'served:registry'", "AsgiTransport"),
+        ("served.registry", "GranianTransport"),
+        ("served.registry", "WaitressTransport"),
+        ("served.app", "WaitressTransport"),
+    ],
+)
+def test_transports_run_apps_and_registries(
+    run_code: t.Any, ask: Ask, target: str, transport: str
+) -> None:
+    server = run_code(
+        "import served\n"
+        f"from statefun_flask import {transport}\n"
+        f"{transport}('127.0.0.1:0').run({target}, started=lambda listen:"
+        " print(listen.url('/statefun'), flush=True))"
+    )
+    assert ask(server.url, "test/echo", "hello") == ["hello"]
+    assert server.terminate() == 0
+
+
+def test_workers_that_are_not_forked_load_the_app_themselves(serve: Serve, ask: Ask) -> None:
+    server = serve("--server", "granian", app="spawned.py")
+    assert ask(server.url, "test/echo", "hello") == ["hello"]
+
+
+def _fail(*options: str, app: str = "served.py") -> str:
+    command = [sys.executable, "-m", "flask", "--app", app, "statefun", "serve", *options]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=20)
+    assert done.returncode != 0
+    return done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("server", ["waitress", "granian"])
+def test_a_taken_port_is_told(server: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert _fail("--server", server, "--port", port) == (
+            f"Error: Cannot listen on 127.0.0.1:{port}: Address already in use."
+            " Choose another --host or --port."
+        )
+
+
+@pytest.mark.parametrize("server", ["waitress", "granian"])
+def test_a_unix_socket_in_use_is_not_taken_away(
+    serve: Serve, ask: Ask, tmp_path: pathlib.Path, server: str
+) -> None:
+    path = str(tmp_path / "socket")
+    first = serve("--unix", path)
+    assert _fail("--server", server, "--unix", path) == (
+        f"Error: Cannot listen on unix:{path}: Address already in use. Choose another --unix path."
+    )
+    assert ask(first.url, "test/echo", "hello") == ["hello"]
+
+
+def test_waitress_refuses_what_it_cannot() -> None:
+    assert _fail("--workers", "2") == (
+        "Error: waitress is one process, and --workers is 2. Use --server granian, or start several"
+        " of them."
+    )
+    assert _fail("--cert", "served.py", "--key", "served.py") == (
+        "Error: waitress speaks no TLS. Use --server granian, or a proxy."
+    )
+
+
+@pytest.mark.parametrize(
+    "options", [("--direct",), ("--server", "granian", "--direct"), ("--server", "asgi")]
+)
+def test_the_direct_path_does_not_start_past_hooks(options: tuple[str, ...]) -> None:
+    assert _fail("--port", "0", *options, app="guarded.py") == (
+        "Error: The app 'guarded' has hooks before its endpoint that the direct path would not"
+        " call: 'check_token' (before_request). Serve it through its view, or say that they may be"
+        " passed by with skip_hooks=True (--skip-hooks)."
+    )
+
+
+def test_hooks_are_skipped_when_told_so(serve: Serve, ask: Ask) -> None:
+    server = serve("--direct", "--skip-hooks", app="guarded.py")
+    assert ask(server.url, "test/echo", "hello") == ["hello"]
