@@ -138,6 +138,8 @@ class Cluster:
             )
         self._java = java.java()
         self._jars = jars.fetch(self.engine.bundle, self._report)
+        if self._kafka is not None:
+            jars.fetch(engines.KAFKA, self._report)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="statefun-flink-"))
         self.jobmanager: Process | None = None
         self.taskmanagers: list[Process] = []

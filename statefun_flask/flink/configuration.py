@@ -169,6 +169,8 @@ def kafka(folder: pathlib.Path, port: int, controller_port: int) -> dict[str, st
         "group.initial.rebalance.delay.ms": "0",
         # The longest transaction timeout that a module.yaml may ask for.
         "transaction.max.timeout.ms": "900000",
+        # How soon after its timeout a transaction is aborted, which holds readers up until then.
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
         **one,
     }
 

@@ -41,16 +41,13 @@ class Watch:
         self._cluster.check()
 
     def _job_news(self, job: Job) -> cabc.Iterator[str]:
-        failure = job.failure()
-        if failure is None or failure[0] == self._failure:
-            return
-        self._failure, trace = failure
-        if job.state() in ENDED:
-            raise EngineError(
-                f"The job failed, and is not started again: {job_failure(trace)} Correct that,"
-                " and start again."
-            )
-        yield f"The job restarts from its last checkpoint: {job_failure(trace)}"
+        failure, state = job.failure(), job.state()
+        if state in ENDED:
+            why = job_failure(failure[1]) if failure else "It was ended from outside."
+            raise EngineError(f"The job is {state}. {why} Correct that, and start again.")
+        if failure is not None and failure[0] != self._failure:
+            self._failure, trace = failure
+            yield f"The job restarts from its last checkpoint: {job_failure(trace)}"
 
 
 class _Log:

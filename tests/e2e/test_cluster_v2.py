@@ -60,7 +60,7 @@ module:
             address: nowhere:1
             deliverySemantic:
               type: exactly-once
-              transactionTimeoutMillis: 60000
+              transactionTimeoutMillis: 15000
 """
 
 
@@ -97,7 +97,7 @@ def counting(topic: str) -> t.Any:
     return app
 
 
-def test_the_blog_posts_engine_counts_through_a_killed_taskmanager(
+def test_the_blog_posts_engine_counts_through_a_killed_taskmanager_and_a_savepoint(
     start_cluster: StartCluster, serve: Serve, unique: Unique, produce: t.Any, consume: t.Any
 ) -> None:
     server = serve(counting(unique("out")))
@@ -109,10 +109,18 @@ def test_the_blog_posts_engine_counts_through_a_killed_taskmanager(
     cluster.start_taskmanager()
     cluster.job.wait_restart(restarts)
 
+    consume(unique("out"), 1000)
+
+    savepoint = cluster.savepoint()
+    cluster.job.cancel()
+    job = cluster.submit(module(unique), savepoint=savepoint)
+    job.wait_running()
+    job.wait_checkpoint()
+    produce(unique("in"), [(f"k{number}", b"") for number in range(10)])
     found: dict[str, list[bytes]] = {}
-    for key, value in consume(unique("out"), 1000):
+    for key, value in consume(unique("out"), 1010):
         found.setdefault(key, []).append(value)
-    assert found == {f"k{key}": [b"%d" % each for each in range(1, 101)] for key in range(10)}
+    assert found == {f"k{key}": [b"%d" % each for each in range(1, 102)] for key in range(10)}
 
 
 def test_a_failing_job_is_told_in_sentences(
