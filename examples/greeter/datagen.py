@@ -16,8 +16,12 @@ import random
 import time
 
 from confluent_kafka import Consumer
+from confluent_kafka import KafkaError
+from confluent_kafka import KafkaException
 from confluent_kafka import Producer
 from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 from greeter_pb2 import GreetRequest
 from greeter_pb2 import GreetResponse
 
@@ -48,6 +52,7 @@ def deserialize(value: bytes, as_json: bool) -> str:
 
 def run(bootstrap: str, rate: float, count: int | None, seed: int | None, as_json: bool) -> None:
     """Produce names at a rate, and print greetings as they come."""
+    create_topics(bootstrap)
     producer = Producer({"bootstrap.servers": bootstrap})
     consumer = subscribe(bootstrap)
     pending = names(count, seed)
@@ -77,6 +82,18 @@ def run(bootstrap: str, rate: float, count: int | None, seed: int | None, as_jso
         consumer.close()
 
 
+def create_topics(bootstrap: str) -> None:
+    """Make the topics, where they do not exist."""
+    topics = [NewTopic("names", 1), NewTopic("greetings", 1)]
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for future in admin.create_topics(topics).values():
+        try:
+            future.result()
+        except KafkaException as exc:
+            if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+
+
 def subscribe(bootstrap: str) -> Consumer:
     """Return a consumer of the greetings that are written from now on."""
     consumer = Consumer(
@@ -85,7 +102,6 @@ def subscribe(bootstrap: str) -> Consumer:
             "group.id": f"datagen-{os.getpid()}",
             # Greetings of transactions that failed are not shown.
             "isolation.level": "read_committed",
-            "allow.auto.create.topics": True,
         }
     )
     assigned = []

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import contextlib
 import datetime
 import logging
+import os
+import shlex
 import signal
+import subprocess
+import sys
+import tempfile
 import time
 import typing as t
 import urllib.parse
@@ -17,6 +23,7 @@ from flask.cli import with_appcontext
 from ..flink import Cluster
 from ..flink import EngineError
 from ..flink import Kafka
+from ..flink import leash
 from ..flink.engines import ENGINES
 from ..flink.module import Module
 from ..flink.repeats import Repeats
@@ -84,6 +91,12 @@ from ..flink.watch import Watch
     type=click.FloatRange(min=0.01),
     help="The seconds between checkpoints.",
 )
+@click.option(
+    "--run",
+    "command",
+    metavar="COMMAND",
+    help="Run this once the job runs, and end with it. It finds the broker in $KAFKA_BOOTSTRAP.",
+)
 @with_appcontext
 def flink(
     module: str,
@@ -96,6 +109,7 @@ def flink(
     threads: int,
     taskmanagers: int,
     checkpoint_interval: float,
+    command: str | None,
 ) -> None:
     """Run the app's functions on Flink until Ctrl-C.
 
@@ -131,15 +145,34 @@ def flink(
                 )
             click.echo(f"Flink's web page is at {cluster.rest_url}")
             click.echo("The job runs. Press Ctrl-C to stop it.")
+            companion = stack.enter_context(_running(command, cluster, kafka)) if command else None
             watch = Watch(cluster)
-            while True:
+            while companion is None or companion.poll() is None:
                 for sentence in watch.news():
                     click.echo(sentence, err=True)
                 time.sleep(0.5)
+            if companion.returncode:
+                raise click.ClickException(
+                    f"'{command}' ended with status {companion.returncode}."
+                    " Its own output says why."
+                )
     except EngineError as exc:
         raise click.ClickException(str(exc)) from None
     except KeyboardInterrupt:
         click.echo("\nStopped.")
+
+
+@contextlib.contextmanager
+def _running(command: str, cluster: Cluster, kafka: bool) -> cabc.Iterator[subprocess.Popen[bytes]]:
+    """Run a program beside the cluster; it is ended with this command, however that ends."""
+    environ = {**os.environ, **({"KAFKA_BOOTSTRAP": cluster.kafka.bootstrap} if kafka else {})}
+    with tempfile.TemporaryDirectory() as folder:
+        leashed = [sys.executable, "-I", "-S", leash.__file__, folder, *shlex.split(command)]
+        with subprocess.Popen(leashed, stdin=subprocess.PIPE, env=environ) as process:
+            try:
+                yield process
+            finally:
+                process.terminate()
 
 
 def _serve(
