@@ -20,7 +20,7 @@ from .nodes import Sequence
 from .nodes import Unread
 
 #: What the runtime's parser reads as a number or a truth value when it is not quoted.
-_NOT_TEXT = re.compile(r"[-+]?(\d[\d_]*)?\.?\d+([eE][-+]?\d+)?|0x[\da-fA-F]+|true|false", re.I)
+NOT_TEXT = re.compile(r"[-+]?(\d[\d_]*)?\.?\d+([eE][-+]?\d+)?|0x[\da-fA-F]+|true|false", re.I)
 INTEGER = re.compile(r"[-+]?\d+")
 _PLACEHOLDER = re.compile(r"\$\{[^}]*\}")
 #: Formats whose reader refuses a number where it wants a text.
@@ -98,7 +98,7 @@ class Text:
 
 def node_is_number(node: Node) -> bool:
     """Return whether a node is a number or truth value to the runtime's parser."""
-    return isinstance(node, Scalar) and node.plain and bool(_NOT_TEXT.fullmatch(node.text))
+    return isinstance(node, Scalar) and node.plain and bool(NOT_TEXT.fullmatch(node.text))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ import typing as t
 
 import yaml
 
+from .kinds import NOT_TEXT
 from .nodes import Mapping
 from .nodes import Node
 from .nodes import Scalar
@@ -76,5 +77,7 @@ def _plain(text: str) -> yaml.ScalarNode:
 
 
 def _text(text: str, style: str | None = None) -> yaml.ScalarNode:
-    """Return a text, which is quoted where its tag would be another one without."""
+    """Return a text, which is quoted where one parser or the other reads something else."""
+    if NOT_TEXT.fullmatch(text):
+        style = '"'
     return yaml.ScalarNode(_TAG + "str", text, style=style)
