@@ -32,6 +32,7 @@ from .transport import GranianTransport as GranianTransport
 from .transport import lambda_handler as lambda_handler
 from .transport import Transport as Transport
 from .transport import WaitressTransport as WaitressTransport
+from .transport import wsgi_app as wsgi_app
 from .types import BOOL as BOOL
 from .types import BYTES as BYTES
 from .types import custom_type as custom_type

@@ -52,8 +52,12 @@ class _Application:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" and self._otherwise is None:
-            await _live(receive, send)
+        if scope["type"] == "lifespan":
+            try:
+                await (self._otherwise or _live)(scope, receive, send)
+            finally:
+                if self._executor is not None:
+                    self._executor.shutdown()
         elif scope["type"] == "http" and scope["path"].rstrip("/") == self._direct.url:
             await _respond(send, await self._answer(scope, receive))
         elif self._otherwise is not None:
@@ -141,7 +145,7 @@ async def _respond(send: Send, reply: Reply) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
-async def _live(receive: Receive, send: Send) -> None:
+async def _live(scope: Scope, receive: Receive, send: Send) -> None:
     """Say yes to what the server tells of its life."""
     while (await receive())["type"] == "lifespan.startup":
         await send({"type": "lifespan.startup.complete"})

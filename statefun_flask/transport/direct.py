@@ -80,9 +80,10 @@ def statefun(app: Flask) -> StateFun:
             f"The app '{app.name}' has no StateFun extension."
             " Call 'StateFun().init_app(app)' before it is served."
         )
-    with app.app_context():
-        # A StateFunFlask reads its settings when it is used first.
-        return t.cast("StateFun", app.extensions["statefun"])
+    extension: StateFun = app.extensions["statefun"]
+    # A StateFunFlask reads its settings when it is used first, which is now.
+    extension._bind(app)
+    return extension
 
 
 def refuse_options(options: cabc.Mapping[str, t.Any]) -> None:

@@ -26,7 +26,7 @@ def test_an_address_is_read_and_becomes_the_url_of_module_yaml(
 
 @pytest.mark.parametrize("text", ["", "5000", ":5000", "host", "h:x", "h:65536", "::1:80", "unix:"])
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError) as info:
+    with pytest.raises(ValueError, match="no address") as info:
         Listen.parse(text)
     assert str(info.value) == (
         f"{text!r} is no address to listen at."
