@@ -382,16 +382,16 @@ class Core:
     def _disk_full(self, exc: DiskFull) -> None:
         first = self.full is None
         self.full = exc
-        self.schedule.later(DISK_DELAY, self._retry_commit)
         if first:
+            self.schedule.later(DISK_DELAY, self._retry_commit)
             reason = str(exc.__cause__)
             self._tell_now(
                 events.Full(at=self.clock.now(), path=exc.path, size=exc.size, reason=reason)
             )
 
     def _retry_commit(self) -> None:
-        if self.full is not None:
-            self.commit()
+        if self.full is not None and not self.commit():
+            self.schedule.later(DISK_DELAY, self._retry_commit)
 
     def _deliver(self) -> None:
         if self._held_back:

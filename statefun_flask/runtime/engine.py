@@ -94,10 +94,11 @@ class Engine:
         self._thread: threading.Thread | None = None
         self._workers: Workers | None = None
         self._closing = False
-        self._broken: BaseException | None = None
+        self._ended: BaseException | None = None
         self._first_step: float | None = None
         self._last_sweep = time.monotonic()
         self._waiters: list[concurrent.futures.Future[None]] = []
+        self._promises: set[concurrent.futures.Future[t.Any]] = set()
         self._core = Core(routes, self.store, self.clock, self._start, deliver)
 
     # -- for any thread -------------------------------------------------------------------
@@ -127,7 +128,7 @@ class Engine:
             :meth:`.store.Store.position`.
         :return: Their numbers, when they are on disk; without a loop, at once.
         """
-        future: concurrent.futures.Future[list[int]] = concurrent.futures.Future()
+        future: concurrent.futures.Future[list[int]] = self._promise()
 
         def take() -> None:
             core = self._core
@@ -153,7 +154,7 @@ class Engine:
 
         All that has happened is committed before, if it can be.
         """
-        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        future: concurrent.futures.Future[T] = self._promise()
 
         def answer() -> None:
             try:
@@ -175,7 +176,7 @@ class Engine:
         :param timeout: In seconds.
         :raises TimeoutError: It took longer.
         """
-        future: concurrent.futures.Future[None] = concurrent.futures.Future()
+        future: concurrent.futures.Future[None] = self._promise()
         self._post(lambda: self._waiters.append(future))
         future.result(timeout)
 
@@ -205,9 +206,11 @@ class Engine:
         while not self._inbox.empty():
             self._take(self._inbox.get_nowait())
         self._thread = None
-        if self._broken is None:
+        if self._ended is None:
             self._commit()
-        self._wake_waiters()
+            self._wake_waiters()
+            self._ended = RuntimeError("it was closed")
+        self._break_promises()
         self.store.close()
 
     def __enter__(self) -> t.Self:
@@ -248,17 +251,26 @@ class Engine:
 
     # -- the owner ------------------------------------------------------------------------
 
+    def _promise(self) -> concurrent.futures.Future[t.Any]:
+        """Return a future that is resolved in any case, if only with the engine's own end."""
+        future: concurrent.futures.Future[t.Any] = concurrent.futures.Future()
+        self._promises.add(future)
+        future.add_done_callback(self._promises.discard)
+        return future
+
     def _post(self, act: cabc.Callable[[], None]) -> None:
         """Have the owner do something: now if that is the caller."""
-        if self._broken is not None:
-            raise RuntimeError(
-                "The engine has stopped. Its first error is the cause of this."
-            ) from self._broken
         thread = self._thread
-        if thread is None or thread is threading.current_thread():
-            act()
-        else:
+        if self._ended is None and thread is not None and thread is not threading.current_thread():
             self._inbox.put(act)
+        elif self._ended is None:
+            act()
+        if self._ended is not None:
+            self._break_promises()
+
+    def _break_promises(self) -> None:
+        for future in list(self._promises):
+            future.set_exception(_ended(self._ended))
 
     def _serve(self) -> None:
         try:
@@ -266,7 +278,8 @@ class Engine:
                 self._turn()
                 self._receive(self._patience())
         except BaseException as exc:
-            self._broken = exc
+            self._ended = exc
+            self._break_promises()
             raise
 
     def _turn(self) -> None:
@@ -353,9 +366,11 @@ class Engine:
             return
         try:
             call.run()
-        except BaseException:  # such as Ctrl-C: it is not the message's fault
-            self._core.abandon(call)
-            raise
+        except BaseException as exc:
+            if self._thread is None:  # such as Ctrl-C: it is not the message's fault
+                self._core.abandon(call)
+                raise
+            call.outcome = exc
         if isinstance(self.clock, VirtualClock):
             call.duration = 0.0  # two runs tell the same
         self._core.finish(call)
@@ -372,3 +387,9 @@ class Engine:
             core.outbox.pending,
             None if core.full is None else core.full.path,
         )
+
+
+def _ended(cause: BaseException | None) -> RuntimeError:
+    error = RuntimeError(f"The engine does not run any more: {cause}. Start another one.")
+    error.__cause__ = cause
+    return error

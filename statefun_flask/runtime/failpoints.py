@@ -8,9 +8,10 @@ of the log is moved into the database) and ``recover`` (the queues are half read
 
 from __future__ import annotations
 
+import collections.abc as cabc
+import contextlib
 import os
 import resource
-import signal
 
 VARIABLE = "STATEFUN_RUNTIME_FAIL"
 STATUS = 86
@@ -29,15 +30,21 @@ class FailPoints:
         if point == self.point and self._due():
             os._exit(STATUS)
 
-    def hit_inside_checkpoint(self, path: str) -> None:
-        """End the process within the checkpoint that comes next: when the file is half written.
+    @contextlib.contextmanager
+    def inside_checkpoint(self, path: str) -> cabc.Iterator[None]:
+        """End the process when a checkpoint has written half of the database.
 
         SQLite calls nobody there; a limit on the size of files stops it in the middle.
         """
-        if self.point == "checkpoint" and self._due():
-            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-            _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(path) // 2, hard))
+        if self.point != "checkpoint" or not self._due():
+            yield
+            return
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(path) // 2, hard))
+        try:
+            yield
+        finally:
+            os._exit(STATUS)
 
     def _due(self) -> bool:
         self._left -= 1

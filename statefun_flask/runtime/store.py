@@ -95,6 +95,7 @@ class Store:
 
         :raises DiskFull: They cannot be written now. They are kept.
         """
+        self._trim()
         if not self.changes:
             return
         rows = self.changes.rows()
@@ -112,10 +113,16 @@ class Store:
             raise self._disk_full(exc) from exc
         self.fail.hit("commit")
         self.changes = Changes()
-        if len(self._cache) > CACHED:
-            for address in list(itertools.islice(self._cache, CACHED // 2)):
-                del self._cache[address]
         self._checkpoint()
+
+    def _trim(self) -> None:
+        """Forget the states that were not used for longest, but none that is not written."""
+        if len(self._cache) > CACHED:
+            written = self.changes.states
+            dirty = {(type, id) for type, id, _ in written} if written else set()
+            for address in list(itertools.islice(self._cache, CACHED // 2)):
+                if (address.type, address.id) not in dirty:
+                    del self._cache[address]
 
     def _disk_full(self, exc: sqlite3.OperationalError) -> Exception:
         code = exc.sqlite_errorcode & 0xFF
@@ -128,11 +135,9 @@ class Store:
         log = self.path + "-wal"
         if self._folder is None or os.path.getsize(log) < LOG_SIZE:
             return
-        self.fail.hit_inside_checkpoint(self.path)
         # On a full disk the log just stays, and grows until a commit fails.
-        with contextlib.suppress(sqlite3.OperationalError):
+        with self.fail.inside_checkpoint(self.path), contextlib.suppress(sqlite3.OperationalError):
             self.connection.execute("pragma wal_checkpoint(truncate)")
-        self.fail.hit("checkpoint")
 
     # -- reading --------------------------------------------------------------------------
 
