@@ -371,10 +371,10 @@ class Core:
             self.tell(events.Writable(at=self.clock.now()))
         told, self._told = self._told, []
         committed, self.committed = self.committed, []
-        for event in told:
-            self._tell_now(event)
         for act in committed:
             act()
+        for event in told:
+            self._tell_now(event)
         self.outbox.tidy()
         self._deliver()
         return True

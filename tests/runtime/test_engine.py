@@ -212,7 +212,7 @@ def test_engine_that_breaks_tells_all_who_wait(script: t.Any, run: t.Any) -> Non
         raise ZeroDivisionError("a listener's bug")
 
     engine.listeners.append(broken)
-    engine.send(Address("ns/fn", "1"), X)
+    engine.submit([(Address("ns/fn", "1"), X)])
     with pytest.raises(RuntimeError, match="does not run any more: a listener's bug"):
         engine.wait_idle(10)
     with pytest.raises(RuntimeError, match="does not run any more"):
