@@ -18,6 +18,9 @@ from .state import ValueSpec
 from .types import Type
 from .types import type_of
 
+if t.TYPE_CHECKING:
+    from .typing import Readable
+
 T = t.TypeVar("T")
 
 
@@ -57,7 +60,7 @@ class Context:
         self._handed_out: list[tuple[ValueSpec[t.Any], Cell, t.Any]] | None = None
 
     @t.overload
-    def get_state(self, state: ValueSpec[T], /) -> T | None: ...
+    def get_state(self, state: Readable[T], /) -> T | None: ...
     @t.overload
     def get_state(self, state: str, type: type[T] | Type[T], /) -> T | None: ...
     @t.overload

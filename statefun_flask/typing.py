@@ -8,6 +8,7 @@ import typing as t
 if t.TYPE_CHECKING:
     from .context import Context
     from .effects import Effects
+    from .state import Cell
     from .state import ValueSpec
 
     #: What a function may return: Effects, several of them, or nothing when it says so.
@@ -25,5 +26,17 @@ if t.TYPE_CHECKING:
     )
     #: An element of ``states``: a handle, or the bare name of an untyped state.
     State: t.TypeAlias = ValueSpec[t.Any] | str
+
+    T_co = t.TypeVar("T_co", covariant=True)
+
+    class Readable(t.Protocol[T_co]):
+        """A ValueSpec to read only, which may then be taken for one of a base class.
+
+        Without it a checker refuses ``f"{context.get_state(SEEN)}"``, where any object will do.
+        """
+
+        def decode(self, cell: Cell, /) -> T_co | None:
+            """Return the value in a cell."""
+
 
 F = t.TypeVar("F", bound="Function")

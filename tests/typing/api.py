@@ -1,0 +1,204 @@
+"""What a strict type checker makes of the API; mypy reads this file, nothing runs it.
+
+An error that must be reported is pinned with ``# type: ignore[code]``: mypy's warn_unused_ignores
+fails when it no longer is.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import datetime as dt
+import typing as t
+
+import msgspec
+from flask import Flask
+from google.protobuf import wrappers_pb2
+
+from statefun_flask import Address
+from statefun_flask import BOOL
+from statefun_flask import BYTES
+from statefun_flask import Context
+from statefun_flask import custom_type
+from statefun_flask import DOUBLE
+from statefun_flask import Effects
+from statefun_flask import FunctionRegistry
+from statefun_flask import INT
+from statefun_flask import json_type
+from statefun_flask import kafka_record
+from statefun_flask import Message
+from statefun_flask import protobuf_type
+from statefun_flask import raw_type
+from statefun_flask import RequestHandler
+from statefun_flask import StateFun
+from statefun_flask import StateFunBlueprint
+from statefun_flask import StateFunFlask
+from statefun_flask import STRING
+from statefun_flask import Transport
+from statefun_flask import Type
+from statefun_flask import UTF8
+from statefun_flask import ValueSpec
+from statefun_flask import WaitressTransport
+
+app = StateFunFlask(__name__)
+statefun = StateFun()
+blueprint = StateFunBlueprint("greetings", __name__)
+
+SEEN = ValueSpec("seen_count", int)
+FLAG = ValueSpec("flag", BOOL)
+COUNT = ValueSpec("count", wrappers_pb2.Int64Value)
+TO = Address("example/relay", "bob")
+
+
+@json_type("example/GreetRequest")
+@dataclasses.dataclass
+class GreetRequest:
+    name: str
+
+
+@json_type("example/Point")
+class Point(msgspec.Struct):
+    x: int
+
+
+# -- a decorated function and class keep their types ----------------------------------------------
+
+
+@app.statefun("example/greeter", states=[SEEN, "untyped"])
+def greet(context: Context, request: GreetRequest) -> Effects:
+    return Effects()
+
+
+@statefun("example/several", egresses=["example/greets"])
+def several(context: Context, request: str) -> list[Effects]:
+    return []
+
+
+@blueprint.statefun("example/generated", states=["bare"])
+def generated(context: Context, request: str | int) -> cabc.Iterator[Effects]:
+    yield Effects()
+
+
+@app.statefun("example/asynchronous")
+async def asynchronous(context: Context, request: Message) -> Effects | None:
+    return None
+
+
+@app.statefun("example/streamed")
+async def streamed(context: Context, request: str) -> cabc.AsyncIterator[Effects]:
+    yield Effects()
+
+
+class Greeter:
+    def greet(self, context: Context, request: str) -> Effects:
+        return Effects()
+
+    def __call__(self, context: Context, request: str) -> Effects:
+        return Effects()
+
+
+app.statefun("example/method")(Greeter().greet)
+t.assert_type(app.statefun("example/object")(Greeter()), Greeter)
+
+t.assert_type(greet(Context(TO, states={SEEN: 3}), GreetRequest("bob")), Effects)
+t.assert_type(several(Context(TO), "a"), list[Effects])
+t.assert_type(generated(Context(TO), 1), cabc.Iterator[Effects])
+t.assert_type(streamed(Context(TO), "a"), cabc.AsyncIterator[Effects])
+t.assert_type(GreetRequest("bob").name, str)
+t.assert_type(Point(x=1).x, int)
+
+
+async def awaited() -> None:
+    t.assert_type(await asynchronous(Context(TO), Message("a/b")), Effects | None)
+
+
+greet(Context(TO), "bob")  # type: ignore[arg-type]
+
+
+@app.statefun("example/wrong")  # type: ignore[type-var]
+def wrong(context: Context, request: str) -> int:
+    return 1
+
+
+@app.statefun("example/short")  # type: ignore[type-var]
+def short(context: Context) -> Effects:
+    return Effects()
+
+
+app.statefun(3)  # type: ignore[arg-type]
+app.statefun("example/x", states=[3])  # type: ignore[list-item]
+
+
+# -- states ---------------------------------------------------------------------------------------
+
+
+def states(context: Context) -> None:
+    t.assert_type(SEEN, ValueSpec[int])
+    t.assert_type(context.get_state(SEEN), int | None)
+    t.assert_type(context.get_state(ValueSpec("point", Point)), Point | None)
+    t.assert_type(context.get_state(FLAG), bool | None)
+    t.assert_type(context.get_state(COUNT), wrappers_pb2.Int64Value | None)
+    t.assert_type(context.get_state("untyped", int), int | None)
+    t.assert_type(context.get_state("untyped", STRING), str | None)
+    t.assert_type(context.get_state("untyped"), t.Any)
+    print(f"{context.get_state(SEEN)}", context.get_state(SEEN))
+
+    word: str | None = context.get_state(SEEN)  # type: ignore[assignment]
+    print(word)
+
+    Effects().update_state(SEEN, 3).update_state("untyped", 3, type=INT).delete_state(SEEN)
+    Effects().update_state(SEEN, "x")  # type: ignore[misc]
+    Effects().update_state(SEEN, None)  # type: ignore[misc]
+    ValueSpec("a", int, expire_after_write=dt.timedelta(hours=1))
+    ValueSpec("a", int, expire_after_write=3)  # type: ignore[call-overload]
+
+
+# -- effects --------------------------------------------------------------------------------------
+
+
+def effects(context: Context) -> Effects:
+    t.assert_type(context.self_address, Address)
+    t.assert_type(context.caller_address, Address | None)
+    t.assert_type(context.self_address.type.namespace, str)
+    Effects().send("example/relay", "bob")  # type: ignore[arg-type]
+    Effects().send_after(TO, 10, "bob")  # type: ignore[arg-type]
+    return (
+        Effects()
+        .send(TO, 1, type=INT)
+        .send_after(TO, dt.timedelta(seconds=1), "bob", cancellation_token="a")
+        .cancel("a")
+        .egress("example/greets", kafka_record("greetings", key="bob", value="hello"))
+        .extend(Effects() + Effects())
+    )
+
+
+# -- types ----------------------------------------------------------------------------------------
+
+t.assert_type(STRING, Type[str])
+t.assert_type(BYTES, Type[bytes])
+t.assert_type(DOUBLE, Type[float])
+t.assert_type(UTF8("example/text"), Type[str])
+t.assert_type(raw_type("example/raw"), Type[bytes])
+t.assert_type(json_type("example/names", list[str]), Type[list[str]])
+t.assert_type(custom_type("example/id", lambda n: b"%d" % n, int), Type[int])
+t.assert_type(
+    protobuf_type(wrappers_pb2.Int64Value, typename="example/count"), Type[wrappers_pb2.Int64Value]
+)
+
+
+def messages(message: Message) -> None:
+    t.assert_type(message.as_type(STRING), str)
+    t.assert_type(message.as_type(Point), Point)
+    t.assert_type(message.is_type(int), bool)
+
+
+# -- without an app -------------------------------------------------------------------------------
+
+registry = FunctionRegistry()
+registry.register_fn("example/greeter", greet, states=[SEEN])
+t.assert_type(RequestHandler(registry)(b""), bytes)
+transport: Transport = WaitressTransport("127.0.0.1:0")
+
+plain = Flask(__name__)
+statefun.init_app(plain)
+t.assert_type(app.statefun, StateFun)
