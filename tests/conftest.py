@@ -1,8 +1,9 @@
-"""Requests and answers of the 3.x protocol, and the watch for what a test leaves behind."""
+"""Requests and answers of 3.x for all tests of the core, and the watch for what a test leaves."""
 
 from __future__ import annotations
 
 import collections.abc as cabc
+import functools
 import threading
 import typing as t
 
@@ -30,6 +31,93 @@ def _nothing_left_behind() -> cabc.Iterator[None]:
         thread.join(timeout=2)
     assert not [each for each in left if each.is_alive()], "threads left running"
     assert not flask.has_app_context(), "an application context was left pushed"
+
+
+def _fill(value: t.Any, content: t.Any) -> None:
+    """Write a TypedValue: of a Python value, or of (typename, payload)."""
+    pair = content if content.__class__ is tuple else encode(content)
+    value.typename, value.value = pair
+    value.has_value = True
+
+
+def _request(
+    *messages: t.Any,
+    target: str = "example/fn",
+    id: str = "bob",
+    caller: str | None = None,
+    states: cabc.Mapping[str, t.Any] | None = None,
+) -> t.Any:
+    request = ToFunction()
+    batch = request.invocation
+    batch.target.namespace, batch.target.type = target.split("/")
+    batch.target.id = id
+    for name, content in (states or {}).items():
+        state = batch.state.add(state_name=name)
+        if content is not None:
+            _fill(state.state_value, content)
+    for message in messages:
+        invocation = batch.invocations.add()
+        if caller is not None:
+            sender = invocation.caller
+            sender.namespace, sender.type, sender.id = caller.split("/")
+        _fill(invocation.argument, message)
+    return request
+
+
+@pytest.fixture(scope="session")
+def to_function() -> cabc.Callable[..., t.Any]:
+    """Return a function that makes a ToFunction.
+
+    ``to_function(*messages, target="example/fn", id="bob", caller=None, states={})``: messages and
+    states are Python values or (typename, payload); a state that is None is there without a value.
+    """
+    return _request
+
+
+@pytest.fixture(scope="session")
+def request_bytes() -> cabc.Callable[..., bytes]:
+    """Return a function like ``to_function`` that gives bytes."""
+
+    def make(*messages: t.Any, **options: t.Any) -> bytes:
+        data: bytes = _request(*messages, **options).SerializeToString()
+        return data
+
+    return make
+
+
+def _answer(function: t.Any, *messages: t.Any, specs: t.Any = (), **options: t.Any) -> t.Any:
+    registry = FunctionRegistry()
+    registry.register_fn("example/fn", function, states=specs)
+    if "states" not in options:
+        options["states"] = dict.fromkeys(getattr(spec, "name", spec) for spec in specs)
+    body = _request(*messages, **options).SerializeToString()
+    return FromFunction.FromString(RequestHandler(registry)(body))
+
+
+@pytest.fixture(scope="session")
+def from_function() -> cabc.Callable[..., t.Any]:
+    """Return a function that has ``example/fn`` called, and gives the FromFunction.
+
+    ``from_function(function, *messages, specs=(), **options)``: the options are those of
+    ``to_function``; without states each declared one is there without a value.
+    """
+    return _answer
+
+
+@pytest.fixture(scope="session")
+def result() -> cabc.Callable[..., t.Any]:
+    """Return a function like ``from_function`` that gives the InvocationResponse."""
+
+    @functools.wraps(_answer)
+    def answer(*arguments: t.Any, **options: t.Any) -> t.Any:
+        response = _answer(*arguments, **options)
+        assert response.WhichOneof("response") == "invocation_result"
+        return response.invocation_result
+
+    return answer
+
+
+# -- a batch for one function, its senders and states by handle ---------------------------------------
 
 
 class From(t.NamedTuple):
@@ -108,7 +196,7 @@ def _read(typed: t.Any) -> t.Any:
     return unwrap(Message(typed.typename, typed.value))
 
 
-def to_function(
+def request_body(
     typename: str,
     *messages: t.Any,
     id: str = "me",
@@ -154,14 +242,14 @@ def invoke(
     """Register a function alone as test/fn and have it handle one batch."""
     registry = FunctionRegistry()
     registry.register_fn("test/fn", function, states=list(states or {}))
-    body = to_function("test/fn", *messages, states=states)
+    body = request_body("test/fn", *messages, states=states)
     return Answered(RequestHandler(registry, **options)(body))
 
 
-@pytest.fixture(scope="session", name="to_function")
-def _to_function() -> cabc.Callable[..., bytes]:
-    """Return a function that makes a request: ``to_function("ns/name", *messages, states=…)``."""
-    return to_function
+@pytest.fixture(scope="session", name="request_body")
+def _request_body() -> cabc.Callable[..., bytes]:
+    """Return a function that makes a request: ``request_body("ns/name", *messages, states=…)``."""
+    return request_body
 
 
 @pytest.fixture(scope="session")

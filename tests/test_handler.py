@@ -138,7 +138,7 @@ def test_what_is_changed_in_place_is_warned_of_when_watched(
 
 
 def test_missing_states_are_asked_for_at_once_and_no_code_runs(
-    to_function: t.Any, answered: t.Any
+    request_body: t.Any, answered: t.Any
 ) -> None:
     called = []
     registry = FunctionRegistry()
@@ -150,7 +150,7 @@ def test_missing_states_are_asked_for_at_once_and_no_code_runs(
     ]
     registry.register_fn("test/fn", lambda context, message: called.append(message), states=states)
 
-    answer = answered(RequestHandler(registry)(to_function("test/fn", "x", states={COUNT: 1})))
+    answer = answered(RequestHandler(registry)(request_body("test/fn", "x", states={COUNT: 1})))
 
     assert answer.missing == [
         ("b", "io.statefun.types/long", 1, 2000),
@@ -161,23 +161,23 @@ def test_missing_states_are_asked_for_at_once_and_no_code_runs(
 
 
 def test_states_of_the_request_that_are_not_declared_are_ignored(
-    to_function: t.Any, answered: t.Any
+    request_body: t.Any, answered: t.Any
 ) -> None:
     registry = FunctionRegistry()
     registry.register_fn("test/fn", lambda context, message: Effects().send(TO, "done"))
 
-    body = to_function("test/fn", "x", states={COUNT: 1})
+    body = request_body("test/fn", "x", states={COUNT: 1})
 
     assert answered(RequestHandler(registry)(body)).texts == ["done"]
 
 
 def test_a_stored_value_of_another_type_is_refused_before_any_code(
-    to_function: t.Any,
+    request_body: t.Any,
 ) -> None:
     called = []
     registry = FunctionRegistry()
     registry.register_fn("test/fn", lambda context, message: called.append(1), states=[COUNT])
-    body = to_function("test/fn", "x", states={COUNT: ("io.statefun.types/string", b"")})
+    body = request_body("test/fn", "x", states={COUNT: ("io.statefun.types/string", b"")})
 
     with pytest.raises(StateTypeError) as info:
         RequestHandler(registry)(body)
@@ -308,18 +308,18 @@ def test_the_context_tells_who_is_called_by_whom(invoke: Invoke, sent_by: t.Any)
 
 
 def test_a_batch_of_no_messages_is_an_empty_result(
-    to_function: t.Any,
+    request_body: t.Any,
 ) -> None:
     registry = FunctionRegistry()
     registry.register_fn("test/fn", count, states=[COUNT])
 
-    body = to_function("test/fn", states={COUNT: 1})
+    body = request_body("test/fn", states={COUNT: 1})
 
     assert RequestHandler(registry, protocol="v3")(body) == b"\xa2\x06\x00"
 
 
 def test_messages_are_routed_by_type_to_the_functions_of_a_typename(
-    to_function: t.Any, answered: t.Any
+    request_body: t.Any, answered: t.Any
 ) -> None:
     def on_text(context: Context, message: str) -> Effects:
         return Effects().send(TO, "text").update_state(COUNT, 1)
@@ -334,7 +334,7 @@ def test_messages_are_routed_by_type_to_the_functions_of_a_typename(
     registry.register_fn("test/fn", on_text, states=[COUNT])
     registry.register_fn("test/fn", on_number)
     registry.register_fn("test/fn", on_rest)
-    body = to_function("test/fn", 1, "x", 2, 0.5, states={COUNT: None})
+    body = request_body("test/fn", 1, "x", 2, 0.5, states={COUNT: None})
 
     assert answered(RequestHandler(registry)(body)).texts == [
         "number None",
@@ -496,7 +496,7 @@ def test_what_a_function_raises_comes_out_with_a_note(invoke: Invoke) -> None:
 
 
 def test_a_failed_batch_leaves_nothing_for_the_next_one(
-    to_function: t.Any, answered: t.Any
+    request_body: t.Any, answered: t.Any
 ) -> None:
     def fail(context: Context, message: str) -> Effects:
         if message == "bad":
@@ -508,15 +508,15 @@ def test_a_failed_batch_leaves_nothing_for_the_next_one(
     handle = RequestHandler(registry)
 
     with pytest.raises(ValueError, match="bad"):
-        handle(to_function("test/fn", "a", "bad", states={COUNT: 1}))
-    answer = answered(handle(to_function("test/fn", "a", states={COUNT: 1})))
+        handle(request_body("test/fn", "a", "bad", states={COUNT: 1}))
+    answer = answered(handle(request_body("test/fn", "a", states={COUNT: 1})))
 
     assert answer.texts == ["a 2"]
     assert answer.changes == [("count", 2)]
 
 
 def test_a_generator_that_fails_half_way_has_done_nothing(
-    to_function: t.Any,
+    request_body: t.Any,
 ) -> None:
     made = Effects().send(TO, "a")
 
@@ -528,7 +528,7 @@ def test_a_generator_that_fails_half_way_has_done_nothing(
     registry.register_fn("test/fn", fail)
 
     with pytest.raises(ValueError, match="after the first") as info:
-        RequestHandler(registry)(to_function("test/fn", "x"))
+        RequestHandler(registry)(request_body("test/fn", "x"))
 
     assert len(info.value.__notes__) == 1
 
@@ -589,12 +589,12 @@ def test_two_pending_messages_with_one_token_are_refused(
 # -- what is no request ---------------------------------------------------------------------------
 
 
-def test_an_unknown_function_is_told_with_near_names(to_function: t.Any) -> None:
+def test_an_unknown_function_is_told_with_near_names(request_body: t.Any) -> None:
     registry = FunctionRegistry()
     registry.register_fn("test/greeter", count, states=[COUNT])
 
     with pytest.raises(FunctionNotFound) as info:
-        RequestHandler(registry)(to_function("test/greter", "x"))
+        RequestHandler(registry)(request_body("test/greter", "x"))
 
     assert str(info.value) == (
         "No stateful function is registered for 'test/greter'. Did you mean 'test/greeter'?"
