@@ -54,7 +54,7 @@ def _fixed_int(packer: struct.Struct, tag: int, bits: int) -> cabc.Callable[[int
             return packer.pack(tag, value)
         except struct.error:
             raise ValueError(
-                f"{value} does not fit in {bits} bits."
+                f"{_number(value)} does not fit in {bits} bits."
                 + (" Use the type LONG, or int." if bits == 32 else " Send it as str or bytes.")
             ) from None
 
@@ -71,11 +71,11 @@ def _fixed_float(packer: struct.Struct, tag: int) -> cabc.Callable[[float], byte
             return b""
         try:
             return packer.pack(tag, value)
-        except OverflowError:
+        except (OverflowError, struct.error):  # the latter for an int beyond every float
             raise ValueError(
-                f"{value} does not fit in the type's float. Use the type DOUBLE, or float."
+                f"{_number(value)} does not fit in the type's float. Use the type DOUBLE, or float."
                 if packer is _FLOAT
-                else f"{value} does not fit in a float. Send it as str."
+                else f"{_number(value)} does not fit in a float. Send it as str."
             ) from None
 
     return write
@@ -122,13 +122,17 @@ def _read_varint(bits: int, signed: bool, name: str) -> cabc.Callable[[bytes], i
 def write_string(value: str) -> bytes:
     if value.__class__ is not str and not isinstance(value, str):
         raise unfit("str", value)
+    return write_bytes(write_text(value))
+
+
+def write_text(value: str) -> bytes:
     try:
-        data = value.encode()
+        return value.encode()
     except UnicodeEncodeError:
         raise ValueError(
-            f"{value!r} cannot be written as UTF-8. Remove the lone surrogates, or send bytes."
+            f"{shorten(repr(value))} cannot be written as UTF-8. Remove the lone surrogates, or"
+            " send bytes."
         ) from None
-    return write_bytes(data)
 
 
 def write_bytes(value: bytes) -> bytes:
@@ -179,10 +183,18 @@ def _plain_text_hint(data: bytes, exc: ValueError) -> str:
 
 
 def unfit(expected: str, value: object) -> TypeError:
+    shown = " ".join(repr(value).split())  # protobuf shows a message on several lines
     return TypeError(
-        f"Expected {expected}, got {type(value).__name__} {shorten(repr(value))}. Convert it, or"
+        f"Expected {expected}, got {type(value).__name__} {shorten(shown)}. Convert it, or"
         " name another type."
     )
+
+
+def _number(value: float) -> str:
+    """Show a number; Python refuses to write out very large ints, and nobody reads them."""
+    if isinstance(value, int) and value.bit_length() > 192:
+        return f"An int of {value.bit_length()} bits"
+    return f"{value}"
 
 
 def _malformed(name: str, data: bytes) -> ValueError:
