@@ -38,6 +38,7 @@ class Type(t.Generic[T]):
     :param readers: For each typename that can be read, bytes to value; a reader raises ValueError.
         A key without a slash is the full name of a protobuf message and stands for it under any
         prefix.
+    :raises ValueError: The typename is not of that form.
     """
 
     __slots__ = ("__weakref__", "python", "readers", "serialize", "typename")
@@ -49,6 +50,7 @@ class Type(t.Generic[T]):
         serialize: cabc.Callable[[T], bytes],
         readers: cabc.Mapping[str, cabc.Callable[[bytes], T]],
     ) -> None:
+        check_typename(typename)  # the runtime ends the job for a state of any other form
         self.typename = typename
         self.python = python
         self.serialize = serialize
@@ -174,7 +176,6 @@ def custom_type(
     :param serialize: Value to bytes.
     :param deserialize: Bytes to value; what it raises is reported as a value that does not fit.
     """
-    check_typename(typename)
 
     def write(value: T) -> bytes:
         data = serialize(value)
@@ -195,7 +196,6 @@ def custom_type(
 
 def raw_type(typename: str) -> Type[bytes]:
     """Return a type whose payload is the bytes themselves."""
-    check_typename(typename)
     return Type(typename, bytes, _raw, {typename: bytes})
 
 
@@ -205,12 +205,11 @@ def UTF8(typename: str) -> Type[str]:
     For topics of plain text: the runtime hands a Kafka record's bytes over unchanged under the
     ``valueType`` that module.yaml names.
     """
-    check_typename(typename)
 
     def write(value: str) -> bytes:
         if not isinstance(value, str):
             raise p.unfit("str", value)
-        return value.encode()
+        return p.write_text(value)
 
     def read(data: bytes) -> str:
         try:
@@ -238,7 +237,6 @@ def protobuf_type(cls: type[T], *, typename: str | None = None) -> Type[T]:
         raise TypeError(f"{cls!r} is not a generated protobuf class. Pass the class itself.")
     if typename is None:
         return _protobuf_type(t.cast("cabc.Hashable", cls))
-    check_typename(typename)
     return _make_protobuf_type(cls, typename)
 
 
