@@ -83,6 +83,10 @@ class Remote:
             self._drop()
             raise EndpointDown(self.name, _reason(exc)) from None
 
+    def close(self) -> None:
+        """Close the calling thread's connection."""
+        self._drop()
+
     def _open(self) -> http.client.HTTPConnection:
         host = self._url.hostname or "localhost"
         if self._url.scheme.endswith("+unix"):
