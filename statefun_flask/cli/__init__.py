@@ -8,7 +8,7 @@ import typing as t
 import click
 from flask.cli import AppGroup
 
-COMMANDS = ("flink", "routes", "serve")
+COMMANDS = ("check", "dev", "flink", "lock", "module", "routes", "serve")
 
 
 class CommandGroup(AppGroup):

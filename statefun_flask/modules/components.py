@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import typing as t
 
 from ..errors import did_you_mean
@@ -166,7 +167,9 @@ def _report_kind(type: str, node: Node, shapes: t.Iterable[str], report: Report)
     if type in _BY_DESCRIPTOR and report.version != "3.1":
         return
     near = did_you_mean(suggestions(type, shapes)[:1])
-    if near or type.startswith(_OWN) or "/" not in type:
+    # A jar's own kinds are somewhat like StateFun's: only one letter or two make a mistake of it.
+    mistyped = difflib.get_close_matches(type, shapes, 1, 0.9)
+    if mistyped or type.startswith(_OWN) or "/" not in type:
         report.error(
             node,
             "unknown-kind",

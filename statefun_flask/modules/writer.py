@@ -7,6 +7,7 @@ import dataclasses
 import datetime as dt
 import typing as t
 
+from ..state import wrap
 from . import fields
 from . import text
 from .components import ENTRIES
@@ -136,8 +137,7 @@ def convert(module: Module, version: Version) -> Module:
 
     Endpoints of formats up to 3.0 are called with OkHttp, which stays so in 3.1; the other way the
     settings that only the async transport has are left out. States are left out for 3.0 and 3.1,
-    where functions declare them. The typename of a protobuf message is the same under both
-    prefixes, and gets the one that is usual in the format.
+    where functions declare them. Typenames of topics get the prefix that is usual in the format.
 
     :raises FormatError: The format has no such thing.
     """
@@ -180,7 +180,9 @@ def _converted_endpoint(endpoint: Endpoint, version: Version) -> Endpoint:
 
 
 def value_type(typename: str, version: Version) -> str:
-    """Return a typename under the prefix that is usual in a format."""
+    """Return a typename as it is usual in a format: its prefix, and the names of primitives."""
+    if version in OLD:
+        typename, _ = wrap(typename, b"")
     prefixes = ("com.googleapis/", "type.googleapis.com/")
     for prefix in prefixes:
         if typename.startswith(prefix):

@@ -1,0 +1,106 @@
+"""``flask statefun check``: module files and the lock against the app."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import json
+import pathlib
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from ..modules import Finding
+from ..modules import ModuleError
+from ..modules import read
+from ..modules import Reading
+from ..modules.compare import compare
+from ..modules.lock import FILE
+from ..modules.lock import Lock
+
+
+@click.command("check", short_help="Compare module files and the lock with the app.")
+@click.argument("files", nargs=-1, metavar="[module.yaml]…")
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(["text", "json", "github"]),
+    default="text",
+    help="'json' for programs, 'github' for annotations of a pull request.",
+)
+@click.option(
+    "--lock",
+    "path",
+    default=FILE,
+    show_default=True,
+    metavar="FILE",
+    help="The lock; nothing is compared with it if there is none.",
+)
+@click.pass_context
+@with_appcontext
+def check(ctx: click.Context, files: tuple[str, ...], output: str, path: str) -> None:
+    """Compare the module files of one job, and the lock, with the app.
+
+    Exits with 1 if there is a finding.
+    """
+    findings = [*_of_files(files), *_of_lock(path)]
+    if output == "json":
+        click.echo(json.dumps({"findings": [dataclasses.asdict(f) for f in findings]}, indent=2))
+    elif output == "github":
+        for finding in findings:
+            click.echo(annotation(finding))
+    else:
+        for finding in findings:
+            click.echo(str(finding))
+        click.echo(_summary(findings))
+    ctx.exit(1 if findings else 0)
+
+
+def _of_files(files: cabc.Sequence[str]) -> list[Finding]:
+    readings: list[Reading] = []
+    findings: list[Finding] = []
+    for file in files:
+        try:
+            readings.append(read(pathlib.Path(file)))
+        except ModuleError as exc:
+            findings += exc.findings
+    findings += [finding for reading in readings for finding in reading.findings]
+    # What could not be read would seem to be missing.
+    if readings and not any(finding.severity == "error" for finding in findings):
+        statefun = current_app.extensions["statefun"]
+        modules = [reading.module for reading in readings]
+        findings += compare(modules, statefun.registry, statefun.settings)
+    return findings
+
+
+def _of_lock(path: str) -> list[Finding]:
+    try:
+        lock = Lock.read(path)
+    except ModuleError as exc:
+        return list(exc.findings)
+    return lock.check(Lock.of(current_app.extensions["statefun"].registry)) if lock else []
+
+
+def annotation(finding: Finding) -> str:
+    """Return a finding as GitHub's runners read it."""
+    place = f",line={finding.line},col={finding.column}" if finding.line else ""
+    text = f"{finding.path}: " * bool(finding.path) + f"{finding.text} {finding.fix}"
+    return (
+        f"::{finding.severity} file={_escaped(finding.file, ':,')}{place},title={finding.code}::"
+        f"{_escaped(text)}"
+    )
+
+
+def _escaped(text: str, more: str = "") -> str:
+    for character in "%\r\n" + more:
+        text = text.replace(character, f"%{ord(character):02X}")
+    return text
+
+
+def _summary(findings: list[Finding]) -> str:
+    errors = sum(finding.severity == "error" for finding in findings)
+    warnings = len(findings) - errors
+    if not findings:
+        return "No findings."
+    return f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}."

@@ -1,0 +1,71 @@
+"""``flask statefun lock``: what states the app declares, for later checks."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from ..errors import did_you_mean
+from ..errors import suggestions
+from ..modules import ModuleError
+from ..modules.lock import FILE
+from ..modules.lock import Lock
+
+
+@click.command("lock", short_help="Write down the states that the app declares.")
+@click.option(
+    "--accept",
+    "accepted",
+    multiple=True,
+    metavar="NAMESPACE/NAME/STATE",
+    help="Take over a state that was changed or is gone. Repeatable.",
+)
+@click.option(
+    "--lock", "path", default=FILE, show_default=True, metavar="FILE", help="The file to write."
+)
+@with_appcontext
+def lock(accepted: tuple[str, ...], path: str) -> None:
+    """Write every state's type and expiration to a file, which belongs into version control.
+
+    States are added. One that was changed, or is gone, is refused unless it is accepted by name:
+    a job that runs may hold it.
+    """
+    try:
+        old = Lock.read(path) or Lock({}, path)
+    except ModuleError as exc:
+        raise click.ClickException(str(exc)) from None
+    new = Lock.of(current_app.extensions["statefun"].registry, path)
+    for key in accepted:
+        if key not in old.entries:
+            near = did_you_mean(suggestions(key, old.entries)[:1])
+            raise click.UsageError(
+                f"'{key}' is not in '{path}', so there is nothing to accept.{near}"
+                " Write 'namespace/name/state'."
+            )
+    refused = old.refused(new, accepted)
+    if refused:
+        raise click.ClickException("\n".join([f"'{path}' was not written.", *map(str, refused)]))
+
+    _write(pathlib.Path(path), new.text())
+    added = [key for key in new.entries if key not in old.entries]
+    click.echo(
+        f"'{path}' has {len(new.entries)} state{'s' * (len(new.entries) != 1)},"
+        f" {len(added)} of them new."
+    )
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    """Replace a file at once, so that no half of it is ever there."""
+    scratch = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        scratch.write_text(text)
+        scratch.replace(path)
+    except OSError as exc:
+        scratch.unlink(missing_ok=True)
+        raise click.ClickException(
+            f"Cannot write '{path}': {exc.strerror}. Name another file with --lock."
+        ) from None

@@ -1,0 +1,114 @@
+"""What can be wrong between the module files of one job."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+
+from .errors import Finding
+from .errors import Severity
+from .model import Component
+from .model import Endpoint
+from .model import Extension
+from .model import GrpcFunction
+from .model import Ingress
+from .model import Module
+from .nodes import Node
+
+
+def at(
+    module: Module, node: Node, code: str, text: str, fix: str, severity: Severity = "error"
+) -> Finding:
+    """Return a finding at a node of a module, or of the whole file if the node has no place."""
+    return Finding(code, text, fix, node.path, module.file, node.line, node.column, severity)
+
+
+def pattern(module: Module, part: Endpoint | GrpcFunction) -> Node:
+    """Return where a part says which functions it is for."""
+    if module.version in ("1.0", "2.0"):
+        return part.place("meta", "type")
+    return part.place("spec", "functions")
+
+
+def name(module: Module, part: Component) -> Node:
+    """Return where an ingress or egress says its id."""
+    return part.place("spec" if module.version == "3.1" else "meta", "id")
+
+
+def check(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
+    """Yield what the runtime refuses in all the files of a job, and what it misses at run time."""
+    # The class of a part of an extension is unknown: it may be either.
+    foreign = any(module.extensions for module in modules)
+    parts = [part for module in modules for part in module.components]
+    if not foreign and not any(isinstance(part, Endpoint | GrpcFunction) for part in parts):
+        yield at(
+            modules[0],
+            Node(0, 0),
+            "no-endpoint",
+            "There is no endpoint, and the runtime does not start a job without one.",
+            "Write one, or have 'flask statefun module' write it.",
+        )
+    if not foreign and not any(isinstance(part, Ingress) for part in parts):
+        yield at(
+            modules[0],
+            Node(0, 0),
+            "no-ingress",
+            "There is no ingress, and the runtime does not start a job without one.",
+            "Write one, or have 'flask statefun module --kafka … --ingress …' write it.",
+        )
+    yield from _duplicates(modules)
+    if not any(
+        extension.section in _ROUTING for module in modules for extension in module.extensions
+    ):
+        yield from _unserved_targets(modules)
+
+
+#: The sections where an unknown kind may be a provider of functions.
+_ROUTING = ("functions", "endpoints", "extensions")
+
+
+def _duplicates(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
+    """Yield what is in two files; what is twice in one is found in reading it."""
+    seen: dict[tuple[str, str], str] = {}
+    for module in modules:
+        own: dict[tuple[str, str], str] = {}
+        for part in module.components:
+            if isinstance(part, Extension):
+                continue
+            if isinstance(part, Endpoint | GrpcFunction):
+                key, node = ("The pattern", part.functions), pattern(module, part)
+            else:
+                what = "The ingress" if isinstance(part, Ingress) else "The egress"
+                key, node = (what, part.id), name(module, part)
+            if key in seen:
+                yield at(
+                    module,
+                    node,
+                    "duplicate",
+                    f"{key[0]} '{key[1]}' is in '{seen[key]}' too.",
+                    "Remove one of them, or give it another name.",
+                )
+            own[key] = module.file
+        seen = own | seen
+
+
+def _unserved_targets(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
+    grpc = {
+        part.functions
+        for module in modules
+        for part in module.components
+        if isinstance(part, GrpcFunction)
+    }
+    for module in modules:
+        for ingress in module.ingresses:
+            for topic in ingress.topics:
+                for number, target in enumerate(topic.targets):
+                    if target in grpc or any(each.endpoint_for(target) for each in modules):
+                        continue
+                    yield at(
+                        module,
+                        topic.place("targets", number),
+                        "no-endpoint-for-target",
+                        f"No endpoint is for the target '{target}', so its first record ends the"
+                        " job.",
+                        "Correct the name, or write an endpoint for it.",
+                    )
