@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import concurrent.futures
+import functools
+import os
 import sys
 import typing as t
+import weakref
 
 from flask import Blueprint
 from flask import current_app
@@ -22,6 +25,7 @@ from .registry import StatefulFunction
 from .typing import F
 
 if t.TYPE_CHECKING:
+    from .runtime.embedded import EmbeddedRuntime
     from .typing import State
 
 
@@ -51,6 +55,7 @@ class StateFun:
         self._options = options
         self._settings: Settings | None = None
         self._endpoint: Endpoint | None = None
+        self._app: weakref.ref[Flask] | None = None
 
         if app is not None:
             self.init_app(app)
@@ -109,6 +114,7 @@ class StateFun:
                 f"The app '{app.name}' has a StateFun extension already."
                 " Use one StateFun object per app, and call its 'init_app' once."
             )
+        self._app = weakref.ref(app)
         app.extensions["statefun"] = self
         app.statefun = self  # type: ignore[attr-defined]
         app.cli.add_command(group)
@@ -125,6 +131,44 @@ class StateFun:
             self._settings.url, "handle", views.handle, methods=["POST"], strict_slashes=False
         )
         app.register_blueprint(blueprint)
+
+    def runtime(
+        self,
+        *,
+        clock: t.Literal["virtual", "real"] = "virtual",
+        data: str | os.PathLike[str] | None = None,
+        module: str | os.PathLike[str] | None = None,
+        errors: t.Literal["raise", "park"] = "raise",
+    ) -> EmbeddedRuntime:
+        """Return the app's functions on an engine in this process, for tests.
+
+        ::
+
+            with app.statefun.runtime() as rt:
+                rt.send("example/greeter/bob", GreetRequest("bob"))
+                rt.advance(timedelta(days=30))
+                assert rt.state("example/greeter", "bob") == {}
+
+        Each request has the app's context, as in production.
+
+        The parameters are those of :class:`~statefun_flask.runtime.embedded.EmbeddedRuntime`.
+
+        :raises RuntimeError: This object belongs to no app.
+        """
+        from .runtime.embedded import EmbeddedRuntime
+
+        app = self._app() if self._app is not None else None
+        if app is None:
+            raise RuntimeError(_UNBOUND)
+        self._bind(app)
+        return EmbeddedRuntime(
+            functools.partial(_in_context, app),
+            self.registry,
+            clock=clock,
+            data=data,
+            module=module,
+            errors=errors,
+        )
 
     def _make_handler(self) -> RequestHandler:
         """Take the app as it is now that its first request has come, and make its handler.
@@ -164,6 +208,13 @@ class StateFun:
         if self._endpoint is None:
             raise RuntimeError(_UNBOUND)
         return self._endpoint
+
+
+def _in_context(app: Flask, body: bytes) -> bytes:
+    """Answer a request of the embedded engine, in the app's context and without Flask's request."""
+    with app.app_context():
+        statefun: StateFun = app.extensions["statefun"]
+        return statefun.endpoint.handle(body)
 
 
 class _FirstRequest:
