@@ -115,7 +115,7 @@ class Effects:
         return self
 
     @t.overload
-    def update_state(self, state: ValueSpec[T], value: T) -> t.Self: ...
+    def update_state(self, state: ValueSpec[T], value: T, *, type: t.Any = None) -> t.Self: ...
     @t.overload
     def update_state(self, state: str, value: t.Any, *, type: t.Any = None) -> t.Self: ...
     def update_state(self, state: t.Any, value: t.Any, *, type: t.Any = None) -> t.Self:
@@ -124,14 +124,14 @@ class Effects:
         A value that is equal to the stored one is written too: it restarts ``expire_after_write``.
 
         :param state: The handle, or the name, of a state that the function declares.
-        :param type: With a name: the type to store an untyped state's value as.
+        :param type: With an untyped state: the type to store its value as.
         """
         if self._sealed:
             self._check()
         if value is None:
             raise TypeError("A state cannot hold None. Use 'delete_state' to take its value away.")
         if state.__class__ is ValueSpec:
-            self.changes.append((state, state.encode(value)))
+            self.changes.append((state, state.encode(value, type)))
         else:
             self.changes.append((as_spec(state).name, encode(value, type)))
         return self
@@ -148,6 +148,8 @@ class Effects:
         """Append what another object holds."""
         if self._sealed:
             self._check()
+        if not isinstance(other, Effects):
+            raise TypeError(f"{other!r} is no Effects. Extend with what another function returned.")
         self.sends += other.sends
         self.delayed += other.delayed
         self.egresses += other.egresses
@@ -215,7 +217,6 @@ def _show(typename: str, payload: bytes) -> str:
 
 def show_value(message: Message) -> str:
     """Return a payload as text: primitives as Python shows them, JSON and text as they are."""
-
     try:
         value = unwrap(message)
         return repr(message.value.decode()) if value is message else repr(value)
@@ -235,7 +236,10 @@ def _milliseconds(delay: object) -> int:
 
 def _token(token: object) -> str:
     if not isinstance(token, str):
-        raise TypeError(f"A cancellation token must be a string, not {token!r}.")
+        raise TypeError(
+            f"A cancellation token must be a string, not {token!r}."
+            f" Write it as text, for example {str(token)!r}."
+        )
     if not token:
         raise ValueError(
             "A cancellation token cannot be empty: the runtime would end the job."

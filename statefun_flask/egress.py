@@ -65,12 +65,19 @@ def kinesis_record(
 
 def playground_record(topic: str, payload: str) -> Message:
     """Return a record for the egress of the StateFun playground."""
+    if not (isinstance(topic, str) and isinstance(payload, str)):
+        raise TypeError(
+            f"A playground record is a topic and a payload of text, not {topic!r} and {payload!r}."
+            " Write the payload as text, for example with json.dumps."
+        )
     return Message(PLAYGROUND, json.dumps({"topic": topic, "payload": payload}).encode())
 
 
 def _required(field: int, value: object, what: str) -> bytes:
     if not isinstance(value, str) or not value:
-        raise ValueError(f"A record's {what} must be a non-empty string, not {value!r}.")
+        raise ValueError(
+            f"A record's {what} must be a non-empty string, not {value!r}. Pass it as text."
+        )
     check_text(value, what)
     return wire.text(field, value)
 

@@ -57,13 +57,18 @@ def _make(typename: str, python: t.Any) -> Type[t.Any]:
     encode, decode = (
         _pydantic(python) if hasattr(python, "model_validate_json") else _msgspec(python)
     )
-    checked = python if isinstance(python, type) and not t.is_typeddict(python) else None
+    checked = python if _has_instances(python) else None
 
     def write(value: t.Any) -> bytes:
         # msgspec encodes anything: a value of another class would become somebody else's JSON.
         if checked is not None and value.__class__ is not checked:
             raise unfit(checked.__name__, value)
-        data: bytes = encode(value)
+        try:
+            data: bytes = encode(value)
+        except UnicodeEncodeError:
+            raise ValueError(
+                "Text with lone surrogates cannot be written as JSON. Remove the lone surrogates."
+            ) from None
         if verify.get():
             try:
                 decode(data)
@@ -72,6 +77,13 @@ def _make(typename: str, python: t.Any) -> Type[t.Any]:
         return data
 
     return Type(typename, python, write, {typename: decode})
+
+
+def _has_instances(python: t.Any) -> bool:
+    """Tell whether an annotation's values are instances of it, which it then insists on."""
+    if python is object or python is t.Any or t.is_typeddict(python):
+        return False
+    return isinstance(python, type)
 
 
 def _msgspec(python: t.Any) -> tuple[cabc.Callable[[t.Any], bytes], cabc.Callable[[bytes], t.Any]]:
@@ -103,7 +115,23 @@ def _pydantic(python: t.Any) -> tuple[cabc.Callable[[t.Any], bytes], cabc.Callab
         data: bytes = value.model_dump_json().encode()
         return data
 
-    return encode, python.model_validate_json
+    def decode(data: bytes) -> t.Any:
+        try:
+            return python.model_validate_json(data)
+        except ValueError as exc:
+            raise ValueError(_pydantic_error(exc)) from exc
+
+    return encode, decode
+
+
+def _pydantic_error(exc: t.Any) -> str:
+    """Return a ValidationError on one line, in the words that msgspec has for the same."""
+    return "; ".join(
+        error["msg"] + "".join((" - at `$", *(f".{part}" for part in error["loc"]), "`"))
+        if error["loc"]
+        else error["msg"]
+        for error in exc.errors(include_url=False, include_context=False, include_input=False)
+    )
 
 
 def _refuse_nonfinite(value: t.Any) -> None:

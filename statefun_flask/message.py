@@ -93,6 +93,8 @@ def encode(value: t.Any, type: t.Any = None) -> tuple[str, bytes]:
             raise ValueError(
                 f"{value!r} has no value. Send one that has, if only an empty one (b'')."
             )
+        if value.typename.__class__ is not str or value.value.__class__ is not bytes:
+            raise TypeError(f"{value!r} is no text and bytes. Make it as Message('a/b', b'…').")
         return value.typename, value.value
 
     found = type_of_value(value)

@@ -105,11 +105,16 @@ class ValueSpec(t.Generic[T]):
         """True for a state that takes every value."""
         return self.type is UNTYPED
 
-    def encode(self, value: T) -> tuple[str, bytes]:
+    def encode(self, value: T, type: t.Any = None) -> tuple[str, bytes]:
         """Return the cell of a value.
 
+        :param type: What to store an untyped state's value as, in place of the value's own type.
         :raises StateTypeError: The value does not fit the state's type.
         """
+        if type is not None and (wanted := type_of(type)) != self.type:
+            if not self.is_untyped:
+                raise other_type(self, wanted.typename)
+            return self._typename, write_any(*encode(value, wanted))
         try:
             return self._typename, self.type.serialize(value)
         except (TypeError, ValueError) as exc:
