@@ -64,8 +64,10 @@ class Effects:
         :param message: A value of any type that :mod:`statefun_flask.types` knows, or a Message.
         :param type: The type to send it as, in place of the value's own.
         """
-        if self._sealed or address.__class__ is not Address:
-            self._check(address)
+        if self._sealed:
+            self._refuse()
+        if address.__class__ is not Address:
+            _check_address(address)
         self.sends.append((address, *encode(message, type)))
         return self
 
@@ -85,8 +87,10 @@ class Effects:
             the id of the sender, whatever its type (protocol 6.6); while a message is pending, no
             second one may have its token.
         """
-        if self._sealed or address.__class__ is not Address:
-            self._check(address)
+        if self._sealed:
+            self._refuse()
+        if address.__class__ is not Address:
+            _check_address(address)
         milliseconds = _milliseconds(delay)
         token = "" if cancellation_token is None else _token(cancellation_token)
         self.delayed.append((address, milliseconds, *encode(message, type), token))
@@ -98,7 +102,7 @@ class Effects:
         When it is gone already, or there was none, nothing happens.
         """
         if self._sealed:
-            self._check()
+            self._refuse()
         self.delayed.append((None, 0, "", b"", _token(token)))
         return self
 
@@ -110,7 +114,7 @@ class Effects:
             other egresses take what they are written for.
         """
         if self._sealed:
-            self._check()
+            self._refuse()
         self.egresses.append((egress_identifier(identifier), *encode(message, type)))
         return self
 
@@ -127,7 +131,7 @@ class Effects:
         :param type: With an untyped state: the type to store its value as.
         """
         if self._sealed:
-            self._check()
+            self._refuse()
         if value is None:
             raise TypeError("A state cannot hold None. Use 'delete_state' to take its value away.")
         if state.__class__ is ValueSpec:
@@ -139,7 +143,7 @@ class Effects:
     def delete_state(self, state: ValueSpec[t.Any] | str) -> t.Self:
         """Take a state's value away."""
         if self._sealed:
-            self._check()
+            self._refuse()
         handle = state if state.__class__ is ValueSpec else as_spec(state).name
         self.changes.append((handle, None))
         return self
@@ -147,7 +151,7 @@ class Effects:
     def extend(self, other: Effects) -> t.Self:
         """Append what another object holds."""
         if self._sealed:
-            self._check()
+            self._refuse()
         if not isinstance(other, Effects):
             raise TypeError(f"{other!r} is no Effects. Extend with what another function returned.")
         self.sends += other.sends
@@ -176,17 +180,11 @@ class Effects:
         changes = [(getattr(state, "name", state), cell) for state, cell in self.changes]
         return self.sends, self.delayed, self.egresses, changes
 
-    def _check(self, address: object = None) -> None:
-        """Refuse a sealed object, and what is not an address."""
-        if self._sealed:
-            raise RuntimeError(
-                "These Effects were returned and carried out; nothing can be added to them."
-                " Build a new Effects() for each message."
-            )
-        if address is not None and not isinstance(address, Address):
-            raise TypeError(
-                f"{address!r} is not an address. Write Address('namespace/name', 'id')."
-            )
+    def _refuse(self) -> t.NoReturn:
+        raise RuntimeError(
+            "These Effects were returned and carried out; nothing can be added to them."
+            " Build a new Effects() for each message."
+        )
 
     def __repr__(self) -> str:
         return "Effects()" + "".join(f"\n  .{call}" for call in self._calls())
@@ -224,6 +222,11 @@ def show_value(message: Message) -> str:
         return f"<{len(message.value)} bytes>"
 
 
+def _check_address(address: object) -> None:
+    if not isinstance(address, Address):
+        raise TypeError(f"{address!r} is not an address. Write Address('namespace/name', 'id').")
+
+
 def _milliseconds(delay: object) -> int:
     if not isinstance(delay, dt.timedelta):
         raise TypeError(
@@ -231,7 +234,8 @@ def _milliseconds(delay: object) -> int:
         )
     if delay < dt.timedelta(0):
         raise ValueError(f"A delay cannot be negative, and this one is {delay}. Use timedelta(0).")
-    return -(-delay // _MILLISECOND)
+    milliseconds, rest = divmod(delay, _MILLISECOND)
+    return milliseconds + bool(rest)
 
 
 def _token(token: object) -> str:

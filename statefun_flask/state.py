@@ -311,7 +311,10 @@ def read_any(data: bytes) -> Message:
         else:
             value = data[start:position]
 
-    return Message(type_url.decode(), value)
+    try:
+        return Message(type_url.decode(), value)
+    except UnicodeDecodeError:
+        raise ValueError("its type_url is not UTF-8") from None
 
 
 def unwrap(message: Message) -> t.Any:
