@@ -57,8 +57,9 @@ def run(batch: Batch, table: Table, watch: bool) -> Steps:
             _apply(returned, answer, cells, table, pending)
             if watch:
                 _warn_of_lost_changes(context, returned, function)
-        except StopIteration as exc:
-            error = RuntimeError(f"'{function.name}' raised StopIteration")
+        except (StopIteration, SystemExit) as exc:
+            # The one would end this generator, the other a server's thread or the loop.
+            error = RuntimeError(f"'{function.name}' raised {type(exc).__name__}")
             _note(error, self_address, message, position, len(batch.messages))
             raise error from exc
         except Exception as exc:

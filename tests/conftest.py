@@ -8,6 +8,7 @@ import threading
 import typing as t
 
 import flask
+import hypothesis
 import pytest
 
 from statefun_flask import Address
@@ -19,6 +20,12 @@ from statefun_flask.message import encode
 from statefun_flask.protocol.schema.request_reply_v3 import FromFunction
 from statefun_flask.protocol.schema.request_reply_v3 import ToFunction
 from statefun_flask.state import unwrap
+
+# A machine that does other things at the same time misses any deadline. Deeper:
+# ``pytest --hypothesis-profile=deep``.
+hypothesis.settings.register_profile("fast", max_examples=30, deadline=None)
+hypothesis.settings.register_profile("deep", max_examples=2000, deadline=None)
+hypothesis.settings.load_profile("fast")
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +124,7 @@ def result() -> cabc.Callable[..., t.Any]:
     return answer
 
 
-# -- a batch for one function, its senders and states by handle ---------------------------------------
+# -- a batch for one function, its senders and states by handle ------------------------------------
 
 
 class From(t.NamedTuple):

@@ -1,0 +1,227 @@
+"""Every kind of function, called on every path: in a thread, in a loop, with an executor."""
+
+from __future__ import annotations
+
+import asyncio
+import collections.abc as cabc
+import concurrent.futures
+import functools
+import threading
+import typing as t
+
+import pytest
+
+from statefun_flask import Address
+from statefun_flask import Context
+from statefun_flask import Effects
+from statefun_flask import FunctionRegistry
+from statefun_flask import RequestHandler
+
+BOB = Address("example/other", "bob")
+Answer: t.TypeAlias = cabc.Callable[[RequestHandler, bytes], bytes]
+
+
+def say(text: object) -> Effects:
+    return Effects().send(BOB, str(text))
+
+
+def plain(context: Context, text: str) -> Effects:
+    return say(text)
+
+
+async def asynchronous(context: Context, text: str) -> Effects:
+    await asyncio.sleep(0)
+    return say(text)
+
+
+def generator(context: Context, text: str) -> cabc.Iterator[Effects]:
+    yield say(text)
+    yield Effects()
+
+
+async def asynchronous_generator(context: Context, text: str) -> cabc.AsyncIterator[Effects]:
+    await asyncio.sleep(0)
+    yield say(text)
+    yield Effects()
+
+
+def listed(context: Context, text: str) -> list[Effects]:
+    return [say(text), Effects()]
+
+
+async def asynchronous_list(context: Context, text: str) -> list[Effects]:
+    return [say(text)]
+
+
+async def asynchronous_iterable(context: Context, text: str) -> cabc.Iterable[Effects]:
+    return (each for each in [say(text)])
+
+
+class Methods:
+    def bound(self, context: Context, text: str) -> Effects:
+        return say(text)
+
+    @classmethod
+    def of_class(cls, context: Context, text: str) -> Effects:
+        return say(text)
+
+    @staticmethod
+    def static(context: Context, text: str) -> Effects:
+        return say(text)
+
+
+class Called:
+    def __call__(self, context: Context, text: str) -> Effects:
+        return say(text)
+
+
+class AsyncCalled:
+    async def __call__(self, context: Context, text: str) -> Effects:
+        await asyncio.sleep(0)
+        return say(text)
+
+
+def passes_on(function: t.Any) -> t.Any:
+    """A decorator that knows nothing of async functions."""
+
+    @functools.wraps(function)
+    def wrapper(*args: t.Any) -> t.Any:
+        return function(*args)
+
+    return wrapper
+
+
+def with_prefix(prefix: str, context: Context, text: str) -> Effects:
+    return say(text)
+
+
+KINDS: dict[str, t.Any] = {
+    "plain": plain,
+    "async": asynchronous,
+    "generator": generator,
+    "async generator": asynchronous_generator,
+    "list": listed,
+    "async list": asynchronous_list,
+    "async iterable": asynchronous_iterable,
+    "bound method": Methods().bound,
+    "class method": Methods.of_class,
+    "static method": Methods.static,
+    "callable": Called(),
+    "async callable": AsyncCalled(),
+    "wrapped async": passes_on(asynchronous),
+    "partial": functools.partial(with_prefix, "x"),
+}
+
+
+def in_this_thread(handler: RequestHandler, body: bytes) -> bytes:
+    return handler(body)
+
+
+def in_a_loop(handler: RequestHandler, body: bytes) -> bytes:
+    return asyncio.run(handler.handle_async(body))
+
+
+def with_an_executor(handler: RequestHandler, body: bytes) -> bytes:
+    with concurrent.futures.ThreadPoolExecutor(1, "executor") as executor:
+        return asyncio.run(handler.handle_async(body, executor=executor))
+
+
+PATHS: list[Answer] = [in_this_thread, in_a_loop, with_an_executor]
+
+
+def handler_of(function: t.Any) -> RequestHandler:
+    registry = FunctionRegistry()
+    registry.register_fn("example/fn", function)
+    return RequestHandler(registry)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_function_answers(
+    kind: str, path: Answer, request_bytes: t.Any, answered: t.Any
+) -> None:
+    body = request_bytes("one", "two")
+    assert answered(path(handler_of(KINDS[kind]), body)).texts == ["one", "two"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_function_is_registered_unchanged(kind: str) -> None:
+    registry = FunctionRegistry()
+    registry.register_fn("example/fn", KINDS[kind])
+    registry.register_fn("example/fn", KINDS[kind])  # which does nothing
+    (function,) = registry.functions("example/fn")
+    assert function.function == KINDS[kind]
+
+
+def test_a_synchronous_function_runs_where_it_is_called(
+    request_bytes: t.Any, answered: t.Any
+) -> None:
+    def fn(context: Context, text: str) -> Effects:
+        return say(threading.current_thread().name)
+
+    handler = handler_of(fn)
+    me = threading.current_thread().name
+    body = request_bytes("")
+    assert answered(in_this_thread(handler, body)).texts == [me]
+    assert answered(in_a_loop(handler, body)).texts == [me]
+    assert answered(with_an_executor(handler, body)).texts == ["executor_0"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("error", [KeyError("mine"), ValueError("mine")])
+@pytest.mark.parametrize("kind", ["sync", "async", "generator", "async generator"])
+def test_an_error_comes_out_as_it_is_with_a_note(
+    kind: str, error: Exception, path: Answer, request_bytes: t.Any
+) -> None:
+    error = type(error)(*error.args)
+
+    def sync(context: Context, text: str) -> Effects:
+        raise error
+
+    async def later(context: Context, text: str) -> Effects:
+        await asyncio.sleep(0)
+        raise error
+
+    def yields(context: Context, text: str) -> cabc.Iterator[Effects]:
+        yield say(text)
+        raise error
+
+    async def yields_later(context: Context, text: str) -> cabc.AsyncIterator[Effects]:
+        yield say(text)
+        raise error
+
+    function: t.Any = {
+        "sync": sync,
+        "async": later,
+        "generator": yields,
+        "async generator": yields_later,
+    }[kind]
+    with pytest.raises(type(error)) as raised:
+        path(handler_of(function), request_bytes("one"))
+    assert raised.value is error
+    assert error.__notes__ == [
+        "while invoking example/fn/bob (message 1 of 1, type 'io.statefun.types/string')"
+    ]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("asynchronously", [False, True])
+def test_a_function_that_exits_ends_neither_the_server_nor_the_loop(
+    asynchronously: bool, path: Answer, request_bytes: t.Any, answered: t.Any
+) -> None:
+    def now(context: Context, text: str) -> Effects:
+        raise SystemExit(3)
+
+    async def later(context: Context, text: str) -> Effects:
+        await asyncio.sleep(0)
+        raise SystemExit(3)
+
+    function = later if asynchronously else now
+    with pytest.raises(RuntimeError) as raised:
+        path(handler_of(function), request_bytes("one"))
+    assert str(raised.value) == f"'{function.__qualname__}' raised SystemExit"
+    assert isinstance(raised.value.__cause__, SystemExit)
+    assert raised.value.__notes__ == [
+        "while invoking example/fn/bob (message 1 of 1, type 'io.statefun.types/string')"
+    ]
+    assert answered(path(handler_of(asynchronous), request_bytes("on"))).texts == ["on"]
