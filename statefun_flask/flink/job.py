@@ -72,8 +72,9 @@ class Job:
     def wait_checkpoint(self, timeout: float = 60.0) -> None:
         """Wait until one more checkpoint is completed.
 
-        A job that starts at the latest record of its topics keeps nothing of where that was until
-        its first checkpoint, so tests wait for one before they produce.
+        A job whose ingress starts at ``latest``, the default, may not know where that was when its
+        first checkpoints are made, and skips what came since when it restarts from one of them.
+        Tests that kill something therefore start at ``earliest``.
 
         :param timeout: In seconds.
         :raises EngineError: The job ended, or the time is over.

@@ -41,6 +41,8 @@ spec:
   id: example/in
   address: nowhere:1
   consumerGroupId: {group}
+  startupPosition:
+    type: earliest
   topics:
     - topic: {source}
       valueType: example/Raw
@@ -186,59 +188,61 @@ def test_a_taken_kafka_port_says_so(kafka: t.Any) -> None:
     )
 
 
-def test_nothing_is_left_of_a_killed_command(tmp_path: pathlib.Path, unique: Unique) -> None:
-    with command(tmp_path, unique) as process:
+def test_nothing_is_left_of_a_killed_command(tmp_path: pathlib.Path) -> None:
+    with greeter(tmp_path) as (process, _):
         children = descendants(process.pid)
         assert len(children) >= 3, "the JobManager, the TaskManager and Kafka"
-        assert list((tmp_path / "tmp").iterdir())
+        assert list(tmp_path.iterdir())
         process.kill()
     wait_until(lambda: not any(map(alive, children)), "all processes have ended", timeout=20)
-    wait_until(lambda: not list((tmp_path / "tmp").iterdir()), "no file is left", timeout=20)
+    wait_until(lambda: not list(tmp_path.iterdir()), "no file is left", timeout=20)
 
 
-def test_nothing_is_left_of_a_stopped_command(tmp_path: pathlib.Path, unique: Unique) -> None:
-    with command(tmp_path, unique) as process:
+def test_the_command_runs_the_greeter_and_nothing_is_left_of_it(tmp_path: pathlib.Path) -> None:
+    with greeter(tmp_path) as (process, said):
+        bootstrap = said.partition("Kafka is at ")[2].partition(",")[0]
+        arguments = ["datagen.py", "--bootstrap", bootstrap, "--count", "20", "--rate", "1000"]
+        greetings = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=GREETER,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout.splitlines()
+        assert len(greetings) == 20
+        assert all(greeting.startswith("Say hello to ") for greeting in greetings)
+
         children = descendants(process.pid)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
-        assert not list((tmp_path / "tmp").iterdir())
+        assert not list(tmp_path.iterdir())
     wait_until(lambda: not any(map(alive, children)), "all processes have ended", timeout=20)
 
 
-APP = """\
-from statefun_flask import Context, Effects, Message, StateFunFlask
-
-app = StateFunFlask(__name__)
+GREETER = pathlib.Path(__file__).parents[2] / "examples" / "greeter"
 
 
-@app.statefun("example/counter")
-def count(context: Context, message: Message) -> Effects:
-    return Effects()
-"""
-
-
-def command(folder: pathlib.Path, unique: Unique) -> Running:
-    (folder / "app.py").write_text(APP)
-    (folder / "module.yaml").write_text(module(unique))
-    (folder / "tmp").mkdir()
-    arguments = ["--app", "app", "statefun", "flink", "--kafka", "--port", "0"]
-    return Running([sys.executable, "-m", "flask", *arguments], folder)
+def greeter(temporary: pathlib.Path) -> Running:
+    arguments = ["--app", "greeter", "statefun", "flink", "--kafka", "--port", "0"]
+    arguments += ["--topic", "greetings"]
+    return Running([sys.executable, "-m", "flask", *arguments], temporary)
 
 
 class Running:
     """The command, from the moment on when it says that the job runs."""
 
-    def __init__(self, command: list[str], folder: pathlib.Path) -> None:
+    def __init__(self, command: list[str], temporary: pathlib.Path) -> None:
         self._process = subprocess.Popen(
             command,
-            cwd=folder,
-            env={**os.environ, "TMPDIR": str(folder / "tmp"), "PYTHONUNBUFFERED": "1"},
+            cwd=GREETER,
+            env={**os.environ, "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def __enter__(self) -> subprocess.Popen[str]:
+    def __enter__(self) -> tuple[subprocess.Popen[str], str]:
         timer = threading.Timer(120, self._process.kill)
         timer.start()
         assert self._process.stdout is not None
@@ -247,7 +251,7 @@ class Running:
             said.append(line)
             if line.startswith("The job runs."):
                 timer.cancel()
-                return self._process
+                return self._process, "".join(said)
         timer.cancel()
         self._process.wait()
         self._process.stdout.close()

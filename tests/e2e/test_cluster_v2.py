@@ -46,6 +46,8 @@ module:
           spec:
             address: nowhere:1
             consumerGroupId: {group}
+            startupPosition:
+              type: earliest
             topics:
               - topic: {source}
                 typeUrl: com.googleapis/example.Raw
