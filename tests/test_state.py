@@ -94,7 +94,7 @@ def test_an_expiration_under_a_millisecond_is_refused(kind: str, expiry: dt.time
         f"The expiration of the state 'seen' is {expiry}, less than one millisecond."
         " Leave it out for a state that never expires."
     )
-    assert ValueSpec("seen", int, **{kind: dt.timedelta(milliseconds=1)})  # type: ignore[call-overload]
+    assert ValueSpec("seen", int, **{kind: dt.timedelta(milliseconds=1)})
 
 
 @pytest.mark.parametrize("expiry", [60, 1.5, "1h"])
