@@ -13,6 +13,21 @@ import venv
 REQUIREMENTS = {
     "apache": ["apache-flink-statefun==3.3.0", "setuptools<81"],
     "fork": ["flink-statefun==3.5.0"],
+    "apache-http": [
+        "apache-flink-statefun==3.3.0",
+        "setuptools<81",
+        "aiohttp==3.*",
+        "flask==3.1.*",
+        "waitress==3.*",
+    ],
+    "fork-http": [
+        "flink-statefun==3.5.0",
+        "aiohttp==3.*",
+        "flask==3.1.*",
+        "waitress==3.*",
+        "granian==2.*",
+        "uvicorn[standard]",
+    ],
 }
 
 

@@ -1,0 +1,52 @@
+"""The floors of the HTTP benchmark: typed protobuf by hand, and a constant answer."""
+
+from __future__ import annotations
+
+import sys
+
+import floor
+import web
+
+from statefun_flask.protocol.schema.request_reply_v3 import FromFunction
+from statefun_flask.protocol.schema.request_reply_v3 import ToFunction
+from statefun_flask.protocol.schema.types import StringWrapper
+
+
+def handle(body: bytes) -> bytes:
+    """Answer for the functions that have neither numbers nor time in them, or for a person."""
+    batch = ToFunction.FromString(body).invocation
+    if batch.target.type == "person":
+        return floor.handle(body)
+
+    answer = FromFunction()
+    result = answer.invocation_result
+    values = [StringWrapper.FromString(each.state_value.value).value for each in batch.state]
+    if values:
+        mutation = result.state_mutations.add(state_name="s0", mutation_type=1)
+        value = mutation.state_value
+        value.typename, value.has_value = "io.statefun.types/string", True
+        value.value = StringWrapper(value=values[1]).SerializeToString()
+    for invocation in batch.invocations:
+        text = StringWrapper.FromString(invocation.argument.value).value
+        message = result.outgoing_messages.add()
+        message.target.namespace = "example"
+        message.target.type = "relay"
+        message.target.id = text if values else batch.target.id
+        message.argument.typename = "io.statefun.types/string"
+        message.argument.has_value = True
+        length = sum(map(len, values)) if values else len(text)
+        message.argument.value = StringWrapper(value=str(length)).SerializeToString()
+    return answer.SerializeToString()
+
+
+def constant(body: bytes) -> bytes:
+    return b"\xa2\x06\x00"
+
+
+if __name__ == "__main__":
+    kind = constant if sys.argv.pop(1) == "constant" else handle
+
+    async def handle_async(body: bytes) -> bytes:
+        return kind(body)
+
+    web.main(kind, handle_async)
