@@ -240,7 +240,7 @@ def test_a_kinesis_record_has_protobufs_bytes(
 # -- batches ----------------------------------------------------------------------------------
 
 STEPS = ["add", "delete", "send", "later", "cancel", "kafka", "box", "alone"]
-SPECS = [ValueSpec("total", int), ValueSpec("word", str), ValueSpec("box")]
+SPECS: list[ValueSpec[t.Any]] = [ValueSpec("total", int), ValueSpec("word", str), ValueSpec("box")]
 
 
 def step(context: Context, text: str) -> Effects:
