@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import dataclasses
 import inspect
+import sys
 import typing as t
 
 from . import signature as signatures
@@ -80,7 +81,8 @@ class StatefulFunction:
     @property
     def handler(self) -> str:
         """Where the function is: ``module:qualified name``."""
-        module = getattr(self.function, "__module__", None) or type(self.function).__module__
+        function = getattr(self.function, "func", self.function)
+        module = getattr(function, "__module__", None) or type(function).__module__
         return f"{module}:{self.name}"
 
     @property
@@ -154,8 +156,9 @@ class Table:
             own.add(spec.name)
 
     def _route(self, type: Type[t.Any], function: StatefulFunction) -> None:
-        for typename, reader in type.readers.items():
-            route = self.routes.setdefault(typename, Route(None, reader, function))
+        # The name that it writes comes first: an error about it names what the user knows.
+        for typename in (type.typename, *type.readers):
+            route = self.routes.setdefault(typename, Route(None, type.reader(typename), function))
             if route.function is not function:
                 raise _duplicate(route.function, function, f"type '{typename}'")
 
@@ -219,7 +222,10 @@ class FunctionRegistry:
         :raises RegistrationError: Something about it is not allowed.
         :raises DuplicateFunctionError: Another function of that typename takes the same messages.
         """
-        self.add(StatefulFunction.declare(typename, function, states, egresses))
+        namespace = sys._getframe(1).f_locals
+        self.add(
+            StatefulFunction.declare(typename, function, states, egresses, namespace=namespace)
+        )
 
     def add(self, function: StatefulFunction) -> None:
         """Register a function that is declared already."""

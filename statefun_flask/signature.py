@@ -46,13 +46,14 @@ def read(function: t.Any, namespace: cabc.Mapping[str, t.Any] | None = None) -> 
 
     annotation = _resolve(annotations.get(parameter, Message), names, function, parameter)
     returned = _resolve(annotations.get("return", object), names, function, "return")
-    found, catch_all = _types(annotation, function, parameter)
+    found, catch_all = _types(annotation, names, function, parameter)
     return Signature(found, catch_all, returned is None or type(None) in t.get_args(returned))
 
 
 def name_of(function: t.Any) -> str:
     """Return a function's qualified name for messages and listings."""
-    return getattr(function, "__qualname__", None) or type(function).__qualname__
+    named = getattr(function, "func", function)  # a partial has no name of its own
+    return getattr(named, "__qualname__", None) or type(named).__qualname__
 
 
 def _target(function: t.Any) -> t.Any:
@@ -102,34 +103,40 @@ def _names(target: t.Any, namespace: cabc.Mapping[str, t.Any]) -> dict[str, t.An
 
 
 def _resolve(annotation: t.Any, names: dict[str, t.Any], function: t.Any, parameter: str) -> t.Any:
+    """Return what an annotation stands for, when it is text or an alias."""
     if isinstance(annotation, t.ForwardRef):
         annotation = annotation.__forward_arg__
-    if not isinstance(annotation, str):
-        return annotation
     try:
-        return eval(annotation, names)
+        if isinstance(annotation, str):
+            return _resolve(eval(annotation, names), names, function, parameter)
+        if type(annotation).__name__ == "TypeAliasType":  # type X = …, since Python 3.12
+            return _resolve(annotation.__value__, names, function, parameter)
+    except RegistrationError:
+        raise
     except Exception as exc:
         raise RegistrationError(
             f"The annotation '{annotation}' of {_spot(function, parameter)} cannot be resolved:"
             f" {exc}. Import what it names outside of 'if TYPE_CHECKING'."
         ) from exc
+    return annotation
 
 
 def _types(
-    annotation: t.Any, function: t.Any, parameter: str
+    annotation: t.Any, names: dict[str, t.Any], function: t.Any, parameter: str
 ) -> tuple[tuple[Type[t.Any], ...], Take | None]:
+    annotation = _resolve(annotation, names, function, parameter)
     origin = t.get_origin(annotation)
     if origin is t.Annotated:
         declared = [each for each in annotation.__metadata__ if isinstance(each, Type)]
         if declared:
             return (declared[-1],), None
-        return _types(t.get_args(annotation)[0], function, parameter)
+        return _types(t.get_args(annotation)[0], names, function, parameter)
 
     if origin in (t.Union, types.UnionType):
         found: list[Type[t.Any]] = []
         catch_all: Take | None = None
         for member in t.get_args(annotation):
-            types_of_member, takes = _types(member, function, parameter)
+            types_of_member, takes = _types(member, names, function, parameter)
             found += types_of_member
             catch_all = takes or catch_all
         return tuple(found), catch_all
