@@ -1,4 +1,4 @@
-"""The 3.x codec, field by field. ``tests/test_golden.py`` has the official SDK's bytes."""
+"""The 3.x codec: what it reads, what it refuses, and that no answer of its ends a job."""
 
 from __future__ import annotations
 
@@ -6,189 +6,445 @@ import datetime as dt
 import typing as t
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from google.protobuf import any_pb2
+from google.protobuf import timestamp_pb2
 
 from statefun_flask import Address
+from statefun_flask import Context
 from statefun_flask import Effects
-from statefun_flask import EgressIdentifier
+from statefun_flask import FunctionRegistry
 from statefun_flask import INT
+from statefun_flask import LONG
 from statefun_flask import Message
+from statefun_flask import MessageTypeError
 from statefun_flask import ProtocolError
+from statefun_flask import RequestHandler
 from statefun_flask import StateTypeError
+from statefun_flask import STRING
+from statefun_flask import UnknownStateError
 from statefun_flask import ValueSpec
 from statefun_flask.protocol import v3
 from statefun_flask.protocol.records import Answer
 from statefun_flask.protocol.records import Incomplete
 from statefun_flask.protocol.schema.request_reply_v3 import FromFunction
+from statefun_flask.protocol.schema.request_reply_v3 import ToFunction
 
-INT_NAME = "io.statefun.types/int"
-SEEN = ValueSpec("seen", INT)
-
-
-def answer(**content: t.Any) -> bytes:
-    made = Answer("ns/fn")
-    for name, value in content.items():
-        setattr(made, name, value)
-    return v3.encode(made)
+SEEN = ValueSpec("seen", int)
+RELAY = Address("example/relay", "r")
+ANY = "type.googleapis.com/google.protobuf.Any"
+SECOND = dt.timedelta(seconds=1)
 
 
-# -- writing ------------------------------------------------------------------------------------
+def request(*messages: Message, states: dict[str, tuple[str, bytes] | None] | None = None) -> t.Any:
+    to_function = ToFunction()
+    batch = to_function.invocation
+    batch.target.namespace, batch.target.type, batch.target.id = "example", "fn", "bob"
+    for name, cell in (states or {}).items():
+        state = batch.state.add(state_name=name)
+        if cell is not None:
+            state.state_value.typename, state.state_value.value = cell
+            state.state_value.has_value = True
+    for message in messages or (Message(LONG.typename, LONG.serialize(1)),):
+        argument = batch.invocations.add().argument
+        argument.typename, argument.value = message.typename, message.value
+        argument.has_value = message.has_value
+    return to_function
 
 
-def test_all_records_of_an_answer_are_written() -> None:
-    bob = Address("a/b", "bob")
-    effects = (
-        Effects()
-        .send(bob, 1)
-        .send_after(bob, dt.timedelta(seconds=1), "later", cancellation_token="tok")
-        .egress("out/kafka", b"record")
-    )
-    made = FromFunction.FromString(
-        answer(
-            sends=effects.sends,
-            delayed=effects.delayed,
-            egresses=[(EgressIdentifier("out/kafka"), "x/y", b"record")],
-            changes={"seen": SEEN.encode(7)},
-        )
-    ).invocation_result
-
-    (sent,) = made.outgoing_messages
-    assert (sent.target.namespace, sent.target.type, sent.target.id) == ("a", "b", "bob")
-    assert (sent.argument.typename, sent.argument.has_value) == ("io.statefun.types/long", True)
-    assert sent.argument.value.hex() == "090100000000000000"
-    (later,) = made.delayed_invocations
-    assert (later.delay_in_ms, later.cancellation_token, later.is_cancellation_request) == (
-        1000,
-        "tok",
-        False,
-    )
-    assert later.target.id == "bob"
-    assert later.argument.value == b"\x0a\x05later"
-    (record,) = made.outgoing_egresses
-    assert (record.egress_namespace, record.egress_type) == ("out", "kafka")
-    assert (record.argument.typename, record.argument.value) == ("x/y", b"record")
-    assert record.argument.has_value
-    (mutation,) = made.state_mutations
-    assert (mutation.mutation_type, mutation.state_name) == (1, "seen")
-    assert (mutation.state_value.typename, mutation.state_value.has_value) == (INT_NAME, True)
+def handler(function: t.Any, *states: t.Any) -> RequestHandler:
+    registry = FunctionRegistry()
+    registry.register_fn("example/fn", function, states=states)
+    return RequestHandler(registry, protocol="v3")
 
 
-@pytest.mark.parametrize(
-    ("spec", "mode", "milliseconds"),
-    [
-        (ValueSpec("s", int), 0, 0),
-        (ValueSpec("s", int, expire_after_write=dt.timedelta(seconds=2)), 1, 2000),
-        (ValueSpec("s", int, expire_after_call=dt.timedelta(days=1)), 2, 86_400_000),
-    ],
-    ids=["never", "after write", "after call"],
-)
-def test_expirations_are_written_in_milliseconds(
-    spec: ValueSpec[int], mode: int, milliseconds: int
-) -> None:
-    (value,) = FromFunction.FromString(
-        v3.encode(Incomplete("ns/fn", [spec]))
-    ).incomplete_invocation_context.missing_values
-    assert value.type_typename == "io.statefun.types/long"
-    assert value.expiration_spec.mode == mode
-    assert value.expiration_spec.expire_after_millis == milliseconds
+def answer(function: t.Any, body: t.Any, *states: t.Any) -> t.Any:
+    reply = handler(function, *states)(body.SerializeToString())
+    return FromFunction.FromString(reply).invocation_result
+
+
+def refusal(function: t.Any, body: t.Any, *states: t.Any) -> str:
+    with pytest.raises((LookupError, TypeError, ValueError)) as caught:
+        handler(function, *states)(body.SerializeToString())
+    return str(caught.value)
 
 
 # -- reading ----------------------------------------------------------------------------------
 
 
-def test_a_caller_is_read(to_function: t.Any) -> None:
-    body = to_function(1, caller="a/b/alice").SerializeToString()
-    ((caller, _),) = v3.decode(body).messages
-    assert caller == Address("a/b", "alice")
+def test_a_state_without_a_value_is_known() -> None:
+    batch = v3.decode(request(states={"a": None, "b": ("x/y", b"")}).SerializeToString())
+
+    assert batch.cells == {"a": None, "b": ("x/y", b"")}
 
 
-def test_a_message_without_a_value_stays_without(to_function: t.Any) -> None:
-    request = to_function(1)
-    request.invocation.invocations[0].argument.has_value = False
-    ((_, message),) = v3.decode(request.SerializeToString()).messages
-    assert not message.has_value
+def test_a_caller_is_read_and_none_is_none() -> None:
+    body = request(Message("a/b"), Message("a/b"))
+    caller = body.invocation.invocations[1].caller
+    caller.namespace, caller.type, caller.id = "example", "caller", "eve"
+
+    callers = [caller for caller, _ in v3.decode(body.SerializeToString()).messages]
+    assert callers == [None, Address("example/caller", "eve")]
 
 
-def test_an_empty_body_is_refused() -> None:
-    with pytest.raises(ProtocolError) as raised:
-        v3.decode(b"")
-    assert str(raised.value) == (
-        "The body of 0 bytes holds no invocation. Send a ToFunction of StateFun 3.x, as the runtime"
-        " does."
-    )
+def test_a_message_without_a_value_says_so() -> None:
+    ((_, message),) = v3.decode(request(Message("a/b", b"", False)).SerializeToString()).messages
+
+    assert message == Message("a/b", b"", has_value=False)
 
 
-@pytest.mark.parametrize("target", ["", "0a00", "0a040a026e73", "0a041202666e"])
-def test_a_request_without_a_target_is_refused(target: str) -> None:
-    batch = bytes.fromhex(target)
-    body = b"\xa2\x06" + bytes([len(batch)]) + batch
-    with pytest.raises(ProtocolError) as raised:
+def test_an_empty_id_is_an_id() -> None:
+    body = request()
+    body.invocation.target.id = ""
+
+    assert v3.decode(body.SerializeToString()).id == ""
+
+
+def test_unknown_fields_are_ignored() -> None:
+    body = request().SerializeToString()
+
+    assert v3.decode(body + b"\xf8\x07\x01") == v3.decode(body)
+
+
+@pytest.mark.parametrize("body", [b"", b"\xf8\x07\x01"])
+def test_a_body_without_an_invocation_is_refused(body: bytes) -> None:
+    with pytest.raises(ProtocolError) as caught:
         v3.decode(body)
-    assert str(raised.value) == (
-        "The invocation names no target function. Send a ToFunction with a target address, as the"
-        " runtime does."
+
+    assert str(caught.value) == (
+        f"The body of {len(body)} bytes holds no invocation."
+        " Send a ToFunction of StateFun 3.x, as the runtime does."
     )
-    assert raised.value.body == body
+    assert caught.value.body == body
 
 
-def test_a_truncated_request_is_refused(to_function: t.Any) -> None:
-    body = to_function(1).SerializeToString()[:-1]
-    with pytest.raises(ProtocolError) as raised:
+@pytest.mark.parametrize("part", ["namespace", "type"])
+def test_an_invocation_without_a_target_is_refused(part: str) -> None:
+    body = request()
+    setattr(body.invocation.target, part, "")
+
+    with pytest.raises(ProtocolError) as caught:
+        v3.decode(body.SerializeToString())
+    assert str(caught.value) == (
+        "The invocation names no target function."
+        " Send a ToFunction with a target address, as the runtime does."
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"\0" * 1_000_000, b"\xff" * 100, b"<html>", b"{}", b"\x0b" * 100_000, b"\xa2\x06\x05\x0a"],
+    ids=["zeros", "ones", "html", "json", "nested-groups", "truncated"],
+)
+def test_what_is_no_to_function_is_refused(body: bytes) -> None:
+    with pytest.raises(ProtocolError) as caught:
         v3.decode(body)
-    assert str(raised.value).startswith(
-        f"The body of {len(body)} bytes is not a ToFunction of StateFun 3.x: "
+
+    text = str(caught.value)
+    assert text.startswith(f"The body of {len(body)} bytes is not a ToFunction of StateFun 3.x: ")
+    assert text.endswith(". Only the StateFun runtime should call this address.")
+    assert caught.value.body == body
+
+
+def test_deeply_nested_unknown_fields_are_refused_or_ignored() -> None:
+    nested = b""
+    for _ in range(10_000):
+        nested = b"\x0a" + _varint(len(nested)) + nested
+    v3.decode(request().SerializeToString() + b"\xfa\x07" + _varint(len(nested)) + nested)
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes((*out, number))
+
+
+# -- what reaches a function ------------------------------------------------------------------
+
+
+def test_a_message_without_a_value_never_becomes_a_default() -> None:
+    ran: list[t.Any] = []
+
+    def function(context: Context, message: int) -> Effects:
+        ran.append(message)
+        return Effects()
+
+    assert refusal(function, request(Message(LONG.typename, b"", False))) == (
+        "The message of type 'io.statefun.types/long' has no value."
+        " Send one with a value, or take it as 'Message'."
     )
-    assert str(raised.value).endswith(". Only the StateFun runtime should call this address.")
+    assert ran == []
 
 
-def test_a_stored_value_of_another_type_is_refused() -> None:
-    with pytest.raises(StateTypeError) as raised:
-        v3.admit({"seen": ("io.statefun.types/long", b"")}, {"seen": SEEN})
-    assert str(raised.value) == (
-        "The state 'seen' is declared as 'io.statefun.types/int', but its stored value is of type"
+def test_a_message_without_a_value_reaches_a_raw_parameter() -> None:
+    seen: list[Message] = []
+
+    def function(context: Context, message: Message) -> Effects:
+        seen.append(message)
+        return Effects()
+
+    answer(function, request(Message("a/b", b"", False)))
+    assert seen == [Message("a/b", b"", has_value=False)]
+
+
+def test_an_any_parameter_takes_every_message_and_sends_it_on() -> None:
+    def function(context: Context, message: any_pb2.Any) -> Effects:
+        return Effects().send(RELAY, message)
+
+    stamp = timestamp_pb2.Timestamp(seconds=7).SerializeToString()
+    messages = [
+        Message("type.googleapis.com/google.protobuf.Timestamp", stamp),
+        Message("io.statefun.types/string", STRING.serialize("hi")),
+    ]
+    sent = answer(function, request(*messages)).outgoing_messages
+    assert [Message(each.argument.typename, each.argument.value) for each in sent] == messages
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message("io.statefun.types/string", STRING.serialize("1")),
+        Message("io.statefun.types/bool", b"\x08\x01"),
+        Message("example/long", LONG.serialize(1)),
+        Message("", b""),
+    ],
+)
+def test_a_message_of_another_type_reaches_no_function(message: Message) -> None:
+    def function(context: Context, message: int) -> Effects:
+        raise AssertionError("the function must not run")
+
+    with pytest.raises(MessageTypeError) as caught:
+        handler(function)(request(message).SerializeToString())
+    assert str(caught.value) == (
+        f"'example/fn' takes no messages of type '{message.typename}', only"
+        " 'io.statefun.types/long'. Annotate a function of it with that type, or with 'Message' to"
+        " take all."
+    )
+
+
+def test_a_malformed_message_reaches_no_function() -> None:
+    def function(context: Context, message: str) -> Effects:
+        raise AssertionError("the function must not run")
+
+    with pytest.raises(MessageTypeError, match="UTF8"):
+        handler(function)(request(Message(STRING.typename, b"Bob")).SerializeToString())
+
+
+# -- what would end the job (protocol 1.6) ----------------------------------------------------
+
+
+def never(context: Context, message: Message) -> Effects:
+    raise AssertionError("the function must not run")
+
+
+@pytest.mark.parametrize(
+    "effects",
+    [
+        lambda: Effects().update_state("sen", 1),
+        lambda: Effects().update_state(ValueSpec("sen", int), 1),
+        lambda: Effects().delete_state("sen"),
+    ],
+)
+def test_a_state_that_was_never_registered_is_not_written(effects: t.Any) -> None:
+    assert refusal(lambda c, m: effects(), request(states={"seen": None, "sen": None}), SEEN) == (
+        "The function 'example/fn' does not declare the state 'sen'. Did you mean 'seen'?"
+        " Add it to the states=[…] of 'example/fn'."
+    )
+
+
+@pytest.mark.parametrize(
+    ("effects", "typename"),
+    [
+        (lambda: Effects().update_state("seen", "text"), "io.statefun.types/string"),
+        (lambda: Effects().update_state("seen", 1, type=INT), "io.statefun.types/int"),
+        (lambda: Effects().update_state(ValueSpec("seen", INT), 1), "io.statefun.types/int"),
+        (lambda: Effects().update_state(ValueSpec("seen"), 1), ANY),
+    ],
+)
+def test_a_state_is_written_as_it_was_registered(effects: t.Any, typename: str) -> None:
+    assert refusal(lambda c, m: effects(), request(states={"seen": None}), SEEN) == (
+        f"The state 'seen' is declared as 'io.statefun.types/long', not '{typename}'."
+        " Use the handle that it was declared with."
+    )
+
+
+def test_a_stored_value_of_another_type_is_refused_before_any_function_runs() -> None:
+    cell = ("io.statefun.types/int", INT.serialize(1))
+
+    with pytest.raises(StateTypeError) as caught:
+        handler(never, SEEN)(request(states={"seen": cell}).SerializeToString())
+    assert str(caught.value) == (
+        "The state 'seen' is declared as 'io.statefun.types/long', but its stored value is of type"
+        " 'io.statefun.types/int'. Declare it with the type it was written with, or use a new name."
+    )
+
+
+def test_states_that_the_runtime_knows_are_not_asked_for_again() -> None:
+    """It would send the same request again, at once and for ever."""
+    other = ValueSpec("other", str)
+    reply = FromFunction.FromString(
+        handler(never, SEEN, other)(request(states={"seen": None}).SerializeToString())
+    )
+
+    asked = reply.incomplete_invocation_context.missing_values
+    assert [each.state_name for each in asked] == ["other"]
+
+
+def test_a_request_without_messages_asks_for_states_too() -> None:
+    body = request(states={})
+    del body.invocation.invocations[:]
+
+    reply = FromFunction.FromString(handler(never, SEEN)(body.SerializeToString()))
+    assert reply.incomplete_invocation_context.missing_values[0].state_name == "seen"
+
+
+@pytest.mark.parametrize(
+    ("effects", "message"),
+    [
+        (
+            lambda: Effects().send(t.cast("t.Any", None), 1),
+            "None is not an address. Write Address('namespace/name', 'id').",
+        ),
+        (
+            lambda: Effects().send_after(t.cast("t.Any", None), SECOND, 1),
+            "None is not an address. Write Address('namespace/name', 'id').",
+        ),
+        (
+            lambda: Effects().send_after(RELAY, -SECOND, 1),
+            "A delay cannot be negative, and this one is -1 day, 23:59:59. Use timedelta(0).",
+        ),
+        (
+            lambda: Effects().cancel(""),
+            (
+                "A cancellation token cannot be empty: the runtime would end the job."
+                " Leave it out for a message that is never cancelled."
+            ),
+        ),
+        (
+            lambda: (
+                Effects()
+                .send_after(RELAY, SECOND, 1, cancellation_token="t")
+                .send_after(RELAY, SECOND, 1, cancellation_token="t")
+            ),
+            (
+                "Two delayed messages of this batch have the cancellation token 't'."
+                " Cancel the first one before, or use a token of its own for each."
+            ),
+        ),
+        (
+            lambda: Effects().egress("greets", b""),
+            "'greets' is not a typename. Write it as 'namespace/name', with one slash.",
+        ),
+        (
+            lambda: Effects().update_state(SEEN, t.cast("t.Any", None)),
+            "A state cannot hold None. Use 'delete_state' to take its value away.",
+        ),
+    ],
+)
+def test_what_would_end_the_job_is_refused(effects: t.Any, message: str) -> None:
+    assert refusal(lambda c, m: effects(), request(states={"seen": None}), SEEN) == message
+
+
+def test_a_refused_message_leaves_the_handler_as_it_was() -> None:
+    def function(context: Context, message: int) -> Effects:
+        effects = Effects().update_state(SEEN, message).send(RELAY, message)
+        return effects if message < 2 else effects.update_state("other", 1)
+
+    call = handler(function, SEEN)
+    good, bad = (Message(LONG.typename, LONG.serialize(number)) for number in (1, 2))
+
+    with pytest.raises(UnknownStateError):
+        call(request(good, bad, states={"seen": None}).SerializeToString())
+    reply = FromFunction.FromString(call(request(good, states={"seen": None}).SerializeToString()))
+    assert len(reply.invocation_result.outgoing_messages) == 1
+    assert len(reply.invocation_result.state_mutations) == 1
+
+
+# -- untyped states ---------------------------------------------------------------------------
+
+
+def test_an_untyped_state_is_an_any_under_3x_too() -> None:
+    def function(context: Context, message: int) -> Effects:
+        return Effects().update_state("seen", (context.get_state("seen") or 0) + message)
+
+    first = answer(function, request(states={"seen": None}), "seen").state_mutations[0]
+    assert first.state_value.typename == ANY
+    carried = (first.state_value.typename, first.state_value.value)
+    second = answer(function, request(states={"seen": carried}), "seen").state_mutations[0]
+
+    carrier = any_pb2.Any.FromString(second.state_value.value)
+    assert carrier.type_url == "type.googleapis.com/google.protobuf.Int64Value"
+    assert carrier.value == b"\x08\x02"
+
+
+def test_an_untyped_state_takes_no_typed_cell() -> None:
+    cell = ("io.statefun.types/long", LONG.serialize(1))
+
+    assert refusal(never, request(states={"seen": cell}), "seen") == (
+        f"The state 'seen' is declared as '{ANY}', but its stored value is of type"
         " 'io.statefun.types/long'. Declare it with the type it was written with, or use a new"
         " name."
     )
 
 
-def test_unset_states_are_admitted_whatever_their_type() -> None:
-    v3.admit({"seen": None}, {"seen": SEEN})
+# -- lost changes -----------------------------------------------------------------------------
 
 
-names = st.from_regex(r"[a-z]{1,8}/[a-z]{1,8}", fullmatch=True)
-cells = st.none() | st.tuples(names, st.binary(max_size=20))
-messages = st.tuples(
-    st.none() | st.builds(Address, names, st.text(max_size=8)),
-    st.builds(Message, names, st.binary(max_size=20), st.booleans()),
-)
+def test_a_lost_change_is_warned_of_while_watched(caplog: pytest.LogCaptureFixture) -> None:
+    spec = ValueSpec("stamp", timestamp_pb2.Timestamp)
+
+    def touch(context: Context, message: int) -> Effects:
+        stamp = context.get_state(spec)
+        assert stamp is not None
+        stamp.seconds += 1
+        return Effects().update_state(spec, stamp) if message else Effects()
+
+    registry = FunctionRegistry()
+    registry.register_fn("example/fn", touch, states=[spec])
+    states: t.Any = {"stamp": spec.encode(timestamp_pb2.Timestamp(seconds=7))}
+    lost, kept = (request(Message(LONG.typename, LONG.serialize(n)), states=states) for n in (0, 1))
+
+    RequestHandler(registry)(lost.SerializeToString())
+    RequestHandler(registry, watch=True)(kept.SerializeToString())
+    assert caplog.messages == []
+    RequestHandler(registry, watch=True)(lost.SerializeToString())
+    assert caplog.messages == [
+        (
+            "'test_a_lost_change_is_warned_of_while_watched.<locals>.touch' changed the value of the"
+            " state 'stamp' in place, and the change is lost."
+            " Return Effects().update_state(…) with the changed value."
+        )
+    ]
 
 
-@given(names, st.text(max_size=8), st.dictionaries(st.text(max_size=8), cells), st.lists(messages))
-def test_all_of_a_request_is_read(
-    target: str, id: str, states: dict[str, t.Any], sent: list[tuple[Address | None, Message]]
-) -> None:
-    from statefun_flask.protocol.schema.request_reply_v3 import ToFunction
+# -- writing ----------------------------------------------------------------------------------
 
-    request = ToFunction()
-    batch = request.invocation
-    batch.target.namespace, batch.target.type = target.split("/")
-    batch.target.id = id
-    for name, cell in states.items():
-        state = batch.state.add(state_name=name)
-        if cell is not None:
-            state.state_value.typename, state.state_value.value = cell
-            state.state_value.has_value = True
-    for caller, message in sent:
-        invocation = batch.invocations.add()
-        argument = invocation.argument
-        argument.typename, argument.value = message.typename, message.value
-        argument.has_value = message.has_value
-        if caller is not None:
-            invocation.caller.namespace = caller.type.namespace
-            invocation.caller.type, invocation.caller.id = caller.type.name, caller.id
 
-    read = v3.decode(request.SerializeToString())
-    assert (f"{read.namespace}/{read.name}", read.id) == (target, id)
-    assert read.cells == states
-    assert read.messages == sent
+def test_an_empty_answer_is_an_empty_result() -> None:
+    assert v3.encode(Answer("example/fn")).hex() == "a20600"
+
+
+def test_what_is_missing_is_listed_with_its_expiration() -> None:
+    specs: list[ValueSpec[t.Any]] = [
+        SEEN,
+        ValueSpec("a", str, expire_after_write=dt.timedelta(microseconds=1500)),
+        ValueSpec("b", INT, expire_after_call=dt.timedelta(days=2)),
+        ValueSpec("c"),
+    ]
+    reply = FromFunction.FromString(v3.encode(Incomplete("example/fn", specs)))
+
+    assert [
+        (
+            each.state_name,
+            each.type_typename,
+            each.expiration_spec.mode,
+            each.expiration_spec.expire_after_millis,
+        )
+        for each in reply.incomplete_invocation_context.missing_values
+    ] == [
+        ("seen", "io.statefun.types/long", 0, 0),
+        ("a", "io.statefun.types/string", 1, 1),
+        ("b", "io.statefun.types/int", 2, 172_800_000),
+        ("c", ANY, 0, 0),
+    ]
