@@ -1,4 +1,4 @@
-"""Requests over HTTP, one core for the server: ``python -m benchmarks.http [--quick]``."""
+"""Requests over HTTP, one core for the server: ``python -m benchmarks.over_http [--quick]``."""
 
 from __future__ import annotations
 
