@@ -391,7 +391,7 @@ def test_an_untyped_state_takes_no_typed_cell() -> None:
 # -- lost changes -----------------------------------------------------------------------------
 
 
-def test_a_lost_change_is_warned_of_while_watched(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lost_change_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     spec = ValueSpec("stamp", timestamp_pb2.Timestamp)
 
     def touch(context: Context, message: int) -> Effects:
@@ -411,7 +411,7 @@ def test_a_lost_change_is_warned_of_while_watched(caplog: pytest.LogCaptureFixtu
     RequestHandler(registry, watch=True)(lost.SerializeToString())
     assert caplog.messages == [
         (
-            "'test_a_lost_change_is_warned_of_while_watched.<locals>.touch' changed the value of the"
+            "'test_a_lost_change_is_warned_of.<locals>.touch' changed the value of the"
             " state 'stamp' in place, and the change is lost."
             " Return Effects().update_state(…) with the changed value."
         )
