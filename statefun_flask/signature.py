@@ -144,7 +144,9 @@ def _types(
     if annotation is Message:
         return (), _as_it_is
     if is_protobuf(annotation) and type_of(annotation).typename == ANY:
-        return (), lambda message: annotation(type_url=message.typename, value=message.value)
+        return (), lambda message: message.read(
+            lambda value: annotation(type_url=message.typename, value=value)
+        )
     try:
         return (type_of(annotation),), None
     except TypeError:

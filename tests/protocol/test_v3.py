@@ -201,6 +201,15 @@ def test_an_any_parameter_takes_every_message_and_sends_it_on() -> None:
     assert [Message(each.argument.typename, each.argument.value) for each in sent] == messages
 
 
+def test_a_message_without_a_value_never_becomes_an_empty_any() -> None:
+    def function(context: Context, message: any_pb2.Any) -> Effects:
+        raise AssertionError("the function must not run")
+
+    assert refusal(function, request(Message("a/b", b"", False))) == (
+        "The message of type 'a/b' has no value. Send one with a value, or take it as 'Message'."
+    )
+
+
 @pytest.mark.parametrize(
     "message",
     [
