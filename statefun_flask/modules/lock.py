@@ -160,15 +160,15 @@ class Lock:
         if (old.life is None) != (new.life is None):
             return self._finding(
                 "changed-expiration",
-                f"The state '{key}' {_past(old)} and now {new}: a job that holds it cannot be"
-                " restored from its savepoint.",
+                f"The state '{key}' {_past(old)} and now {new}: a job that holds it ends,"
+                " and cannot be restored from its checkpoints.",
                 f"Give it a new name, or run 'flask statefun lock --accept {key}' if no job holds"
                 " it.",
             )
         return self._finding(
             "changed-duration",
             f"The state '{key}' {_past(old)} and now {new}, which a job does only after it is"
-            " restarted.",
+            " restarted, and then for the values that it has too.",
             f"Restart the job, and run 'flask statefun lock --accept {key}'.",
             "warning",
         )

@@ -75,8 +75,9 @@ def test_an_unchanged_app_has_no_finding() -> None:
             [ValueSpec("seen", int), ValueSpec("last", str)],
             (
                 "statefun.lock: The state 'example/greeter/last' expired 1h after write and now"
-                " never expires: a job that holds it cannot be restored from its savepoint. Give"
-                " it a new name, or run 'flask statefun lock --accept example/greeter/last' if no"
+                " never expires: a job that holds it ends, and cannot be restored from its"
+                " checkpoints. Give it a new name, or run 'flask statefun lock --accept"
+                " example/greeter/last' if no"
                 " job holds it."
             ),
         ),
@@ -84,8 +85,9 @@ def test_an_unchanged_app_has_no_finding() -> None:
             [ValueSpec("seen", int), ValueSpec("last", str, expire_after_call=2 * HOUR)],
             (
                 "statefun.lock: warning: The state 'example/greeter/last' expired 1h after write"
-                " and now expires 2h after invoke, which a job does only after it is restarted."
-                " Restart the job, and run 'flask statefun lock --accept example/greeter/last'."
+                " and now expires 2h after invoke, which a job does only after it is restarted,"
+                " and then for the values that it has too. Restart the job, and run 'flask"
+                " statefun lock --accept example/greeter/last'."
             ),
         ),
         (
