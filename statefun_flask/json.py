@@ -93,7 +93,7 @@ def _msgspec(python: t.Any) -> tuple[cabc.Callable[[t.Any], bytes], cabc.Callabl
         data = encoder.encode(value)
         # JSON has no NaN and no infinity; msgspec writes null for them.
         if b"null" in data:
-            _refuse_nonfinite(msgspec.to_builtins(value))
+            _check_finite(msgspec.to_builtins(value))
         return data
 
     @functools.cache
@@ -101,25 +101,33 @@ def _msgspec(python: t.Any) -> tuple[cabc.Callable[[t.Any], bytes], cabc.Callabl
         return msgspec.json.Decoder(python)
 
     def decode(data: bytes) -> t.Any:
+        read = decoder().decode  # outside: a class that msgspec cannot read is its author's error
         try:
-            return decoder().decode(data)
+            return read(data)
         except (msgspec.MsgspecError, RecursionError) as exc:
             raise ValueError(f"{exc}") from exc
+        except Exception as exc:
+            raise _raised(exc) from exc
 
     return encode, decode
 
 
 def _pydantic(python: t.Any) -> tuple[cabc.Callable[[t.Any], bytes], cabc.Callable[[bytes], t.Any]]:
     def encode(value: t.Any) -> bytes:
-        _refuse_nonfinite(value.model_dump())
+        _check_finite(value.model_dump())
         data: bytes = value.model_dump_json().encode()
         return data
 
     def decode(data: bytes) -> t.Any:
         try:
-            return python.model_validate_json(data)
+            value = python.model_validate_json(data)
         except ValueError as exc:
             raise ValueError(_pydantic_error(exc)) from exc
+        except Exception as exc:
+            raise _raised(exc) from exc
+        if (number := _nonfinite(value.model_dump())) is not None:
+            raise ValueError(f"JSON cannot express {number}")
+        return value
 
     return encode, decode
 
@@ -134,13 +142,22 @@ def _pydantic_error(exc: t.Any) -> str:
     )
 
 
-def _refuse_nonfinite(value: t.Any) -> None:
+def _raised(exc: Exception) -> ValueError:
+    """Return the error of a class that raises, in a validator or so, while a value is read."""
+    return ValueError(f"its class raised {type(exc).__name__}: {exc}")
+
+
+def _check_finite(value: t.Any) -> None:
+    if (number := _nonfinite(value)) is not None:
+        raise ValueError(f"JSON cannot express {number}. Use None, or a text.")
+
+
+def _nonfinite(value: t.Any) -> float | None:
+    """Return the first number in a value that is NaN or infinite."""
     if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"JSON cannot express {value}. Use None, or a text.")
-    elif isinstance(value, dict):
-        for each in value.values():
-            _refuse_nonfinite(each)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for each in value:
-            _refuse_nonfinite(each)
+        return None if math.isfinite(value) else value
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple | set | frozenset):
+        return None
+    return next((each for each in map(_nonfinite, value) if each is not None), None)

@@ -223,6 +223,40 @@ def test_an_error_says_where_and_what_was_expected(cls: t.Any, payload: bytes, r
     )
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", '"nan"'])
+@pytest.mark.parametrize("cls", CLASSES)
+def test_nan_and_infinity_are_not_read_either(cls: t.Any, number: str) -> None:
+    payload = f'{{"name": "Bob", "ratio": {number}}}'.encode()
+
+    with pytest.raises(MessageTypeError, match="cannot be read"):
+        Message(f"example/{cls.__name__}", payload).as_type(cls)
+
+
+def test_what_a_class_raises_is_a_value_that_cannot_be_read() -> None:
+    @json_type("example/Picky")
+    @attrs.define
+    class Picky:
+        name: str
+
+        def __attrs_post_init__(self) -> None:
+            raise KeyError(self.name)
+
+    @json_type("example/Picky")
+    class Fussy(pydantic.BaseModel):
+        name: str
+
+        @pydantic.field_validator("name")
+        @classmethod
+        def check(cls, value: str) -> str:
+            raise KeyError(value)
+
+    for cls in (Picky, Fussy):
+        assert error(Message("example/Picky", b'{"name": "Bob"}').as_type, cls) == (
+            "The message of type 'example/Picky' cannot be read: its class raised KeyError: 'Bob'."
+            " Check what its sender writes under that typename."
+        )
+
+
 def test_bytes_that_are_no_utf8_are_refused() -> None:
     with pytest.raises(MessageTypeError, match="cannot be read"):
         Message("example/Data", b'{"name": "\xff"}').as_type(Data)
