@@ -88,11 +88,12 @@ def _unserved(
     """
     routed = [endpoint for each in functions if (endpoint := _endpoint_for(modules, each))]
     addresses = {_address(endpoint) for endpoint in routed}
+    served = {*functions, *(f"{each.rpartition('/')[0]}/*" for each in functions)}
     for module in modules:
         for endpoint in module.endpoints:
             if addresses and _address(endpoint) not in addresses:
                 continue
-            if not any(endpoint.serves(each) for each in functions):
+            if endpoint.functions not in served:
                 near = did_you_mean(suggestions(endpoint.functions, functions)[:1])
                 yield at(
                     module,

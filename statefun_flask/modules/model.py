@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 import typing as t
 
 from .nodes import Node
@@ -297,8 +298,13 @@ class Module:
 
     def endpoint_for(self, typename: str) -> Endpoint | None:
         """Return where a function is, None if nowhere. Its own endpoint goes before ``ns/*``."""
-        found = [each for each in self.endpoints if each.serves(typename)]
-        return min(found, key=lambda each: each.is_wildcard, default=None)
+        return self._by_pattern.get(typename) or self._by_pattern.get(
+            f"{typename.rpartition('/')[0]}/*"
+        )
+
+    @functools.cached_property
+    def _by_pattern(self) -> dict[str, Endpoint]:
+        return {each.functions: each for each in self.endpoints}
 
     def egress(self, identifier: str) -> Egress | None:
         """Return the egress of an id, None if there is none."""

@@ -248,7 +248,8 @@ class _Composer:
         mark = event.start_mark
         node = Scalar(mark.line + 1, mark.column + 1, event.value, event.implicit[0])
         self._add(node)
-        self._refuse_properties(node, event)
+        if event.anchor is not None or event.tag is not None:
+            self._refuse_properties(node, event)
 
     def _open(self, event: t.Any) -> None:
         if self._too_deep:
@@ -268,7 +269,8 @@ class _Composer:
             return
         made = self._place(event, Mapping) if mapping else self._place(event, Sequence)
         self._add(made)
-        self._refuse_properties(made, event)
+        if event.anchor is not None or event.tag is not None:
+            self._refuse_properties(made, event)
         self._stack.append(made)
         self._keys.append(None)
 
