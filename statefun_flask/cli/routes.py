@@ -36,6 +36,7 @@ def routes(sort: str, output: str) -> None:
     """Show the app's stateful functions with their states, message types and handlers."""
     registry = current_app.extensions["statefun"].registry
     functions = [function for typename in registry for function in registry.functions(typename)]
+    functions.sort(key=lambda function: _row(function)[KEYS.index(sort)])
 
     if output == "json":
         click.echo(json.dumps({"functions": [_object(each) for each in functions]}, indent=2))
@@ -45,7 +46,6 @@ def routes(sort: str, output: str) -> None:
         return
 
     rows = [_row(each) for each in functions]
-    rows.sort(key=lambda row: row[KEYS.index(sort)])
     _print_table([row if any(row[4] for row in rows) else row[:4] for row in rows])
 
 
