@@ -101,7 +101,8 @@ def test_the_table_is_golden() -> None:
 
 
 def test_all_that_is_declared_is_shown(app: Flask) -> None:
-    states = "seen: int (expires 1 h 30 min after write), last: str (expires 1 s 500 ms after call), note"
+    seen = "seen: int (expires 1 h 30 min after write)"
+    states = f"{seen}, last: str (expires 1 s 500 ms after call), note"
     assert rows(run(app)) == [
         ["Function", "States", "Messages", "Handler"],
         ["shop/aaa", "", "StringValue", f"{__name__}:take_protobuf"],
