@@ -6,6 +6,7 @@ import typing as t
 
 import msgspec
 
+from .address import check_text
 from .errors import MessageTypeError
 from .types import PROTOBUF
 from .types import Type
@@ -93,8 +94,10 @@ def encode(value: t.Any, type: t.Any = None) -> tuple[str, bytes]:
             raise ValueError(
                 f"{value!r} has no value. Send one that has, if only an empty one (b'')."
             )
-        if value.typename.__class__ is not str or value.value.__class__ is not bytes:
+        if not (isinstance(value.typename, str) and isinstance(value.value, bytes)):
             raise TypeError(f"{value!r} is no text and bytes. Make it as Message('a/b', b'…').")
+        if not value.typename.isascii():
+            check_text(value.typename, "typename of a message")
         return value.typename, value.value
 
     found = type_of_value(value)

@@ -13,6 +13,7 @@ import typing as t
 
 from . import primitives as p
 from .address import check_typename
+from .errors import RegistrationError
 
 T = t.TypeVar("T")
 V = t.TypeVar("V")
@@ -287,6 +288,11 @@ def type_of(python: t.Any) -> Type[t.Any]:
     if isinstance(python, type):
         found: Type[t.Any] | None = PRIMITIVES.get(python) or python.__dict__.get(MARK)
         if found is not None:
+            if found.python is not python:
+                raise RegistrationError(
+                    f"{_name(python)} is not the class that @json_type marked, since a decorator"
+                    " above it makes a new one. Write @json_type above all others."
+                )
             return found
         if is_protobuf(python):
             return _protobuf_type(python)

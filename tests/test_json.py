@@ -15,11 +15,14 @@ import pydantic
 import pytest
 
 from statefun_flask import Address
+from statefun_flask import Context
 from statefun_flask import Effects
+from statefun_flask import FunctionRegistry
 from statefun_flask import json_type
 from statefun_flask import Message
 from statefun_flask import MessageTypeError
 from statefun_flask import Type
+from statefun_flask import ValueSpec
 from statefun_flask.json import verify
 from statefun_flask.message import encode
 
@@ -115,6 +118,34 @@ def test_only_a_class_can_be_marked() -> None:
     assert error(json_type("example/X"), list[int]) == (
         "@json_type marks a class, not list[int]. Use json_type(typename, it)."
     )
+
+
+def test_marking_comes_last() -> None:
+    @attrs.define
+    @json_type("example/Slotted")
+    class Slotted:
+        name: str
+
+    def function(context: Context, message: Slotted) -> Effects:
+        return Effects()
+
+    message = (
+        "'test_marking_comes_last.<locals>.Slotted' is not the class that @json_type marked, since"
+        " a decorator above it makes a new one. Write @json_type above all others."
+    )
+    assert error(encode, Slotted("Bob")) == message
+    assert error(ValueSpec, "seen", Slotted) == message
+    assert error(FunctionRegistry().register_fn, "example/fn", function) == message
+
+
+def test_a_dataclass_may_be_frozen_and_slotted() -> None:
+    @json_type("example/Point")
+    @dataclasses.dataclass(frozen=True, slots=True)
+    class Point:
+        x: int
+        y: int = 0
+
+    assert Message(*encode(Point(1))).as_type(Point) == Point(1)
 
 
 def test_types_may_name_classes_that_are_defined_later() -> None:

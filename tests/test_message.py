@@ -8,6 +8,7 @@ import pytest
 from google.protobuf import any_pb2
 from google.protobuf import wrappers_pb2
 
+from statefun_flask import FunctionType
 from statefun_flask import INT
 from statefun_flask import LONG
 from statefun_flask import Message
@@ -100,6 +101,15 @@ def test_a_message_without_a_value_does_not_go_on() -> None:
 def test_a_message_of_other_things_than_text_and_bytes_does_not_go_on(args: t.Any) -> None:
     assert error(encode, Message(*args)) == (
         f"{Message(*args)!r} is no text and bytes. Make it as Message('a/b', b'…')."
+    )
+
+
+def test_a_messages_typename_is_any_text_that_encodes() -> None:
+    assert encode(Message("wér/knows", b""))[0] == "wér/knows"
+    assert encode(Message(FunctionType("a/b"), b""))[0] == "a/b"
+    assert error(encode, Message("a/\ud800")) == (
+        "'a/\\ud800' cannot be written as UTF-8, so it cannot be the typename of a message."
+        " Remove the lone surrogates."
     )
 
 
