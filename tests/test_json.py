@@ -126,9 +126,10 @@ def test_marking_comes_last() -> None:
     class Slotted:
         name: str
 
-    def function(context: Context, message: Slotted) -> Effects:
+    def function(context: Context, message: t.Any) -> Effects:
         return Effects()
 
+    function.__annotations__["message"] = Slotted
     message = (
         "'test_marking_comes_last.<locals>.Slotted' is not the class that @json_type marked, since"
         " a decorator above it makes a new one. Write @json_type above all others."
