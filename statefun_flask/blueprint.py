@@ -9,6 +9,7 @@ import typing as t
 from flask import Blueprint
 from flask.blueprints import BlueprintSetupState
 
+from .registry import refuse_bare_decorator
 from .registry import StatefulFunction
 from .typing import F
 
@@ -35,6 +36,7 @@ class StateFunBlueprint(Blueprint):
 
         :raises RuntimeError: At the blueprint's registration, when the app has no StateFun.
         """
+        refuse_bare_decorator(typename)
         namespace = sys._getframe(1).f_locals
 
         def register(function: F) -> F:

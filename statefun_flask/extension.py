@@ -21,6 +21,7 @@ from .config import Settings
 from .endpoint import Endpoint
 from .handler import RequestHandler
 from .registry import FunctionRegistry
+from .registry import refuse_bare_decorator
 from .registry import StatefulFunction
 from .typing import F
 
@@ -78,11 +79,7 @@ class StateFun:
         :param egresses: The egresses it writes to. Optional; with them a check of module.yaml finds
             what the file lacks.
         """
-        if callable(typename):
-            raise TypeError(
-                "The decorator was used without a typename."
-                " Write @app.statefun('namespace/name'), with parentheses."
-            )
+        refuse_bare_decorator(typename)
         namespace = sys._getframe(1).f_locals
 
         def register(function: F) -> F:

@@ -279,6 +279,18 @@ class FunctionRegistry:
         return isinstance(typename, str) and bool(self.functions(typename))
 
 
+def refuse_bare_decorator(typename: object) -> None:
+    """Refuse a function in the typename's place, as a decorator without parentheses gets it.
+
+    :raises TypeError: It is one.
+    """
+    if callable(typename):
+        raise TypeError(
+            "The decorator was used without a typename."
+            " Write @app.statefun('namespace/name'), with parentheses."
+        )
+
+
 def _several(values: t.Any, what: str) -> cabc.Iterable[t.Any]:
     if isinstance(values, str | ValueSpec):
         raise RegistrationError(f"{what}={values!r} must be a list. Write {what}=[{values!r}].")

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from flask import Blueprint
+from flask import Flask
+
+from statefun_flask import Address
+from statefun_flask import Context
+from statefun_flask import Effects
+from statefun_flask import RegistrationError
+from statefun_flask import StateFun
+from statefun_flask import StateFunBlueprint
+from statefun_flask import StateFunFlask
+from statefun_flask import ValueSpec
+
+
+@pytest.fixture
+def blueprint() -> StateFunBlueprint:
+    blueprint = StateFunBlueprint("greetings", __name__, url_prefix="/greetings")
+
+    @blueprint.statefun("test/fn", states=[ValueSpec("count", int)], egresses=["test/out"])
+    def function(context: Context, message: str) -> Effects:
+        return Effects().send(Address("test/sink", "a"), message)
+
+    @blueprint.get("/page")
+    def page() -> str:
+        return "page"
+
+    return blueprint
+
+
+def test_its_functions_belong_to_each_app_that_has_it(blueprint: StateFunBlueprint) -> None:
+    one, two, without = StateFunFlask("one"), StateFunFlask("two"), StateFunFlask("without")
+    one.register_blueprint(blueprint)
+    two.register_blueprint(blueprint, url_prefix="/other")
+
+    for app in (one, two):
+        (function,) = app.statefun.registry.functions("test/fn")
+        assert function.blueprint == "greetings"
+        assert [spec.name for spec in function.states] == ["count"]
+        assert function.egresses == ("test/out",)
+    assert list(without.statefun.registry) == []
+    assert one.test_client().get("/greetings/page").text == "page"
+
+
+def test_nothing_is_registered_before_an_app_has_it(blueprint: StateFunBlueprint) -> None:
+    app = StateFunFlask("app")
+    assert list(app.statefun.registry) == []
+
+    app.register_blueprint(blueprint)
+    assert list(app.statefun.registry) == ["test/fn"]
+
+
+def test_a_blueprint_registered_twice_has_its_functions_once(blueprint: StateFunBlueprint) -> None:
+    app = StateFunFlask("app")
+    app.register_blueprint(blueprint)
+    app.register_blueprint(blueprint, name="again", url_prefix="/again")
+
+    assert len(app.statefun.registry.functions("test/fn")) == 1
+
+
+def test_nested_blueprints_register_their_functions(blueprint: StateFunBlueprint) -> None:
+    parent = Blueprint("parent", __name__)
+    parent.register_blueprint(blueprint)
+    app = StateFunFlask("app")
+    app.register_blueprint(parent)
+
+    assert list(app.statefun.registry) == ["test/fn"]
+
+
+def test_it_serves_a_plain_app_with_the_extension(
+    blueprint: StateFunBlueprint, request_body: t.Any, answered: t.Any
+) -> None:
+    app = Flask("app")
+    StateFun(app)
+    app.register_blueprint(blueprint)
+    body = request_body("test/fn", "hello", states={"count": None})
+
+    response = app.test_client().post(
+        "/statefun", data=body, content_type="application/octet-stream"
+    )
+
+    assert answered(response.data).texts == ["hello"]
+
+
+def test_an_app_without_the_extension_is_told_what_to_call(blueprint: StateFunBlueprint) -> None:
+    with pytest.raises(RuntimeError) as info:
+        Flask("app").register_blueprint(blueprint)
+
+    assert str(info.value) == (
+        "The blueprint 'greetings' has stateful functions, but the app 'app' has no StateFun"
+        " extension. Call 'StateFun().init_app(app)' before registering the blueprint."
+    )
+
+
+def test_a_wrong_declaration_is_refused_where_it_is_written() -> None:
+    blueprint = StateFunBlueprint("greetings", __name__)
+
+    with pytest.raises(RegistrationError, match="'nothing' is not a typename"):
+        blueprint.statefun("nothing")(lambda context, message: Effects())
+
+
+def test_the_decorator_without_a_typename_is_refused() -> None:
+    blueprint = StateFunBlueprint("greetings", __name__)
+
+    with pytest.raises(TypeError, match="The decorator was used without a typename"):
+        blueprint.statefun(lambda context, message: Effects())  # type: ignore[arg-type]
+
+
+def test_the_decorator_returns_the_function_unchanged() -> None:
+    def function(context: Context, message: str) -> Effects:
+        return Effects()
+
+    assert StateFunBlueprint("b", __name__).statefun("test/fn")(function) is function
