@@ -132,6 +132,12 @@ def check_typename(typename: object) -> None:
     check_text(typename, "typename")
 
 
+def check_address(address: object) -> None:
+    """Refuse what is no :class:`Address`."""
+    if not isinstance(address, Address):
+        raise TypeError(f"{address!r} is not an address. Write Address('namespace/name', 'id').")
+
+
 def check_id(identifier: object) -> str:
     """Return the id as a plain string.
 

@@ -6,6 +6,7 @@ import collections.abc as cabc
 import typing as t
 
 from .address import Address
+from .address import check_address
 from .errors import MessageTypeError
 from .errors import StateTypeError
 from .message import Message
@@ -47,6 +48,9 @@ class Context:
         caller_address: Address | None = None,
         states: cabc.Mapping[t.Any, t.Any] | None = None,
     ) -> None:
+        check_address(self_address)
+        if caller_address is not None:
+            check_address(caller_address)
         specs = {as_spec(state): value for state, value in (states or {}).items()}
         self.self_address = self_address
         self.caller_address = caller_address

@@ -6,6 +6,7 @@ import datetime as dt
 import typing as t
 
 from .address import Address
+from .address import check_address
 from .address import check_text
 from .address import egress_identifier
 from .address import EgressIdentifier
@@ -67,7 +68,7 @@ class Effects:
         if self._sealed:
             self._refuse()
         if address.__class__ is not Address:
-            _check_address(address)
+            check_address(address)
         self.sends.append((address, *encode(message, type)))
         return self
 
@@ -90,7 +91,7 @@ class Effects:
         if self._sealed:
             self._refuse()
         if address.__class__ is not Address:
-            _check_address(address)
+            check_address(address)
         milliseconds = _milliseconds(delay)
         token = "" if cancellation_token is None else _token(cancellation_token)
         self.delayed.append((address, milliseconds, *encode(message, type), token))
@@ -220,11 +221,6 @@ def show_value(message: Message) -> str:
         return repr(message.value.decode()) if value is message else repr(value)
     except ValueError:
         return f"<{len(message.value)} bytes>"
-
-
-def _check_address(address: object) -> None:
-    if not isinstance(address, Address):
-        raise TypeError(f"{address!r} is not an address. Write Address('namespace/name', 'id').")
 
 
 def _milliseconds(delay: object) -> int:

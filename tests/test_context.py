@@ -62,6 +62,16 @@ def test_a_state_that_a_test_does_not_list_has_no_value() -> None:
     assert Context(BOB, states={SEEN: None}).get_state(SEEN) is None
 
 
+@pytest.mark.parametrize("args", [("a/b/c",), (BOB, "a/b/c")])
+def test_a_context_is_of_addresses(args: t.Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        Context(*args)
+
+    assert str(caught.value) == (
+        "'a/b/c' is not an address. Write Address('namespace/name', 'id')."
+    )
+
+
 def test_a_value_in_a_test_must_fit_as_elsewhere() -> None:
     with pytest.raises(StateTypeError, match="The state 'seen' of type"):
         Context(BOB, states={SEEN: "3"})
