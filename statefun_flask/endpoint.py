@@ -135,7 +135,7 @@ class Endpoint:
             return refuse(self.settings.unknown_function_status, str(error))
         return refuse(
             500,
-            f"{type(error).__name__}: {error}\n{notes}\nThe runtime tries the batch again; the"
+            f"{_told(error)}\n{notes}\nThe runtime tries the batch again; the"
             " worker's log has the traceback.",
             error,
         )
@@ -154,7 +154,16 @@ class Endpoint:
 
 def refuse(status: int, text: str, error: Exception | None = None) -> Reply:
     """Return an answer that says in words what is wrong."""
-    return Reply(status, text.encode() + b"\n", "text/plain; charset=utf-8", error)
+    body = text.encode(errors="backslashreplace") + b"\n"
+    return Reply(status, body, "text/plain; charset=utf-8", error)
+
+
+def _told(error: Exception) -> str:
+    """Return an error as text, whatever a user's class makes of it."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
 
 
 def _is_octet_stream(content_type: str | None) -> bool:
