@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import pathlib
 import shlex
 import typing as t
@@ -16,10 +17,13 @@ from ..address import check_typename
 from ..modules import dump
 from ..modules import FormatError
 from ..modules import load
+from ..modules import Module
 from ..modules import ModuleError
+from ..modules import read
 from ..modules.generate import generate
 from ..modules.generate import Request
 from ..modules.model import Version
+from ..types import BUILTIN
 
 #: The formats by how the option names them.
 FORMATS: dict[str, Version] = {"3": "3.1", "3.0": "3.0", "2.0": "2.0", "1.0": "1.0"}
@@ -126,12 +130,26 @@ def module(
                 old=load(pathlib.Path(old)) if old else None,
             ),
         )
-        text = f"# Made by: {command(ctx)}\n{dump(made)}"
-        # What was given, such as brokers without a port, is checked as a file would be.
-        load(text)
+        comment = [f"Made by: {command(ctx)}", *_notes(made)]
+        text = "".join(f"# {line}\n" for line in comment) + dump(made)
     except (FormatError, ModuleError) as exc:
         raise click.ClickException(str(exc)) from None
+    # What was given, such as brokers without a port, is checked as a file would be.
+    wrong = [f"{finding.text} {finding.fix}" for finding in read(text).findings]
+    if wrong:
+        raise click.ClickException("\n".join(dict.fromkeys(wrong)))
     click.echo(text, nl=False)
+
+
+def _notes(module: Module) -> cabc.Iterator[str]:
+    """Yield what the types of topics mean for who writes the records."""
+    for ingress in module.ingresses:
+        for topic in ingress.topics:
+            if topic.value_type.startswith(BUILTIN) or "/google.protobuf." in topic.value_type:
+                yield (
+                    f"The records of '{topic.topic}' must be protobuf's wrapper of a value; UTF8"
+                    " types are for plain text."
+                )
 
 
 def _url(endpoint: str, path: str) -> str:

@@ -56,6 +56,10 @@ TIMEOUTS = Field(
     Group((Variant("", OKHTTP_TIMEOUTS),)),
     "How long things may take; none may be longer than `call`, the defaults included.",
 )
+_OF_OKHTTP = (
+    "Write 'type: io.statefun.transports.v1/okhttp' in 'transport' to have it, which is not the"
+    " default from StateFun 3.2 on; or remove it."
+)
 _ASYNC: Fields = (
     timeout("call", CALL, "2min"),
     timeout("connect", _CONNECT, "20s"),
@@ -82,6 +86,7 @@ _ASYNC: Fields = (
                         timeout("call", CALL, "1min"),
                         timeout("connect", _CONNECT, "10s"),
                     ),
+                    strangers=dict.fromkeys(("read", "write"), _OF_OKHTTP),
                     presets={
                         "call": dt.timedelta(minutes=1),
                         "connect": dt.timedelta(seconds=10),

@@ -69,6 +69,8 @@ class Variant:
     doc: str = ""
     #: What is so as soon as the group is there.
     presets: cabc.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    #: Fields of other variants that people write here, and what to do about each.
+    strangers: cabc.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def written_tag(self) -> str:
@@ -202,7 +204,12 @@ def _read_group(group: Group, node: Node, report: Report, values: dict[str, t.An
     if group.attribute:
         values[group.attribute] = variant.value
     values.update(variant.presets)
-    read_fields(variant.fields, mapping, report, values, ("type",) if group.attribute else ())
+    for name, fix in variant.strangers.items():
+        if name in mapping.values:
+            text = f"'{name}' is not known here, so the runtime ignores it."
+            report.warning(mapping.keys[name], "unknown-field", text, fix)
+    known = (*variant.strangers, *(("type",) if group.attribute else ()))
+    read_fields(variant.fields, mapping, report, values, known)
 
 
 def _report_missing(field: Field, node: Mapping, report: Report) -> None:

@@ -204,6 +204,22 @@ def test_the_timeouts_of_async_have_defaults_of_their_own() -> None:
     assert module.endpoints[0].connect == dt.timedelta(seconds=1)
 
 
+def test_timeouts_that_only_okhttp_has_name_it() -> None:
+    (finding,) = read(
+        "kind: io.statefun.endpoints.v2/http\n"
+        "spec:\n"
+        "  functions: a/b\n"
+        "  urlPathTemplate: http://h:1/\n"
+        "  transport: {timeouts: {read: 1s}}\n"
+    ).findings
+
+    assert str(finding) == (
+        "module.yaml:5:26: warning: spec.transport.timeouts.read: 'read' is not known here, so the"
+        " runtime ignores it. Write 'type: io.statefun.transports.v1/okhttp' in 'transport' to have"
+        " it, which is not the default from StateFun 3.2 on; or remove it."
+    )
+
+
 def test_an_error_lists_all_findings_with_their_places(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "module.yaml"
     path.write_text(
