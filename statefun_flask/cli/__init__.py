@@ -1,4 +1,4 @@
-"""The ``flask statefun`` commands, each in a module of its own that is imported when it is used."""
+"""The ``flask statefun`` commands, in modules that are imported when one is used."""
 
 from __future__ import annotations
 
@@ -8,11 +8,30 @@ import typing as t
 import click
 from flask.cli import AppGroup
 
-COMMANDS = ("check", "dev", "flink", "lock", "module", "routes", "serve")
+#: For each command the module of this package that has it, under its own name.
+COMMANDS = {
+    "check": "check",
+    "delays": "engine",
+    "dev": "dev",
+    "drop": "engine",
+    "egress": "engine",
+    "flink": "flink",
+    "lock": "lock",
+    "module": "module",
+    "parked": "engine",
+    "replace": "engine",
+    "retry": "engine",
+    "revive": "engine",
+    "routes": "routes",
+    "send": "engine",
+    "serve": "serve",
+    "state": "engine",
+    "trace": "engine",
+}
 
 
 class CommandGroup(AppGroup):
-    """A group whose commands are the objects of the same name in the modules of this package."""
+    """A group that imports a command when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -22,7 +41,7 @@ class CommandGroup(AppGroup):
         """Import the command of a name."""
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"{__name__}.{name}")
+        module = importlib.import_module(f"{__name__}.{COMMANDS[name]}")
         return t.cast("click.Command", getattr(module, name))
 
 

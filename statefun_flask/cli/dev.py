@@ -1,0 +1,355 @@
+"""``flask statefun dev``: the app on the embedded engine, with no Java."""
+
+from __future__ import annotations
+
+import atexit
+import datetime as dt
+import json
+import os
+import pathlib
+import signal
+import sys
+import threading
+import time
+import traceback
+import typing as t
+
+import click
+from flask import Flask
+from flask.cli import pass_script_info
+from flask.cli import ScriptInfo
+
+from ..dev import reload
+from ..dev import welcome
+from ..dev.inputs import Lines
+from ..dev.inputs import PositionMismatch
+from ..dev.objects import Objects
+from ..dev.screen import Screen
+from ..dev.session import Options
+from ..dev.session import Session
+from ..modules import ModuleError
+from ..runtime import events
+from ..runtime.errors import DataFolderError
+from ..state import readable
+
+_PACKAGE = str(pathlib.Path(__file__).parent.parent)
+
+
+@click.command("dev", short_help="Run the app on the embedded engine, for development.")
+@click.option("--port", "-p", default=8090, show_default=True, help="Where its doors are.")
+@click.option("--data", type=click.Path(file_okay=False), help="Keep everything in this folder.")
+@click.option("--module", "-m", type=click.Path(), help="A module.yaml; else ./module.yaml if any.")
+@click.option("--reload", "reloads", is_flag=True, help="Run again when a source file changes.")
+@click.option("--input", "input_", metavar="FILE", help="Send the lines of a file; '-' for stdin.")
+@click.option("--to", metavar="FUNCTION", help="The function that the lines are for.")
+@click.option("--id-field", metavar="NAME", help="The field of each JSON line that is the id.")
+@click.option("--id", "id_", metavar="ID", help="The id of lines that are plain text.")
+@click.option("--from-start", is_flag=True, help="Read the file from its first line again.")
+@click.option("--not-resumable", is_flag=True, help="Read standard input even with --data.")
+@click.option("--exit-when-idle", is_flag=True, help="End when the file is read and all is done.")
+@click.option(
+    "--linger", default=10.0, show_default=True, help="Wait for delays due in so many seconds."
+)
+@click.option(
+    "--clock",
+    type=click.Choice(["real", "virtual"]),
+    default="real",
+    help="'virtual' jumps over the time in which nothing happens.",
+)
+@click.option("--max-jumps", default=1000, show_default=True, help="How often it may jump.")
+@click.option(
+    "--concurrency",
+    default=8,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="How many calls at a time.",
+)
+@click.option("--remote", is_flag=True, help="Call the app's own functions by module.yaml's URL.")
+@click.option("--quiet", "-q", is_flag=True, help="Show records that leave and errors, no more.")
+@click.option("--full-traceback", is_flag=True, help="Show all frames of an exception.")
+@click.option(
+    "--format",
+    "output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="'json' prints an object a line.",
+)
+@pass_script_info
+def dev(info: ScriptInfo, /, **given: t.Any) -> None:
+    """Run the app's functions on the embedded engine until Ctrl-C.
+
+    It behaves as Flink's runtime does, in one Python process, and tells what is wrong where that
+    restarts for ever. In production Flink runs the same app: see 'flask statefun flink'.
+    """
+    _check(given)
+    run = Run(info, given)
+    if not given["reloads"]:
+        raise SystemExit(run.once())
+
+    files = [given["module"]] if given["module"] else []
+    try:
+        raise SystemExit(reload.run(run.version, given["port"], given["data"], files))
+    except OSError as exc:
+        raise _port_taken(given["port"], exc) from None
+
+
+def _check(given: dict[str, t.Any]) -> None:
+    """Refuse options that do not go together."""
+    if given["module"] is None and pathlib.Path("module.yaml").exists():
+        given["module"] = "module.yaml"
+    if given["exit_when_idle"] and given["input_"] is None:
+        raise click.UsageError("--exit-when-idle needs --input: without one it has no end.")
+    if given["exit_when_idle"] and given["reloads"]:
+        raise click.UsageError("--exit-when-idle and --reload do not go together: choose one.")
+    if given["clock"] == "virtual" and not given["exit_when_idle"]:
+        raise click.UsageError(
+            "--clock virtual needs --exit-when-idle: time ends when all is done."
+        )
+    if given["input_"] == "-" and given["data"] and not given["not_resumable"]:
+        raise click.UsageError(
+            "Standard input cannot be gone on with after a restart, as --data promises."
+            " Give a file, or add --not-resumable."
+        )
+    if given["input_"] is None:
+        for name in ("to", "id_field", "id_", "from_start", "not_resumable"):
+            if given[name]:
+                raise click.UsageError(f"--{name.strip('_').replace('_', '-')} needs --input.")
+    elif given["input_"] != "-" and not os.path.isfile(given["input_"]):
+        raise click.UsageError(f"There is no file '{given['input_']}'. Correct --input.")
+    if given["id_field"] and given["id_"]:
+        raise click.UsageError("--id-field and --id do not go together: choose one.")
+
+
+class Run:
+    """The command at work: a session with what it shows."""
+
+    def __init__(self, info: ScriptInfo, given: dict[str, t.Any]) -> None:
+        self._info = info
+        self._given = given
+        self._is_json = given["output"] == "json"
+        self._lock = threading.Lock()
+        self._closed = False
+        self._started = time.monotonic()
+
+    # -- ways to run ----------------------------------------------------------------------
+
+    def once(self) -> int:
+        """Run until it is done or interrupted, and return the exit status."""
+        session = self._session(self._info.load_app(), self._given["data"], None)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.default_int_handler)
+        try:
+            self._start(session)
+            if self._given["exit_when_idle"]:
+                session.wait_until_done(
+                    self._given["linger"], self._given["max_jumps"], self._progress(session)
+                )
+            else:
+                progress = self._progress(session)
+                while True:
+                    progress()
+                    time.sleep(0.1)
+        except KeyboardInterrupt:
+            pass
+        return self._close(session)
+
+    def version(self) -> None:
+        """Run one version of the code, in a thread; the reloader ends the process."""
+        handed_down = reload.inherited()
+        if handed_down is None:
+            raise RuntimeError("This runs below the reloader only. Use --reload.")
+        listening, folder = handed_down
+        try:
+            app = self._info.load_app()
+            session = self._session(app, folder, listening)
+        except click.ClickException as exc:
+            exc.show()
+            self._wait_for_a_change()
+            return
+        except Exception:
+            self._write(traceback.format_exc())
+            self._wait_for_a_change()
+            return
+        atexit.register(self._close, session)
+        parked = session.control.retry_all()
+        self._start(session)
+        if parked:
+            plural = "s" * (len(parked) != 1)
+            self._say("reloaded", f"reloaded · retrying {len(parked)} parked message{plural}")
+
+    def _wait_for_a_change(self) -> None:
+        self._write("The app cannot be loaded. Correct it, and it is tried again.")
+
+    def _session(self, app: Flask, data: str | None, listening: t.Any) -> Session:
+        if "statefun" not in app.extensions:
+            raise click.ClickException(
+                f"The app '{app.name}' has no StateFun extension. Call 'StateFun().init_app(app)'."
+            )
+        options = Options(
+            port=self._given["port"],
+            data=data,
+            module=self._given["module"],
+            concurrency=self._given["concurrency"],
+            skipping=self._given["clock"] == "virtual",
+            remote=self._given["remote"],
+        )
+        with app.app_context():
+            try:
+                return Session(app, options, listening)
+            except (ModuleError, DataFolderError, ValueError) as exc:
+                raise click.ClickException(str(exc)) from None
+            except OSError as exc:
+                raise _port_taken(options.port, exc) from None
+
+    # -- start and end --------------------------------------------------------------------
+
+    def _start(self, session: Session) -> None:
+        if self._is_json:
+            objects = Objects(session.values)
+            session.engine.listeners.append(lambda event: self._write_objects(objects, event))
+        else:
+            screen = Screen(
+                session.values,
+                self._write,
+                quiet=self._given["quiet"],
+                sampled=sys.stdout.isatty(),
+                full_traceback=self._given["full_traceback"],
+                package=_PACKAGE,
+            )
+            session.engine.listeners.append(screen.show)
+        session.start()
+        self._announce(session)
+        if self._given["input_"] is not None:
+            self._read_input(session)
+
+    def _read_input(self, session: Session) -> None:
+        lines = Lines(
+            session.values, self._target(session), self._given["id_field"], self._given["id_"]
+        )
+        try:
+            session.add_input(
+                lines,
+                self._given["input_"],
+                from_start=self._given["from_start"],
+                report=lambda text: self._say("badline", text, err=True),
+            )
+        except PositionMismatch as exc:
+            session.close()
+            raise click.ClickException(str(exc)) from None
+
+    def _target(self, session: Session) -> str:
+        """Return the function that an input is for."""
+        functions = list(session.registry)
+        named = self._given["to"]
+        if named is not None:
+            session.registry.table(named)
+            return str(named)
+        targets = {target for _, found in session.topics().values() for target in found}
+        candidates = sorted(targets & set(functions)) if len(functions) > 1 else functions
+        if len(candidates) != 1:
+            session.close()
+            raise click.UsageError(
+                "The input could be for several functions. Add --to with one of:"
+                f" {', '.join(functions)}."
+            )
+        return candidates[0]
+
+    def _close(self, session: Session) -> int:
+        """End the session, say what is left, and return the exit status."""
+        if self._closed:
+            return 0
+        self._closed = True
+        started = time.monotonic()
+        for source in session.inputs:
+            source.stop()
+        status = session.engine.status()
+        delays = session.control.delays(1_000_000)
+        now = session.clock.now()
+        session.close()
+
+        bad = sum(source.bad for source in session.inputs)
+        errors = [source.error for source in session.inputs if source.error is not None]
+        left = [f"drained in {time.monotonic() - started:.1f} s"]
+        if status.parked:
+            left.append(f"{status.parked} address{'es' * (status.parked != 1)} parked")
+        if bad:
+            left.append(f"{bad} line{'s' * (bad != 1)} left out")
+        if delays:
+            due = dt.timedelta(milliseconds=max(0, delays[0].due - now))
+            plural = "s" * (len(delays) != 1)
+            left.append(f"{len(delays)} delay{plural} pending (next in {readable(due)})")
+        if session.options.data is None and (status.parked or delays or status.queued):
+            left.append("lost with the temporary data; --data DIR keeps them")
+        for error in errors:
+            left.append(f"the input ended: {error}")
+        self._say("end", " · ".join(left), err=True)
+        return 1 if status.parked or status.down or bad or errors else 0
+
+    # -- what is shown --------------------------------------------------------------------
+
+    def _announce(self, session: Session) -> None:
+        if self._is_json:
+            self._write_object(
+                {
+                    "event": "ready",
+                    "url": session.url,
+                    "functions": list(session.registry),
+                    "data": session.options.data,
+                    "start_seconds": round(time.monotonic() - self._started, 3),
+                }
+            )
+        elif not self._given["quiet"]:
+            for line in welcome.lines(session, self._data(session)):
+                self._write(line)
+
+    def _data(self, session: Session) -> str:
+        if self._given["data"] is not None:
+            return str(self._given["data"])
+        if self._given["reloads"]:
+            return "temporary, survives reloads (keep it: --data DIR)"
+        return "in memory (keep it: --data DIR)"
+
+    def _progress(self, session: Session) -> t.Callable[[], None]:
+        """Return a function that says how far a long input is read, when a person watches."""
+        last = time.monotonic()
+
+        def progress() -> None:
+            nonlocal last
+            if self._is_json or not sys.stderr.isatty() or time.monotonic() - last < 2:
+                return
+            last = time.monotonic()
+            for source in session.inputs:
+                if not source.finished and source.size:
+                    share = source.offset / source.size
+                    self._write(f"{source.path}: line {source.line:,} ({share:.0%})", err=True)
+
+        return progress
+
+    def _say(self, kind: str, text: str, err: bool = False) -> None:
+        if self._is_json:
+            self._write_object({"event": kind, "text": text})
+        else:
+            self._write(text, err=err)
+
+    def _write_objects(self, objects: Objects, event: events.Event) -> None:
+        for each in objects.of(event):
+            self._write_object(each)
+
+    def _write_object(self, value: dict[str, t.Any]) -> None:
+        self._write(json.dumps(value, ensure_ascii=False))
+
+    def _write(self, text: str, err: bool = False) -> None:
+        with self._lock:
+            try:
+                click.echo(text, err=err)
+            except BrokenPipeError:
+                # Whoever read this has gone, so the run ends as on Ctrl-C.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+def _port_taken(port: int, exc: OSError) -> click.ClickException:
+    return click.ClickException(
+        f"Cannot listen on 127.0.0.1:{port}: {exc.strerror}."
+        " Stop what listens there, or choose another --port."
+    )

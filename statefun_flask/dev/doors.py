@@ -1,0 +1,316 @@
+"""The HTTP doors of the embedded engine, on one loopback port.
+
+The playground's two routes, ``PUT /namespace/name/id`` and ``GET /topic``, and everything else
+below ``/-/``. Pages in a browser must not reach it: a foreign ``Host`` and any ``Origin`` are
+refused.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import http.server
+import json
+import queue
+import socket
+import threading
+import typing as t
+import urllib.parse
+
+from ..address import Address
+from ..runtime import Control
+from ..runtime import Engine
+from ..runtime.errors import NotParked
+from ..runtime.errors import UnknownTarget
+from . import inbox
+from .history import History
+from .objects import Object
+from .objects import Objects
+from .values import BadMessage
+from .values import Values
+
+#: How long a request with ``wait`` is kept, in seconds.
+PATIENCE = 300.0
+
+Answer: t.TypeAlias = "tuple[int, t.Any]"
+
+
+class Doors:
+    """What the routes do.
+
+    :param topics: For each Kafka topic that module.yaml reads: its value type and its targets.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        values: Values,
+        history: History,
+        topics: cabc.Mapping[str, tuple[str, cabc.Sequence[str]]],
+    ) -> None:
+        self.engine = engine
+        self.control = Control(engine)
+        self.values = values
+        self.objects = Objects(values)
+        self.history = history
+        self._topics = topics
+
+    # -- the playground's -----------------------------------------------------------------
+
+    def send(
+        self, address: Address, body: bytes, content_type: str | None, key: str | None, wait: bool
+    ) -> Answer:
+        """Send a message, and say its number, or all that it caused."""
+        message = self.values.message(address.type, body, content_type)
+        with self.history.follow() as follower:
+            trace, is_new = inbox.send(self.engine, address, message, key)
+            if not wait or not is_new:
+                return 200, {"trace": trace}
+            self._wait_for(trace, follower)
+        return 200, {"trace": trace, "events": self._events(trace)}
+
+    def _wait_for(self, trace: int, follower: queue.Queue[t.Any]) -> None:
+        """Wait until nothing of a cause waits or runs, but for delays and parked messages."""
+        while inbox.unfinished(self.engine, trace):
+            try:
+                if follower.get(timeout=PATIENCE) is None:
+                    return
+            except queue.Empty:
+                raise BadMessage(504, f"Message {trace} is not finished yet.") from None
+
+    def _events(self, trace: int) -> list[Object]:
+        return [each for event in self.history.of(trace) for each in self.objects.of(event)]
+
+    def feed(self, topic: str, key: str, body: bytes) -> Answer:
+        """Act as a record of a Kafka topic that module.yaml reads."""
+        if topic not in self._topics:
+            known = ", ".join(f"'{name}'" for name in self._topics) or "none"
+            raise BadMessage(404, f"module.yaml reads no topic '{topic}'. It reads {known}.")
+        typename, targets = self._topics[topic]
+        content_type = f"application/vnd.{typename}"
+        messages = [
+            (Address(each, key), self.values.message(each, body, content_type)) for each in targets
+        ]
+        return 200, {"traces": self.engine.submit(messages).result()}
+
+    # -- looking --------------------------------------------------------------------------
+
+    def get(self, path: list[str], query: dict[str, str]) -> Answer:
+        """Answer ``GET /-/…``."""
+        control, objects = self.control, self.objects
+        after, limit = int(query.get("after", 0)), int(query.get("limit", 1000))
+        match path:
+            case ["status"]:
+                return 200, {**self.engine.status()._asdict()}
+            case ["state", namespace, name, id]:
+                state = control.state(Address(f"{namespace}/{name}", id))
+                return 200, {each: objects.value(value) for each, value in state.items()}
+            case ["addresses", namespace, name]:
+                found = control.addresses(f"{namespace}/{name}", query.get("after", ""), limit)
+                return 200, [str(address) for address in found]
+            case ["egress", *topic] if topic:
+                return 200, [
+                    objects.egress(each) for each in control.egress("/".join(topic), after, limit)
+                ]
+            case ["parked"]:
+                return 200, [
+                    {
+                        "address": str(each.parked.address),
+                        "trace": each.parked.trace,
+                        "error": each.parked.error,
+                        "since": each.parked.since,
+                        "behind": each.behind,
+                        "message": objects.envelope(each.envelope),
+                    }
+                    for each in control.parked()
+                ]
+            case ["dead"]:
+                return 200, [
+                    {"error": each.error, "since": each.since, **objects.envelope(each.envelope)}
+                    for each in control.dead(limit)
+                ]
+            case ["delays"]:
+                return 200, [objects.delay(each) for each in control.delays(limit)]
+            case ["trace", number] if number.isdecimal():
+                return 200, self._events(int(number))
+        raise BadMessage(
+            404, f"There is no '/-/{'/'.join(path)}'. See the README's list of routes."
+        )
+
+    # -- dealing with it ------------------------------------------------------------------
+
+    def act(self, path: list[str], body: bytes, content_type: str | None) -> Answer:
+        """Answer ``POST /-/…``."""
+        control, objects = self.control, self.objects
+        match path:
+            case ["retry"]:
+                return 200, {"retried": [str(each) for each in control.retry_all()]}
+            case ["retry", *which] if which:
+                return 200, {"retried": [str(each) for each in control.retry(_which(which))]}
+            case ["drop", *which] if which:
+                return 200, {"dropped": [objects.envelope(x) for x in control.drop(_which(which))]}
+            case ["replace", namespace, name, id]:
+                address = Address(f"{namespace}/{name}", id)
+                control.replace(address, self.values.message(address.type, body, content_type))
+                return 200, {"replaced": str(address)}
+            case ["revive", number] if number.isdecimal():
+                return 200, {"revived": objects.envelope(control.revive(int(number)))}
+            case ["fire", number] if number.isdecimal():
+                return 200, {"fired": objects.delay(control.fire(int(number)))}
+        raise BadMessage(
+            404, f"There is no '/-/{'/'.join(path)}'. See the README's list of routes."
+        )
+
+
+def _which(path: list[str]) -> Address | int:
+    """Return what is parked by its trace, or by its address."""
+    if len(path) == 1 and path[0].isdecimal():
+        return int(path[0])
+    if len(path) == 3:
+        return Address(f"{path[0]}/{path[1]}", path[2])
+    raise BadMessage(400, f"'{'/'.join(path)}' is neither a number nor namespace/name/id.")
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Listens on a socket that is bound already, or binds one.
+
+    :param listening: A socket that a parent process handed down.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, doors: Doors, port: int, listening: socket.socket | None = None) -> None:
+        super().__init__(("127.0.0.1", port), _Handler, bind_and_activate=False)
+        self.doors = doors
+        if listening is None:
+            self.server_bind()
+            self.server_activate()
+        else:
+            self.socket.close()
+            self.socket = listening
+            self.server_address = listening.getsockname()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self.server_address[1])
+
+    def start(self) -> None:
+        """Answer requests in threads."""
+        threading.Thread(target=self.serve_forever, name="statefun-doors", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop answering, and close the socket."""
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request: t.Any, client_address: t.Any) -> None:
+        """Keep quiet about clients that went away."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """Finds out what a request asks for."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self._handle(self._get)
+
+    def do_PUT(self) -> None:
+        self._handle(self._put)
+
+    do_POST = do_PUT
+
+    def _handle(
+        self, route: cabc.Callable[[list[str], dict[str, str], bytes], Answer | None]
+    ) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        try:
+            self._refuse_foreign()
+            url = urllib.parse.urlsplit(self.path)
+            path = [urllib.parse.unquote(part) for part in url.path.strip("/").split("/")]
+            query = dict(urllib.parse.parse_qsl(url.query))
+            answer = route(path, query, body)
+        except BadMessage as exc:
+            answer = exc.status, {"error": str(exc)}
+        except (NotParked, UnknownTarget) as exc:
+            answer = 404, {"error": str(exc)}
+        except (ValueError, TypeError) as exc:
+            answer = 400, {"error": str(exc)}
+        except RuntimeError as exc:
+            answer = 503, {"error": str(exc)}
+        if answer is not None:
+            self._answer(*answer)
+
+    def _refuse_foreign(self) -> None:
+        """Keep pages of other sites away, also those that resolve their name to this machine."""
+        host = (self.headers.get("Host") or "").rpartition(":")[0] or self.headers.get("Host")
+        if host not in ("127.0.0.1", "localhost", "[::1]") or "Origin" in self.headers:
+            raise BadMessage(
+                403,
+                "Only programs on this machine may ask. Use http://127.0.0.1 and no Origin header.",
+            )
+
+    def _get(self, path: list[str], query: dict[str, str], body: bytes) -> Answer | None:
+        doors = self.server.doors
+        if path == ["-", "events"]:
+            self._stream(query)
+            return None
+        if path[0] == "-":
+            return doors.get(path[1:], query)
+        record = doors.control.pop("/".join(path))
+        if record is None:
+            return 404, b""
+        self._answer(200, record.value, {"Statefun-Egress-Seq": str(record.seq)})
+        return None
+
+    def _put(self, path: list[str], query: dict[str, str], body: bytes) -> Answer:
+        doors = self.server.doors
+        content_type = self.headers.get("Content-Type")
+        if path[:2] == ["-", "topic"] and len(path) == 4:
+            return doors.feed(path[2], path[3], body)
+        if path[0] == "-":
+            return doors.act(path[1:], body, content_type)
+        if len(path) != 3:
+            raise BadMessage(404, f"'/{'/'.join(path)}' names no function. Use /namespace/name/id.")
+        address = Address(f"{path[0]}/{path[1]}", path[2])
+        key = self.headers.get("Idempotency-Key")
+        return doors.send(address, body, content_type, key, "wait" in query)
+
+    def _answer(
+        self, status: int, body: t.Any, headers: cabc.Mapping[str, str] | None = None
+    ) -> None:
+        if not isinstance(body, bytes):
+            body = json.dumps(body, ensure_ascii=False).encode() + b"\n"
+            headers = {"Content-Type": "application/json"}
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _stream(self, query: dict[str, str]) -> None:
+        """Send events as they come, until the client goes away or the engine ends."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.flush()
+        objects = self.server.doors.objects
+        with self.server.doors.history.follow() as follower:
+            while True:
+                try:
+                    event = follower.get(timeout=15)
+                except queue.Empty:
+                    self.wfile.write(b": still here\n\n")
+                    continue
+                if event is None:
+                    return
+                for each in objects.of(event):
+                    data = json.dumps(each, ensure_ascii=False)
+                    self.wfile.write(f"event: {each['event']}\ndata: {data}\n\n".encode())
+
+    def log_message(self, *args: t.Any) -> None:
+        """Keep requests out of the log, which tells what they led to."""

@@ -1,0 +1,58 @@
+"""Messages from outside: sent once under an idempotency key, followed until they are finished."""
+
+from __future__ import annotations
+
+import concurrent.futures
+
+from ..address import Address
+from ..message import Message
+from ..runtime import Engine
+from ..runtime.core import Core
+
+#: How long a key is remembered, in milliseconds.
+REMEMBERED = 24 * 3600 * 1000
+
+
+def send(
+    engine: Engine, address: Address, message: Message, key: str | None = None
+) -> tuple[int, bool]:
+    """Send a message, and return its trace when it is on disk.
+
+    :param key: A message under a key that was used in the last 24 hours is not sent again.
+    :return: The trace, and whether the message was sent by this call.
+    """
+    if key is None:
+        return engine.send(address, message), True
+
+    durable: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+    def once(core: Core) -> tuple[int, bool]:
+        name = f"idempotency:{key}"
+        known = core.store.changes.positions.get(name) or core.store.position(name)
+        if known is not None:
+            trace, at = map(int, known.split())
+            if core.clock.now() - at < REMEMBERED:
+                durable.set_result(None)
+                return trace, False
+        trace = core.accept(address, message)
+        core.store.changes.positions[name] = f"{trace} {core.clock.now()}"
+        core.committed.append(lambda: durable.set_result(None))
+        return trace, True
+
+    sent = engine.ask(once)
+    durable.result()
+    return sent
+
+
+def unfinished(engine: Engine, trace: int) -> bool:
+    """Return whether messages of a cause wait or run, apart from parked ones."""
+
+    def count(core: Core) -> bool:
+        rows = core.store.connection.execute(
+            "select 1 from queue where trace = ? and not exists (select 1 from parked where"
+            " parked.type = queue.type and parked.id = queue.id) limit 1",
+            (trace,),
+        )
+        return rows.fetchone() is not None
+
+    return engine.ask(count)

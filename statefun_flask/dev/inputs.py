@@ -1,0 +1,196 @@
+"""Files of messages: a line each, read no faster than the engine works, and gone on with later.
+
+A line is ``id<TAB>body``, or a JSON object one of whose fields is the id, or plain text that is its
+own id.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import hashlib
+import json
+import os
+import pathlib
+import threading
+import time
+import typing as t
+
+from ..address import Address
+from ..message import Message
+from ..runtime import Engine
+from .values import BadMessage
+from .values import Values
+
+#: Reading stops when so many messages wait, and goes on when only so many do.
+HIGH, LOW = 10_000, 1_000
+
+#: How many lines are sent at a time.
+CHUNK = 500
+
+#: How much of a file's start tells it from another one.
+_START = 4096
+
+
+class PositionMismatch(ValueError):
+    """A file is not the one of which a position is known."""
+
+
+class Lines:
+    """How lines become messages.
+
+    :param to: The function that they are for.
+    :param id_field: The field of a JSON object that is the id.
+    :param id: The id of lines that have none of their own.
+    """
+
+    def __init__(self, values: Values, to: str, id_field: str | None, id: str | None) -> None:
+        self._values = values
+        self._to = to
+        self._id_field = id_field
+        self._id = id
+
+    def message(self, line: bytes) -> tuple[Address, Message]:
+        """Return a line's address and message.
+
+        :raises ValueError: It is none.
+        """
+        id, body = self._split(line)
+        return Address(self._to, id), self._values.message(self._to, body)
+
+    def _split(self, line: bytes) -> tuple[str, bytes]:
+        if self._id_field is not None:
+            fields = json.loads(line)
+            if not isinstance(fields, dict) or self._id_field not in fields:
+                raise ValueError(f"it is no JSON object with a field '{self._id_field}'")
+            return str(fields[self._id_field]), line
+        head, tab, body = line.partition(b"\t")
+        if tab:
+            return head.decode(), body
+        return (line.decode() if self._id is None else self._id), line
+
+
+class Input:
+    """Sends a file's messages, in a thread of its own.
+
+    The position is written in the same commit as the messages, so that the same command goes on
+    where it was; standard input has none.
+
+    :param path: A file; ``-`` for standard input.
+    :param from_start: Forget how far it was read before.
+    :param report: Is called with a sentence for each line that is no message.
+    :raises PositionMismatch: The file was read before, and is another one now.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        lines: Lines,
+        path: str,
+        *,
+        from_start: bool = False,
+        report: cabc.Callable[[str], None],
+    ) -> None:
+        self.path = path
+        self.sent = self.bad = 0
+        self.size = 0 if path == "-" else os.path.getsize(path)
+        self.offset = self.line = 0
+        self.finished = False
+        self.error: BaseException | None = None
+        self._engine = engine
+        self._lines = lines
+        self._report = report
+        self._stopping = threading.Event()
+        self._name = f"input:{pathlib.Path(path).resolve()}"
+        self._hash = "" if path == "-" else _hash(path)
+        if path != "-" and not from_start:
+            self._resume()
+        self._thread = threading.Thread(target=self._run, name="statefun-input", daemon=True)
+
+    def _resume(self) -> None:
+        known = self._engine.ask(lambda core: core.store.position(self._name))
+        if known is None:
+            return
+        position = json.loads(known)
+        if position["offset"] > self.size or _hash(self.path, position["size"]) != position["hash"]:
+            raise PositionMismatch(
+                f"'{self.path}' was read up to line {position['line']}, but it is another file now."
+                " Add --from-start to read it from its first line."
+            )
+        self.offset, self.line = position["offset"], position["line"]
+        self.bad = position["bad"]
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop sending; what was sent is committed or will be sent again."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        try:
+            with open(0 if self.path == "-" else self.path, "rb", closefd=self.path != "-") as file:
+                if self.offset:
+                    file.seek(self.offset)
+                self._send(file)
+        except BaseException as exc:
+            self.error = exc
+        finally:
+            self.finished = True
+
+    def _send(self, file: t.IO[bytes]) -> None:
+        while not self._stopping.is_set():
+            messages: list[tuple[Address, Message]] = []
+            raw = file.readline()
+            if not raw:
+                return
+            while raw:
+                self.line += 1
+                self.offset += len(raw)
+                self._read(raw.rstrip(b"\r\n"), messages)
+                if len(messages) >= CHUNK or self.path == "-":
+                    break
+                raw = file.readline()
+            self._engine.submit(messages, self._position()).result()
+            self.sent += len(messages)
+            self._wait_for_room()
+
+    def _read(self, line: bytes, messages: list[tuple[Address, Message]]) -> None:
+        if not line.strip():
+            return
+        try:
+            messages.append(self._lines.message(line))
+        except BadMessage as exc:
+            if exc.status != 400:
+                raise  # of the function, not of the line
+            self._skip(exc)
+        except (ValueError, TypeError) as exc:
+            self._skip(exc)
+
+    def _skip(self, exc: Exception) -> None:
+        self.bad += 1
+        self._report(f"{self.path}, line {self.line} is left out: {exc}")
+
+    def _position(self) -> tuple[str, str] | None:
+        if self.path == "-":
+            return None
+        size = min(self.size, _START)
+        position = {
+            "offset": self.offset,
+            "line": self.line,
+            "bad": self.bad,
+            "size": size,
+            "hash": self._hash,
+        }
+        return self._name, json.dumps(position)
+
+    def _wait_for_room(self) -> None:
+        if self._engine.status().queued <= HIGH:
+            return
+        while self._engine.status().queued > LOW and not self._stopping.is_set():
+            time.sleep(0.01)
+
+
+def _hash(path: str, size: int = _START) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read(min(size, _START))).hexdigest()

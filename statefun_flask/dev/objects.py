@@ -1,0 +1,116 @@
+"""Events as JSON objects: what ``--format json`` prints and ``/-/events`` sends."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import traceback
+import typing as t
+
+from ..message import Message
+from ..runtime import EgressRecord
+from ..runtime import events
+from ..runtime.records import Delay
+from ..runtime.records import Envelope
+from .values import plain_bytes
+from .values import Values
+
+Object: t.TypeAlias = dict[str, t.Any]
+
+
+class Objects:
+    """Turns events into objects that JSON can express, with an ``event`` that says which it is."""
+
+    def __init__(self, values: Values) -> None:
+        self._values = values
+
+    def of(self, event: events.Event) -> cabc.Iterator[Object]:
+        """Yield the objects of an event: an invocation is followed by what it wrote to egresses."""
+        head: Object = {"event": type(event).__name__.lower(), "at": event.at}
+        if isinstance(event, events.Invocation):
+            yield {**head, **self._invocation(event)}
+            for record in event.records:
+                yield {"event": "egress", "at": event.at, **self.egress(record)}
+        elif isinstance(event, events.Failed):
+            yield {**head, "event": "error", **self._failure(event)}
+        elif isinstance(event, events.Fired):
+            yield {**head, "trace": event.trace, "delay": self.delay(event.delay)}
+        elif isinstance(event, events.Retried):
+            yield {
+                **head,
+                "trace": event.trace,
+                "address": str(event.address),
+                "replaced": event.replaced,
+            }
+        elif isinstance(event, events.Dropped):
+            yield {**head, "trace": event.trace, "message": self.envelope(event.envelope)}
+        elif isinstance(event, events.Undelivered):
+            yield {**head, "error": str(event.error), "delay_ms": event.delay}
+        else:
+            fields = (name for name in event.__struct_fields__ if name != "at")
+            yield {**head, **{name: getattr(event, name) for name in fields}}
+
+    def _invocation(self, event: events.Invocation) -> Object:
+        return {
+            "trace": event.trace,
+            "address": str(event.address),
+            "messages": [self.envelope(each) for each in event.batch],
+            "duration_ms": round(event.duration * 1000, 3),
+            "states": {
+                name: [self.value(before), self.value(after)]
+                for name, before, after in event.changes
+            },
+            "sends": [self.envelope(each) for each in event.sends],
+            "delays": [self.delay(each) for each in event.delays],
+            "cancelled": [self.delay(each) for each in event.cancelled],
+        }
+
+    def _failure(self, event: events.Failed) -> Object:
+        return {
+            "trace": event.trace,
+            "address": str(event.address),
+            "messages": [self.envelope(each) for each in event.batch],
+            "error": f"{type(event.error).__name__}: {event.error}",
+            "traceback": "".join(traceback.format_exception(event.error)),
+            "parked": event.parked,
+            "waiting": event.waiting,
+        }
+
+    def envelope(self, envelope: Envelope) -> Object:
+        """Return a message on its way."""
+        return {
+            "seq": envelope.seq,
+            "trace": envelope.trace,
+            "to": str(envelope.target),
+            "from": None if envelope.caller is None else str(envelope.caller),
+            "type": envelope.message.typename,
+            "value": self._values.plain(envelope.message),
+        }
+
+    def egress(self, record: EgressRecord) -> Object:
+        """Return an egress record; ``shown`` is its value for people."""
+        return {
+            "seq": record.seq,
+            "trace": record.trace,
+            "egress": record.egress,
+            "topic": record.topic,
+            "key": record.key,
+            "value": plain_bytes(record.value),
+            "shown": self._values.record(record.value),
+        }
+
+    def delay(self, delay: Delay) -> Object:
+        """Return a delayed message."""
+        return {
+            "seq": delay.seq,
+            "trace": delay.trace,
+            "due": delay.due,
+            "to": str(delay.target),
+            "from": str(delay.caller),
+            "token": delay.token,
+            "type": delay.message.typename,
+            "value": self._values.plain(delay.message),
+        }
+
+    def value(self, message: Message | None) -> t.Any:
+        """Return a value, or None for none."""
+        return None if message is None else self._values.plain(message)

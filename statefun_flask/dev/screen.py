@@ -1,0 +1,211 @@
+"""The log of the embedded engine as people read it: one line for what happened, with its cause."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import datetime as dt
+import time
+import traceback
+import typing as t
+
+import click
+
+from ..errors import StateFunError
+from ..runtime import EgressRecord
+from ..runtime import events
+from ..state import readable
+from .values import shorten_text
+from .values import Values
+
+#: How many invocations a second are shown; a person cannot read more.
+SHOWN = 200
+
+Write: t.TypeAlias = cabc.Callable[[str], None]
+
+
+class Screen:
+    """Writes events as lines.
+
+    :param quiet: Only records that leave, and what goes wrong.
+    :param sampled: Leave invocations out above :data:`SHOWN` a second, and say how many.
+    :param full_traceback: Show all frames of an exception, not those of user code alone.
+    """
+
+    def __init__(
+        self,
+        values: Values,
+        write: Write = click.echo,
+        *,
+        quiet: bool = False,
+        sampled: bool = False,
+        full_traceback: bool = False,
+        package: str = "",
+    ) -> None:
+        self._values = values
+        self._write = write
+        self._quiet = quiet
+        self._sampled = sampled
+        self._full = full_traceback
+        self._package = package
+        self._second = 0.0
+        self._count = 0
+
+    def show(self, event: events.Event) -> None:
+        """Write an event."""
+        match event:
+            case events.Invocation():
+                self._invocation(event)
+            case events.Failed():
+                self._failed(event)
+            case events.Fired():
+                self._fired(event)
+            case events.Retried():
+                self._retried(event)
+            case events.Dropped():
+                self._dropped(event)
+            case events.Down():
+                self._down(event)
+            case events.Up():
+                self._up(event)
+            case events.Full():
+                self._full_disk(event)
+            case events.Writable():
+                self._line(event.at, "the data can be written again", "green")
+            case events.Undelivered():
+                self._undelivered(event)
+
+    def _line(self, at: int, text: str, colour: str | None = None) -> None:
+        stamp = dt.datetime.fromtimestamp(at / 1000).strftime("%H:%M:%S.%f")[:-3]
+        self._write(f"{click.style(stamp, dim=True)} {click.style(text, fg=colour)}")
+
+    # -- what goes well -------------------------------------------------------------------
+
+    def _invocation(self, event: events.Invocation) -> None:
+        if self._quiet:
+            for record in event.records:
+                self._write(f"{record.topic} {self._record(record)}")
+            return
+        if self._sampled and not self._is_shown():
+            return
+
+        parts = [f"{event.duration * 1000:.1f} ms"]
+        for name, before, after in event.changes:
+            parts.append(f"{name}: {self._value(before)} -> {self._value(after)}")
+        parts += [f"-> {sent.target}" for sent in event.sends]
+        for delay in event.delays:
+            span = readable(dt.timedelta(milliseconds=delay.due - event.at))
+            parts.append(f"-> {delay.target} in {span}")
+        parts += [f"x {delay.target} ({delay.token} cancelled)" for delay in event.cancelled]
+        parts += [f"=> {each.topic} {self._record(each)}" for each in event.records]
+        self._line(event.at, f"{self._received(event)}  {'  '.join(parts)}")
+
+    def _received(self, event: events.Invocation | events.Failed) -> str:
+        first = event.batch[0].message
+        what = f"{self._values.label(first)} {self._values.show(first)}"
+        if len(event.batch) > 1:
+            what = f"{len(event.batch)} messages, the first {what}"
+        return f"#{event.trace} {event.address}  <- {what}"
+
+    def _record(self, record: EgressRecord) -> str:
+        text = self._values.record(record.value)
+        return shorten_text(text if record.key is None else f"{record.key}: {text}")
+
+    def _value(self, message: t.Any) -> str:
+        return "none" if message is None else self._values.show(message)
+
+    def _is_shown(self) -> bool:
+        now = time.monotonic()
+        if now - self._second >= 1:
+            hidden = self._count - SHOWN
+            self._second, self._count = now, 0
+            if hidden > 0:
+                self._write(
+                    click.style(
+                        f"… {hidden} more invocations in that second (--format json shows all)",
+                        dim=True,
+                    )
+                )
+        self._count += 1
+        return self._count <= SHOWN
+
+    def _fired(self, event: events.Fired) -> None:
+        if not self._quiet:
+            self._line(event.at, f"#{event.trace} {event.delay.target}  <- delay is over")
+
+    def _retried(self, event: events.Retried) -> None:
+        again = "is tried again with another body" if event.replaced else "is tried again"
+        self._line(event.at, f"#{event.trace} {event.address} {again}")
+
+    def _dropped(self, event: events.Dropped) -> None:
+        self._line(
+            event.at,
+            f"#{event.trace} {event.address} goes on without message {event.envelope.seq},"
+            f" which 'flask statefun revive {event.envelope.seq}' puts back",
+        )
+
+    # -- what goes wrong ------------------------------------------------------------------
+
+    def _failed(self, event: events.Failed) -> None:
+        error = event.error
+        kind = "" if isinstance(error, StateFunError) else f"{type(error).__name__}: "
+        self._line(event.at, f"{self._received(event)}  FAILED  {kind}{error}", "red")
+        for line in self._frames(error):
+            self._write(f"    {line}")
+        if not event.parked:
+            self._write("  It is tried again, message by message.")
+            return
+
+        behind = f" ({event.waiting} more wait behind it)" if event.waiting else ""
+        self._write(
+            f"  {event.address} is parked at message {event.trace}{behind}; all others go on."
+            " Correct the code and it is tried again when it reloads, or:"
+        )
+        self._write(
+            f"    retry  flask statefun retry {event.trace}"
+            f"      drop  flask statefun drop {event.trace}"
+        )
+
+    def _frames(self, error: BaseException) -> cabc.Iterator[str]:
+        """Yield the lines of a traceback that the user wrote, the innermost last."""
+        if self._full:
+            yield from "".join(traceback.format_exception(error)).splitlines()
+            return
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if not _is_installed(frame.filename, self._package)]
+        for frame in own:
+            yield f"{frame.filename}:{frame.lineno} in {frame.name}"
+            if frame.line:
+                yield f"    {frame.line}"
+        if frames and len(own) < len(frames):
+            yield "(your frames only; --full-traceback shows all)"
+
+    def _down(self, event: events.Down) -> None:
+        self._line(
+            event.at,
+            f"endpoint {event.endpoint} is down ({event.reason}): {event.waiting} addresses of"
+            f" {event.typename} wait, next try in {event.delay / 1000:.1f} s",
+            "yellow",
+        )
+
+    def _up(self, event: events.Up) -> None:
+        self._line(event.at, f"endpoint {event.endpoint} answers {event.typename} again", "green")
+
+    def _full_disk(self, event: events.Full) -> None:
+        self._line(
+            event.at,
+            f"{event.path} ({event.size} bytes) cannot be written to: {event.reason}. Nothing is"
+            " called until it can; free some space on its disk.",
+            "red",
+        )
+
+    def _undelivered(self, event: events.Undelivered) -> None:
+        self._line(
+            event.at,
+            f"records were not taken ({event.error}); they are sent again in"
+            f" {event.delay / 1000:.1f} s",
+            "yellow",
+        )
+
+
+def _is_installed(filename: str, package: str) -> bool:
+    return "site-packages" in filename or filename.startswith((package, "<"))

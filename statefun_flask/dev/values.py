@@ -1,0 +1,200 @@
+"""Messages as people write and read them: JSON and text for every type that the app declares."""
+
+from __future__ import annotations
+
+import base64
+import json
+import typing as t
+
+import msgspec
+
+from ..errors import did_you_mean
+from ..errors import suggestions
+from ..message import Message
+from ..protocol import protobuf_json
+from ..registry import FunctionRegistry
+from ..state import shorten
+from ..state import UNTYPED
+from ..types import is_protobuf
+from ..types import match
+from ..types import PRIMITIVES
+from ..types import Type
+
+_VENDOR = "application/vnd."
+
+
+class BadMessage(ValueError):
+    """What somebody sent is no message for the function.
+
+    :param status: The HTTP status that says so: 404, 400 or 415.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Values:
+    """Reads and shows values by the types of a registry's functions and states."""
+
+    def __init__(self, registry: FunctionRegistry) -> None:
+        self._registry = registry
+        self._types: dict[str, Type[t.Any]] = {}
+        declared = [
+            type
+            for typename in registry
+            for function in registry.functions(typename)
+            for type in (*function.signature.types, *(spec.type for spec in function.states))
+        ]
+        for type in [*PRIMITIVES.values(), UNTYPED, *declared]:
+            for name in type.readers:
+                self._types.setdefault(name, type)
+
+    # -- reading --------------------------------------------------------------------------
+
+    def message(self, function: str, body: bytes, content_type: str | None = None) -> Message:
+        """Return the message that a body means to a function.
+
+        :param content_type: ``application/vnd.<typename>`` names its type. Without one it is the
+            one type that the function takes.
+        :raises BadMessage: There is no such function, it takes several types, or the body is not of
+            the type.
+        """
+        types = self._accepted(function)
+        if content_type is not None and content_type.lower().startswith(_VENDOR):
+            typename = content_type[len(_VENDOR) :].partition(";")[0].strip()
+            chosen = next((each for each in types if each.reader(typename)), None)
+            if chosen is None:
+                # Nothing here knows the type, or a function that takes any will.
+                return Message(typename, body)
+            return Message(typename, _payload(chosen, typename, body, function))
+
+        if len(types) != 1:
+            raise BadMessage(415, _ambiguous(function, types))
+        return Message(types[0].typename, _payload(types[0], types[0].typename, body, function))
+
+    def _accepted(self, function: str) -> list[Type[t.Any]]:
+        functions = self._registry.functions(function)
+        if not functions:
+            hint = did_you_mean(suggestions(function, self._registry))
+            raise BadMessage(
+                404,
+                f"There is no function '{function}'.{hint}"
+                " Run 'flask statefun routes' to list the functions.",
+            )
+        return [type for each in functions for type in each.signature.types]
+
+    # -- showing --------------------------------------------------------------------------
+
+    def plain(self, message: Message) -> t.Any:
+        """Return a value as what JSON can express."""
+        type = match(self._types, message.typename)
+        if type is None:
+            return plain_bytes(message.value)
+        try:
+            value = message.read(type.reader(message.typename))
+        except TypeError:
+            return plain_bytes(message.value)
+        return self._plain(value, message)
+
+    def _plain(self, value: t.Any, message: Message) -> t.Any:
+        if isinstance(value, bool | int | float | str):
+            return value
+        if isinstance(value, bytes):
+            return plain_bytes(value)
+        if isinstance(value, Message):  # of an untyped state
+            return self.plain(value)
+        if is_protobuf(value.__class__):
+            return protobuf_json.plain(value)
+        try:
+            return json.loads(message.value)
+        except ValueError:
+            return repr(value)
+
+    def record(self, data: bytes) -> str:
+        """Return the value of a record as a person reads it.
+
+        A record's bytes have no type. Those that are no text are shown as the first protobuf class
+        of the app whose fields they could be.
+        """
+        value = plain_bytes(data)
+        if isinstance(value, str):
+            return value
+        for type in self._types.values():
+            if data and is_protobuf(type.python) and protobuf_json.fits(type.python, data):
+                return self.show(Message(type.typename, data))
+        return f"<{len(data)} bytes>"
+
+    def show(self, message: Message) -> str:
+        """Return a value on part of a line: ``"hello"``, ``name=bob age=7``."""
+        value = self.plain(message)
+        if isinstance(value, dict):
+            return shorten_text(" ".join(f"{key}={_bare(each)}" for key, each in value.items()))
+        return shorten_text(json.dumps(value, ensure_ascii=False))
+
+    def label(self, message: Message) -> str:
+        """Return the short name of a message's type."""
+        type = match(self._types, message.typename)
+        return message.typename if type is None else type.label
+
+
+def plain_bytes(data: bytes) -> t.Any:
+    """Return bytes as text, or as ``{"base64": …}`` when they are none."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if text.translate(_LAYOUT).isprintable():
+        return text
+    return {"base64": base64.b64encode(data).decode()}
+
+
+_LAYOUT = str.maketrans("", "", "\n\r\t")
+
+
+def shorten_text(text: str) -> str:
+    """Return a text that fits on part of a line."""
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _bare(value: t.Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _payload(type: Type[t.Any], typename: str, body: bytes, function: str) -> bytes:
+    """Return the payload of a body under one of a type's typenames."""
+    python = type.python
+    try:
+        if is_protobuf(python):
+            return type.serialize(protobuf_json.parse(python, body))
+        if python is str:
+            return type.serialize(body.decode())
+        if python in (bool, int, float):
+            return type.serialize(msgspec.json.decode(body, type=python))
+        if python is bytes:
+            return type.serialize(body)
+        reader = type.reader(typename)
+        if reader is not None:
+            reader(body)
+        return body
+    except (ValueError, TypeError, msgspec.MsgspecError) as exc:
+        raise BadMessage(
+            400,
+            f"{shorten(body)} is no '{typename}' for '{function}': {exc}. {_expectation(type)}",
+        ) from None
+
+
+def _expectation(type: Type[t.Any]) -> str:
+    if type.python is str:
+        return "Send UTF-8 text."
+    return "Send it as JSON."
+
+
+def _ambiguous(function: str, types: list[Type[t.Any]]) -> str:
+    if not types:
+        return (
+            f"'{function}' takes messages of any type, so the type must be named."
+            f" Add for example -H 'Content-Type: {_VENDOR}namespace/name'."
+        )
+    headers = " or ".join(f"-H 'Content-Type: {_VENDOR}{type.typename}'" for type in types)
+    return f"'{function}' takes several types, so the type must be named. Add {headers}."

@@ -1,0 +1,106 @@
+"""What the embedded engine says when it starts: what runs, where, and what to try."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import importlib.metadata
+import json
+import typing as t
+
+import click
+
+from ..registry import StatefulFunction
+from ..types import is_protobuf
+from ..types import Type
+from .session import Session
+
+_SAMPLES: dict[str, object] = {"str": "bob", "int": 1, "float": 1.5, "bool": True}
+
+
+def lines(session: Session, data: str) -> cabc.Iterator[str]:
+    """Yield the lines of the start screen.
+
+    :param data: Where the data is, in words.
+    """
+    version = importlib.metadata.version("statefun-flask")
+    title = click.style(f"statefun_flask {version}", bold=True)
+    yield f" {title} · embedded engine, for development (Flink runs it in production)"
+
+    shown = ""
+    for name, text in _rows(session, data):
+        label = "" if name == shown else name
+        yield f" {click.style(label.ljust(11), fg='cyan')} {text}"
+        shown = name
+    yield ""
+
+
+def _rows(session: Session, data: str) -> cabc.Iterator[tuple[str, str]]:
+    registry = session.registry
+    functions = [each for typename in registry for each in registry.functions(typename)]
+    width = max((len(each.typename) for each in functions), default=0)
+    for each in functions:
+        yield "Functions", f"{each.typename.ljust(width)}  {_takes(each)}{_states(each)}"
+    if not functions:
+        yield "Functions", "none; register one with @app.statefun('namespace/name')"
+
+    yield "Data", data
+    if session.options.module is not None:
+        yield "Module", session.options.module
+    topics = session.topics()
+    if topics:
+        listed = ", ".join(f"{topic} -> {', '.join(to)}" for topic, (_, to) in topics.items())
+        yield "Kafka", f"not connected ({listed}; PUT /-/topic/TOPIC/KEY feeds it)"
+    yield "Listening", session.url
+    if functions:
+        first = functions[0]
+        yield "Try", f"curl -X PUT {session.url}/{first.typename}/bob -d '{_sample(first)}'"
+
+
+def _takes(function: StatefulFunction) -> str:
+    labels = [type.label for type in function.signature.types]
+    return ", ".join(labels + ["any"] * (function.signature.catch_all is not None))
+
+
+def _states(function: StatefulFunction) -> str:
+    states = ", ".join(map(str, function.states))
+    return f"     states: {states}" if states else ""
+
+
+def _sample(function: StatefulFunction) -> str:
+    """Return a body that the function may take, for people to change."""
+    types = function.signature.types
+    if not types:
+        return "…"
+    return _sample_of(types[0])
+
+
+def _sample_of(type: Type[t.Any]) -> str:
+    python = type.python
+    if python in (str, bytes):
+        return "hello"
+    if python in (int, float, bool):
+        return json.dumps(_SAMPLES[python.__name__])
+    fields: dict[str, object]
+    if is_protobuf(python):
+        fields = {
+            each.name: "bob" for each in python.DESCRIPTOR.fields if each.type == each.TYPE_STRING
+        }
+    elif dataclasses.is_dataclass(python):
+        fields = {
+            each.name: _SAMPLES[_name(each.type)]
+            for each in dataclasses.fields(python)
+            if _name(each.type) in _SAMPLES
+        }
+    else:
+        annotations = getattr(python, "__annotations__", {})
+        fields = {
+            name: _SAMPLES[_name(each)]
+            for name, each in annotations.items()
+            if _name(each) in _SAMPLES
+        }
+    return json.dumps(fields) if fields else "…"
+
+
+def _name(annotation: t.Any) -> str:
+    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")

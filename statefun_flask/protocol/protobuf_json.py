@@ -1,0 +1,38 @@
+"""Protobuf's JSON mapping, for people who type a message or read one."""
+
+from __future__ import annotations
+
+import typing as t
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+
+
+def parse(cls: t.Any, text: bytes) -> t.Any:
+    """Return the message that JSON text describes.
+
+    :raises ValueError: It describes none of that class.
+    """
+    try:
+        return json_format.Parse(text, cls())
+    except (json_format.ParseError, UnicodeDecodeError) as exc:
+        raise ValueError(str(exc)) from None
+
+
+def plain(message: t.Any) -> dict[str, t.Any]:
+    """Return a message as what JSON can express, with its field names as they are declared."""
+    fields: dict[str, t.Any] = json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return fields
+
+
+def fits(cls: t.Any, data: bytes) -> bool:
+    """Return whether bytes could be a message of a class: they hold its fields and nothing else."""
+    try:
+        message = cls.FromString(data)
+    except DecodeError:
+        return False
+    message.DiscardUnknownFields()
+    written: bytes = message.SerializeToString()
+    return written == data
