@@ -44,8 +44,8 @@ class Load:
         self.script = folder / f"{case.name}.lua"
         self.script.write_text(_SCRIPT.format(body=body))
 
-    def measure(self, url: str, seconds: int, core: int | None) -> float:
-        """Return how many requests a second are answered.
+    def run(self, url: str, seconds: int, core: int | None) -> tuple[int, float]:
+        """Return how many requests were answered, and in how many seconds.
 
         :raises RuntimeError: Requests failed.
         """
@@ -59,7 +59,7 @@ class Load:
         requests, micros, lost = map(int, found.groups())
         if lost:
             raise RuntimeError(f"{lost} of {requests} requests failed at {url}")
-        return requests / (micros / 1e6)
+        return requests, micros / 1e6
 
 
 def loads(cases: list[Case], folder: tempfile.TemporaryDirectory[str]) -> dict[str, Load]:

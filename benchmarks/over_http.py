@@ -12,6 +12,7 @@ import tempfile
 from . import load
 from . import report
 from .cases import CASES
+from .load import Load
 from .servers import Contestant
 from .servers import CONTESTANTS
 from .servers import cores
@@ -44,11 +45,26 @@ def measure(contestants: list[Contestant], cases: str, rounds: int, seconds: int
                     if name not in server.contestant.cases:
                         continue
                     warming = turn == 0
-                    rate = loads[name].measure(server.url, 1 if warming else seconds, load_core)
+                    length = 1 if warming else seconds
+                    rate = _rate(server, loads[name], length, load_core)
                     if not warming:
                         figures.setdefault((server.contestant.key, name), []).append(rate)
                 print(f"round {turn} of {rounds}, case {name}", file=sys.stderr)
     return figures
+
+
+def _rate(server: Server, load: Load, seconds: int, core: int | None) -> float:
+    """Return how many requests are answered in a second, or in a second of CPU.
+
+    A core's time is what it is about, and is the same when other processes take a part of it. Where
+    functions wait, it is the clock's.
+    """
+    before = server.cpu()
+    requests, elapsed = load.run(server.url, seconds, core)
+    after = server.cpu()
+    if load.case.name == "e" or before is None or after is None:
+        return requests / elapsed
+    return requests / (after - before)
 
 
 def _verify(server: Server, cases: str) -> None:

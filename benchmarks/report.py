@@ -50,7 +50,10 @@ Medians = cabc.Mapping[tuple[str, str], float]
 def table(contestants: cabc.Sequence[Contestant], cases: str, medians: Medians) -> str:
     """Return requests a second as a Markdown table."""
     heads = [f"{name}: {CASES[name].title}" for name in cases]
-    lines = [f"| requests/s, one core | {' | '.join(heads)} |", "|---" * (len(cases) + 1) + "|"]
+    lines = [
+        f"| requests per second of one core | {' | '.join(heads)} |",
+        "|---" * (len(cases) + 1) + "|",
+    ]
     for each in contestants:
         title = f"**{each.title}**" if each.group == "ours" else each.title
         rates = [_rate(medians.get((each.key, name))) for name in cases]
@@ -134,7 +137,14 @@ def plot(contestants: cabc.Sequence[Contestant], cases: str, medians: Medians) -
             ),
             key=lambda bar: -bar[0],
         )
-        parts.append(_text(10, top + 14, f"{name}: {CASES[name].title}, requests/s", "bold"))
+        parts.append(
+            _text(
+                10,
+                top + 14,
+                f"{name}: {CASES[name].title}, requests per second of one core",
+                "bold",
+            )
+        )
         top += 24
         for rate, each in bars:
             width = 400 * rate / bars[0][0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import pathlib
 import shutil
 import socket
@@ -151,6 +152,13 @@ class Server:
             raise RuntimeError(f"{self.contestant.key}: {response.status} {body!r}: {self.said()}")
         return body
 
+    def cpu(self) -> float | None:
+        """Return the seconds of CPU that it took so far, with its workers; None if unknown."""
+        if sys.platform != "linux":
+            return None
+        ticks = sum(map(_ticks, _family(self.process.pid)))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def close(self) -> None:
         self.process.terminate()
         try:
@@ -159,6 +167,19 @@ class Server:
             self.process.kill()
             self.process.wait()
         self._log.close()
+
+
+def _family(pid: int) -> list[int]:
+    """Return a process and all that came from it."""
+    children = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
+    pids = [int(child) for path in children for child in path.read_text().split()]
+    return [pid, *(each for child in pids for each in _family(child))]
+
+
+def _ticks(pid: int) -> int:
+    """Return the CPU time of a process, in its own code and in the kernel."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def _free_port() -> int:
@@ -171,7 +192,5 @@ def cores() -> tuple[int | None, int | None]:
     """Return the core for servers and the one for the load, or None for each when not two."""
     if sys.platform != "linux" or shutil.which("taskset") is None:
         return None, None
-    import os
-
     available = sorted(os.sched_getaffinity(0))
     return (available[0], available[1]) if len(available) > 1 else (None, None)

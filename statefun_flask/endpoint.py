@@ -10,6 +10,8 @@ import concurrent.futures
 import logging
 import typing as t
 
+import msgspec
+
 from .config import Settings
 from .errors import FunctionNotFound
 from .errors import ProtocolError
@@ -20,7 +22,7 @@ logger = logging.getLogger("statefun_flask")
 CONTENT_TYPE = "application/octet-stream"
 
 
-class Reply(t.NamedTuple):
+class Reply(msgspec.Struct, frozen=True):
     """An HTTP answer.
 
     :param error: The exception that a function raised, or that broke a rule of the SDK.
@@ -69,9 +71,10 @@ class Endpoint:
         if refused is not None:
             return refused
         data = body.read(self.settings.max_request_bytes + 1 if length is None else length)
-        refused = self.check_body(data, length)
-        if refused is not None:
-            return refused
+        if len(data) != length:
+            refused = self.check_body(data, length)
+            if refused is not None:
+                return refused
         try:
             answer = self.handle(data)
         except Exception as exc:

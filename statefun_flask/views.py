@@ -22,14 +22,13 @@ def handle() -> Response:
     length = request.content_length
     # Read from the server's own stream: the app's MAX_CONTENT_LENGTH is for its other routes.
     body = environ["wsgi.input"] if length is not None else request.stream
-    status, answer, content_type, error = statefun.endpoint(
-        environ.get("CONTENT_TYPE"), length, body
-    )
-    if error is not None:
-        report(error)
+    reply = statefun.endpoint(environ.get("CONTENT_TYPE"), length, body)
+    if reply.error is not None:
+        report(reply.error)
+    answer = reply.body
     # With headers given, Response need not work out a content type.
-    headers = Headers([("Content-Type", content_type), ("Content-Length", str(len(answer)))])
-    return Response([answer], status, headers)
+    headers = Headers([("Content-Type", reply.content_type), ("Content-Length", str(len(answer)))])
+    return Response([answer], reply.status, headers)
 
 
 def report(error: Exception) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http
 import typing as t
 
-from ..endpoint import CONTENT_TYPE
 from ..registry import FunctionRegistry
 from .direct import Direct
 from .direct import refuse_options
@@ -18,7 +17,6 @@ if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 _STATUS = {status.value: f"{status.value} {status.phrase}" for status in http.HTTPStatus}
-_OCTET_STREAM = ("Content-Type", CONTENT_TYPE)
 
 
 def application(
@@ -60,13 +58,14 @@ def wsgi_app(served: Served, *, skip_hooks: bool = False, **options: t.Any) -> W
 
         length = environ.get("CONTENT_LENGTH")
         with context():
-            status, body, content_type, error = reply = endpoint(
+            reply = endpoint(
                 environ.get("CONTENT_TYPE"), int(length) if length else None, environ["wsgi.input"]
             )
-            if error is not None:
+            if reply.error is not None:
                 direct.report(reply)
-        kind = _OCTET_STREAM if content_type is CONTENT_TYPE else ("Content-Type", content_type)
-        start_response(_STATUS[status], [kind, ("Content-Length", str(len(body)))])
+        body = reply.body
+        headers = [("Content-Type", reply.content_type), ("Content-Length", str(len(body)))]
+        start_response(_STATUS[reply.status], headers)
         return [body]
 
     return answer
