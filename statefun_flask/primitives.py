@@ -122,17 +122,11 @@ def _read_varint(bits: int, signed: bool, name: str) -> cabc.Callable[[bytes], i
 def write_string(value: str) -> bytes:
     if value.__class__ is not str and not isinstance(value, str):
         raise unfit("str", value)
-    return write_bytes(write_text(value))
-
-
-def write_text(value: str) -> bytes:
     try:
-        return value.encode()
+        data = value.encode()
     except UnicodeEncodeError:
-        raise ValueError(
-            f"{shorten(repr(value))} cannot be written as UTF-8. Remove the lone surrogates, or"
-            " send bytes."
-        ) from None
+        raise unencodable(value) from None
+    return write_bytes(data)
 
 
 def write_bytes(value: bytes) -> bytes:
@@ -187,6 +181,13 @@ def unfit(expected: str, value: object) -> TypeError:
     return TypeError(
         f"Expected {expected}, got {type(value).__name__} {shorten(shown)}. Convert it, or"
         " name another type."
+    )
+
+
+def unencodable(value: str) -> ValueError:
+    return ValueError(
+        f"{shorten(repr(value))} cannot be written as UTF-8. Remove the lone surrogates, or send"
+        " bytes."
     )
 
 

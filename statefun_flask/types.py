@@ -210,7 +210,10 @@ def UTF8(typename: str) -> Type[str]:
     def write(value: str) -> bytes:
         if not isinstance(value, str):
             raise p.unfit("str", value)
-        return p.write_text(value)
+        try:
+            return value.encode()
+        except UnicodeEncodeError:
+            raise p.unencodable(value) from None
 
     def read(data: bytes) -> str:
         try:
