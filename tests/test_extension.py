@@ -264,5 +264,6 @@ def test_a_key_that_changed_after_it_was_read_is_an_error(kind: t.Any, post: t.A
 
     assert str(info.value) == (
         "The setting STATEFUN_URL was changed to '/too/late' after it was read, which has no"
-        " effect. Set it before 'init_app', or before the first request or command of a StateFunFlask."
+        " effect. Set it before 'init_app', or before the first request or command of a"
+        " StateFunFlask."
     )
