@@ -7,6 +7,7 @@ import concurrent.futures
 import functools
 import os
 import sys
+import threading
 import typing as t
 import weakref
 
@@ -57,6 +58,7 @@ class StateFun:
         self._settings: Settings | None = None
         self._endpoint: Endpoint | None = None
         self._app: weakref.ref[Flask] | None = None
+        self._binding = threading.Lock()
 
         if app is not None:
             self.init_app(app)
@@ -117,15 +119,23 @@ class StateFun:
         app.cli.add_command(group)
 
     def _bind(self, app: Flask) -> None:
-        """Read the app's settings, and add the endpoint under the URL that they name."""
-        if self._settings is not None:
-            return
-        self._settings = config.read(app.config, self._options)
-        self._endpoint = Endpoint(_FirstRequest(self), self._settings)
+        """Read the app's settings, and add the endpoint under the URL that they name.
 
+        A server's threads bring the first requests of a StateFunFlask at the same time; none gets
+        past here before the endpoint is there.
+        """
+        if self._endpoint is not None:
+            return
+        with self._binding:
+            if self._endpoint is None:
+                self._settings = config.read(app.config, self._options)
+                self._add_endpoint(app, self._settings)
+                self._endpoint = Endpoint(_FirstRequest(self), self._settings)
+
+    def _add_endpoint(self, app: Flask, settings: Settings) -> None:
         blueprint = Blueprint("statefun", __name__)
         blueprint.add_url_rule(
-            self._settings.url, "handle", views.handle, methods=["POST"], strict_slashes=False
+            settings.url, "handle", views.handle, methods=["POST"], strict_slashes=False
         )
         app.register_blueprint(blueprint)
 
