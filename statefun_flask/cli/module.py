@@ -135,7 +135,7 @@ def module(
     except (FormatError, ModuleError) as exc:
         raise click.ClickException(str(exc)) from None
     # What was given, such as brokers without a port, is checked as a file would be.
-    wrong = [f"{finding.text} {finding.fix}" for finding in read(text).findings]
+    wrong = [f"{finding.text} {finding.fix}" for finding in read(text).errors]
     if wrong:
         raise click.ClickException("\n".join(dict.fromkeys(wrong)))
     click.echo(text, nl=False)

@@ -19,6 +19,7 @@ from statefun_flask import raw_type
 from statefun_flask import StateFunFlask
 from statefun_flask import ValueSpec
 from statefun_flask.flink import Cluster
+from statefun_flask.flink import EngineError
 from statefun_flask.flink.job import Job
 from statefun_flask.flink.process import wait_until
 from statefun_flask.flink.serving import Server
@@ -147,6 +148,110 @@ def test_the_engine_runs_what_is_written_for_ten_apps(
         )
         job.cancel()
     assert set(formats) == set(versions)
+
+
+# -- what is called an error is one -----------------------------------------------------------
+
+GOOD = """\
+kind: io.statefun.endpoints.v2/http
+spec:
+  functions: example/*
+  urlPathTemplate: http://127.0.0.1:1/statefun
+---
+kind: io.statefun.kafka.v1/ingress
+spec:
+  id: example/in
+  address: nowhere:1
+  consumerGroupId: group
+  topics:
+    - topic: names
+      valueType: example/Raw
+      targets:
+        - example/counter
+---
+kind: io.statefun.kafka.v1/egress
+spec:
+  id: example/out
+  address: nowhere:1
+"""
+OLD = """\
+version: "3.0"
+module:
+  meta:
+    type: remote
+  spec:
+    endpoints:
+      - endpoint:
+          meta:
+            kind: http
+          spec:
+            functions: example/*
+            urlPathTemplate: http://127.0.0.1:1/statefun
+    ingresses:
+      - ingress:
+          meta:
+            type: io.statefun.kafka/ingress
+            id: example/in
+          spec:
+            address: nowhere:1
+            consumerGroupId: group
+            topics:
+              - topic: names
+                valueType: example/Raw
+                targets:
+                  - example/counter
+"""
+DELIVERY = "  address: nowhere:1\n  deliverySemantic:\n    type: exactly-once\n"
+
+SECOND_ENDPOINT = """\
+---
+kind: io.statefun.endpoints.v2/http
+spec: {functions: example/*, urlPathTemplate: http://127.0.0.1:2}
+---
+kind: io.statefun.kafka.v1/ingress"""
+GROUP = "  consumerGroupId: group\n"
+DATE = "  startupPosition: {type: date, date: 2020-02-01 04:15:00.00 Z}\n"
+
+#: A change to a good file, and the code of its finding. Here are errors that the engine finds at
+#: once; others, such as placeholders in a URL, end the job when the function is first called.
+BROKEN: list[tuple[str, str, str, str]] = [
+    (GOOD, "example/*", "example/greet*", "bad-wildcard"),
+    (GOOD, "example/*", "com/example/greeter", "bad-name"),
+    (GOOD, "endpoints.v2/http", "endpoint.v2/http", "unknown-kind"),
+    (GOOD, "kind: io.statefun.kafka.v1/egress\n", "", "not-a-component"),
+    (GOOD, GROUP, "", "missing"),
+    (GOOD, "id: example/in", "id: in", "bad-name"),
+    (GOOD, "- example/counter", "- counter", "bad-name"),
+    (GOOD, GROUP, GROUP + DATE, "bad-date"),
+    (GOOD, GROUP, GROUP + "  startupPosition: {type: committed}\n", "bad-choice"),
+    (GOOD + "@", "  address: nowhere:1\n@", DELIVERY, "missing"),
+    (
+        GOOD + "@",
+        "  address: nowhere:1\n@",
+        DELIVERY + "    transactionTimeoutMillis: 15min\n",
+        "bad-milliseconds",
+    ),
+    (GOOD, "---\nkind: io.statefun.kafka.v1/ingress", SECOND_ENDPOINT, "duplicate"),
+    (OLD, '"3.0"', "3.0", "unquoted-version"),
+    (OLD, "    type: remote\n", "    type: embedded\n", "bad-choice"),
+]
+
+
+def test_the_engine_refuses_what_is_called_an_error(start_cluster: StartCluster) -> None:
+    cluster = start_cluster()
+    accepted = []
+    for good, before, after, code in BROKEN:
+        assert before in good
+        text = good.replace(before, after)
+        assert code in [finding.code for finding in read(text).errors]
+        try:
+            job = cluster.submit(text)
+        except EngineError as exc:
+            print(f"{code}: {exc}")
+            continue
+        accepted.append((code, after))
+        job.cancel()
+    assert accepted == []
 
 
 # -- what the lock says of a change happens ---------------------------------------------------
