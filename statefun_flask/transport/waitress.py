@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import functools
 import logging
 import signal
 import threading
@@ -77,6 +78,7 @@ class Server:
 
     def __init__(self, application: t.Any, listen: Listen, threads: int) -> None:
         import waitress
+        from waitress import wasyncore
 
         # The runtime always asks for more at a time than there are threads.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
@@ -84,6 +86,8 @@ class Server:
         self._listen = listen
         self._sockets: dict[int, t.Any] = {}
         self._stopping = False
+        # select(), which waitress uses if not told, knows 1024 connections at most.
+        self._turn = functools.partial(wasyncore.poll2, map=self._sockets)
         self._server = waitress.create_server(
             application,
             map=self._sockets,
@@ -107,7 +111,7 @@ class Server:
                 if started is not None:
                     started(self.listen)
                 while not self._stopping:
-                    self._turn(timeout=30)
+                    self._turn(30)
             self._finish()
         finally:
             self._close()
@@ -131,12 +135,6 @@ class Server:
             for each, handler in zip(signals, before, strict=True):
                 signal.signal(each, handler)
 
-    def _turn(self, timeout: float) -> None:
-        from waitress import wasyncore
-
-        # select(), which waitress uses if not told, knows 1024 connections at most.
-        wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
-
     def _finish(self) -> None:
         """Take no more connections, and close each of those there are when it is idle."""
         from waitress import wasyncore
@@ -151,7 +149,7 @@ class Server:
                     channel.handle_close()
             if not any(map(_is_busy, channels)):
                 return
-            self._turn(timeout=0.1)
+            self._turn(0.1)
 
     def _close(self) -> None:
         from waitress import wasyncore
