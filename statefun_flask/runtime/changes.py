@@ -23,6 +23,9 @@ class Changes:
     """Collects changes as values, and gives them as rows of the tables."""
 
     def __init__(self) -> None:
+        #: Whether a counter was counted up; a number is not given twice, even if nothing is left
+        #: of what it was given to.
+        self.counted = False
         self.specs: dict[tuple[str, str], str] = {}
         #: A cell with the instant at which it expires; None to delete it.
         self.states: dict[tuple[str, str, str], tuple[Cell, int | None] | None] = {}
@@ -37,17 +40,16 @@ class Changes:
         self.parked: dict[Address, Parked | None] = {}
         self.dead: dict[int, Dead | None] = {}
         self.positions: dict[str, str] = {}
-        self.counters: dict[str, int] = {}
 
     def __bool__(self) -> bool:
         return bool(
-            self.queue
+            self.counted
+            or self.queue
             or self.queue_gone
             or self.states
             or self.timers
             or self.timers_gone
             or self.egress
-            or self.counters
             or self.cursors
             or self.parked
             or self.dead
@@ -110,7 +112,6 @@ class Changes:
                 if each is not None
             ],
             "positions": list(self.positions.items()),
-            "counters": list(self.counters.items()),
         }
 
 

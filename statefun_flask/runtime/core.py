@@ -23,6 +23,7 @@ from .errors import UnknownTarget
 from .mailbox import Mailbox
 from .outbox import Deliver
 from .outbox import Outbox
+from .outlets import Content
 from .pauses import Pause
 from .records import Cell
 from .records import Delay
@@ -85,7 +86,7 @@ class Core:
         self.schedule = Schedule(store, clock)
         self.outbox = Outbox(store, deliver)
         self._start = start
-        self._steps = Steps(store, routes, self.schedule, self._enqueue)
+        self._steps = Steps(store, self.schedule, self._enqueue)
         self._mailboxes: dict[Address, Mailbox] = {}
         self._held_back = False
         self._told: list[events.Event] = []
@@ -196,11 +197,11 @@ class Core:
             if isinstance(result, exchange.Missing):
                 self._register(call, mailbox, result)
                 return
-            rules.check(address, result, specs, self.routes, self._is_pending)
+            contents = rules.check(address, result, specs, self.routes, self._is_pending)
         except AnswerRefused as exc:
             self._fail(address, mailbox, call.batch, exc, call.endpoint.tries)
         else:
-            self._apply(call, mailbox, result, specs)
+            self._apply(call, mailbox, result, contents, specs)
 
     def _register(self, call: Call, mailbox: Mailbox, missing: exchange.Missing) -> None:
         """Register states, and send the same batch again with them."""
@@ -214,10 +215,17 @@ class Core:
             names = [spec.name for spec in new]
             self.tell(events.Registered(at=self.clock.now(), typename=address.type, states=names))
 
-    def _apply(self, call: Call, mailbox: Mailbox, result: exchange.Result, specs: Specs) -> None:
+    def _apply(
+        self,
+        call: Call,
+        mailbox: Mailbox,
+        result: exchange.Result,
+        contents: list[Content],
+        specs: Specs,
+    ) -> None:
         address = call.address
-        told = bool(self.listeners)
-        event = self._steps.apply(call, result, specs, self.clock.now(), told)
+        now, told = self.clock.now(), bool(self.listeners)
+        event = self._steps.apply(call, result, contents, specs, now, told)
         if event is not None:
             self.tell(event)
         self.queued -= len(call.batch)
@@ -358,13 +366,13 @@ class Core:
 
         What did not work is tried again by itself.
         """
-        if self.store.changes.egress:
-            self.outbox.written()
+        records = self.store.changes.egress
         try:
             self.store.commit()
         except DiskFull as exc:
             self._disk_full(exc)
             return False
+        self.outbox.written(records)
         self.steps = 0
         if self.full is not None:
             self.full = None

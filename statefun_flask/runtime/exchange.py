@@ -9,11 +9,10 @@ from __future__ import annotations
 import collections.abc as cabc
 import typing as t
 
-from google.protobuf.message import DecodeError
-
 from ..address import Address
 from ..address import wire_type
 from ..message import Message
+from ..protocol.schema import DecodeError
 from ..protocol.schema.request_reply_v3 import FromFunction
 from ..protocol.schema.request_reply_v3 import ToFunction
 from .errors import AnswerRefused
@@ -105,8 +104,10 @@ def request(address: Address, specs: Specs, cells: Cells, batch: cabc.Sequence[E
             sender.namespace = caller.type.namespace
             sender.type = caller.type.name
             sender.id = caller.id
-        argument = entry.argument
-        argument.typename, argument.value, argument.has_value = _fields(envelope.message)
+        argument, body = entry.argument, envelope.message
+        argument.typename = body.typename
+        argument.value = body.value
+        argument.has_value = body.has_value
     return message.SerializeToString()
 
 
@@ -128,19 +129,31 @@ def answer(address: Address, body: bytes) -> Result | Missing:
         return Missing([_spec(address, value) for value in values])
 
     result = response.invocation_result
+    sends: list[tuple[Address, Message]] = []
+    # Spelled out for what is most frequent: a function call would cost as much as the rest.
+    for each in result.outgoing_messages:
+        target, value = each.target, each.argument
+        sends.append(
+            (
+                Address(wire_type(target.namespace, target.type), target.id),
+                Message(value.typename, value.value, value.has_value),
+            )
+        )
+    egresses: list[tuple[str, Message]] = []
+    for record in result.outgoing_egresses:
+        content = record.argument
+        egresses.append(
+            (
+                f"{record.egress_namespace}/{record.egress_type}",
+                Message(content.typename, content.value, content.has_value),
+            )
+        )
     return Result(
-        [_send(each) for each in result.outgoing_messages],
+        sends,
         [_delayed(address, each) for each in result.delayed_invocations],
-        [
-            (f"{each.egress_namespace}/{each.egress_type}", _message(each.argument))
-            for each in result.outgoing_egresses
-        ],
+        egresses,
         [_mutation(address, each) for each in result.state_mutations],
     )
-
-
-def _fields(message: Message) -> tuple[str, bytes, bool]:
-    return message.typename, message.value, message.has_value
 
 
 def _message(value: t.Any) -> Message:
@@ -149,10 +162,6 @@ def _message(value: t.Any) -> Message:
 
 def _address(target: t.Any) -> Address:
     return Address(wire_type(target.namespace, target.type), target.id)
-
-
-def _send(invocation: t.Any) -> tuple[Address, Message]:
-    return _address(invocation.target), _message(invocation.argument)
 
 
 def _delayed(address: Address, delayed: t.Any) -> Later | Cancel:

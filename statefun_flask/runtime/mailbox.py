@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import collections
-
 from .records import Envelope
 
 
@@ -18,7 +16,8 @@ class Mailbox:
     __slots__ = ("again", "flying", "messages", "singly", "tries")
 
     def __init__(self) -> None:
-        self.messages: collections.deque[Envelope] = collections.deque()
+        # A list: it has one message nearly always, and batches are cut from it as a whole.
+        self.messages: list[Envelope] = []
         self.flying = 0
         #: The size of a batch that is to be sent again as it was; 0 for none.
         self.again = 0
@@ -36,17 +35,15 @@ class Mailbox:
     def take(self, limit: int) -> list[Envelope]:
         """Start a batch of at most so many messages (0: all) and return it."""
         messages = self.messages
-        waiting = len(messages)
-        if waiting == 1 or self.singly:
+        if self.singly or len(messages) == 1:
             self.flying = 1
-            return [messages[0]]
-        self.flying = size = self.again or min(limit or waiting, waiting)
-        return [messages[index] for index in range(size)]
+            return messages[:1]
+        self.flying = self.again or min(limit or len(messages), len(messages))
+        return messages[: self.flying]
 
     def applied(self) -> None:
         """End the batch: its messages are done with."""
-        for _ in range(self.flying):
-            self.messages.popleft()
+        del self.messages[: self.flying]
         self.singly = max(0, self.singly - self.flying)
         self.flying = self.again = self.tries = 0
 

@@ -30,21 +30,27 @@ class Outbox:
         self._tidied = store.cursor(_READER)
         #: Whether there may be records that the receiver does not have.
         self.pending = deliver is not None
+        #: What was just written, if it is all that is pending: it need not be read again.
+        self._fresh: list[EgressRecord] = []
 
-    def written(self) -> None:
-        """Note that records were written."""
-        self.pending = self._deliver is not None
+    def written(self, records: list[EgressRecord]) -> None:
+        """Note that records were committed."""
+        if self._deliver is not None and records:
+            self._fresh = [] if self.pending else records
+            self.pending = True
 
     def run(self) -> None:
         """Deliver what is committed. Raises what the receiver raises; it gets the records again."""
         if self._deliver is None or not self.pending:
             return
-        records = self._store.records(self._store.cursor(_READER), SIZE)
+        records, self._fresh = self._fresh, []
+        if not records:
+            records = self._store.records(self._store.cursor(_READER), SIZE)
         if records:
             self._deliver(records)
             self._store.fail.hit("deliver")
             self._store.changes.cursors[_READER] = records[-1].seq
-        self.pending = len(records) == SIZE
+        self.pending = len(records) >= SIZE
 
     def tidy(self) -> None:
         """Delete delivered records but for the last ones of each topic, once there are many."""

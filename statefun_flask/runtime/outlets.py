@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import typing as t
 
-from google.protobuf.message import DecodeError
-
 from ..egress import KAFKA
 from ..egress import KINESIS
 from ..egress import PLAYGROUND
 from ..message import Message
+from ..protocol.schema import DecodeError
 from ..protocol.schema.egress import KafkaProducerRecord
 from ..protocol.schema.egress import KinesisEgressRecord
 
@@ -32,10 +31,6 @@ class Kafka:
     def __init__(self, identifier: str) -> None:
         self.identifier = identifier
 
-    def check(self, message: Message) -> None:
-        """Refuse what is no Kafka record."""
-        self.read(message)
-
     def read(self, message: Message) -> Content:
         """Return a record's topic, key and value."""
         record = _parse(self.identifier, message, KAFKA, KafkaProducerRecord, "kafka_record")
@@ -47,10 +42,6 @@ class Kinesis:
 
     def __init__(self, identifier: str) -> None:
         self.identifier = identifier
-
-    def check(self, message: Message) -> None:
-        """Refuse what is no Kinesis record."""
-        self.read(message)
 
     def read(self, message: Message) -> Content:
         """Return a record's stream, partition key and value."""
@@ -67,10 +58,6 @@ class Playground:
     def __init__(self, identifier: str, topics: frozenset[str] | None = None) -> None:
         self.identifier = identifier
         self.topics = topics
-
-    def check(self, message: Message) -> None:
-        """Refuse what is no record of the playground."""
-        self.read(message)
 
     def read(self, message: Message) -> Content:
         """Return a record's topic and payload."""
@@ -98,10 +85,6 @@ class Anything:
 
     def __init__(self, identifier: str) -> None:
         self.identifier = identifier
-
-    def check(self, message: Message) -> None:
-        """Refuse a record that is not what its type says."""
-        self.read(message)
 
     def read(self, message: Message) -> Content:
         """Return a record's topic, key and value; the egress is the topic of any other type."""

@@ -29,11 +29,11 @@ class Endpoint(t.Protocol):
 class Outlet(t.Protocol):
     """What an egress takes, and how a record of it is read."""
 
-    def check(self, message: Message) -> None:
-        """Refuse what the egress cannot write, with a ValueError."""
-
     def read(self, message: Message) -> outlets.Content:
-        """Return a record's topic, key and value."""
+        """Return a record's topic, key and value.
+
+        :raises ValueError: The egress cannot write it.
+        """
 
 
 class Routes(t.Protocol):

@@ -14,14 +14,17 @@ from .exchange import Cancel
 from .exchange import Later
 from .exchange import Result
 from .exchange import UNSET
+from .outlets import Content
 from .routes import Routes
 from .states import Specs
 
 Pending = cabc.Callable[[str, str], bool]
 
 
-def check(address: Address, result: Result, specs: Specs, routes: Routes, pending: Pending) -> None:
-    """Refuse a result as a whole, before anything of it happens.
+def check(
+    address: Address, result: Result, specs: Specs, routes: Routes, pending: Pending
+) -> list[Content]:
+    """Refuse a result as a whole, before anything of it happens; return its egress records, read.
 
     :param specs: The registered states of the function.
     :param pending: Tells whether a delay with that caller id and token is pending.
@@ -35,8 +38,7 @@ def check(address: Address, result: Result, specs: Specs, routes: Routes, pendin
                 if each.__class__ is Later:
                     routes.endpoint(each.target.type)
             _check_tokens(address, result.delayed, pending)
-        for identifier, message in result.egresses:
-            routes.egress(identifier).check(message)
+        contents = [routes.egress(name).read(message) for name, message in result.egresses]
     except UnknownTarget as exc:
         name = "a message without a target" if exc.typename == "/" else "a message to a function"
         raise AnswerRefused(f"'{address.type}' sends {name} for id '{address.id}'. {exc}") from None
@@ -44,7 +46,9 @@ def check(address: Address, result: Result, specs: Specs, routes: Routes, pendin
         raise AnswerRefused(
             f"'{address.type}' sends a record to an egress for id '{address.id}'. {exc}"
         ) from None
-    _check_states(address, result, specs)
+    if result.mutations:
+        _check_states(address, result, specs)
+    return contents
 
 
 def _check_tokens(

@@ -38,7 +38,6 @@ create table egress (
     seq integer primary key, trace integer not null, egress text not null, topic text not null,
     key text, value blob not null, typename text not null
 );
-create index egress_topic on egress (topic, seq);
 create table cursor (reader text primary key, seq integer not null) without rowid;
 
 create table parked (

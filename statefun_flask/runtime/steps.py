@@ -9,11 +9,11 @@ from ..message import Message
 from . import events
 from . import exchange
 from .calls import Call
+from .outlets import Content
 from .records import Cell
 from .records import Delay
 from .records import EgressRecord
 from .records import Envelope
-from .routes import Routes
 from .schedule import Schedule
 from .states import Specs
 from .store import Store
@@ -27,17 +27,23 @@ class Steps:
     :param send: Queues a message: its trace, target, caller and body.
     """
 
-    def __init__(self, store: Store, routes: Routes, schedule: Schedule, send: Send) -> None:
+    def __init__(self, store: Store, schedule: Schedule, send: Send) -> None:
         self._store = store
-        self._routes = routes
         self._schedule = schedule
         self._send = send
 
     def apply(
-        self, call: Call, result: exchange.Result, specs: Specs, now: int, told: bool
+        self,
+        call: Call,
+        result: exchange.Result,
+        contents: list[Content],
+        specs: Specs,
+        now: int,
+        told: bool,
     ) -> events.Invocation | None:
         """Do what a result wants: messages, delays, records, states; then its batch is done with.
 
+        :param contents: The egress records of the result, read.
         :param told: Whether to return an event that tells of it.
         """
         address, trace = call.address, call.batch[0].trace
@@ -50,7 +56,10 @@ class Steps:
                 cancelled += self._cancel(address, each.token)
             else:
                 delays.append(self._delay(trace, address, each, now))
-        records = [self._record(trace, *each) for each in result.egresses]
+        records = [
+            self._record(trace, *each, content)
+            for each, content in zip(result.egresses, contents, strict=True)
+        ]
         for mutation in result.mutations:
             self._mutate(address, mutation, specs, now)
         for envelope in call.batch:
@@ -91,8 +100,9 @@ class Steps:
         self._schedule.forget(pending)
         return [pending]
 
-    def _record(self, trace: int, identifier: str, message: Message) -> EgressRecord:
-        content = self._routes.egress(identifier).read(message)
+    def _record(
+        self, trace: int, identifier: str, message: Message, content: Content
+    ) -> EgressRecord:
         number = self._store.count("record")
         record = EgressRecord(number, trace, identifier, *content, message.typename)
         self._store.changes.egress.append(record)

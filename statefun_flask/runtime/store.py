@@ -73,7 +73,8 @@ class Store:
     def count(self, name: str) -> int:
         """Return the next number of a counter, from 1."""
         number: int = self._counters.get(name, 0) + 1
-        self._counters[name] = self.changes.counters[name] = number
+        self._counters[name] = number
+        self.changes.counted = True
         return number
 
     def write(self, address: Address, name: str, cell: Cell | None, expires: int | None) -> None:
@@ -99,6 +100,7 @@ class Store:
         if not self.changes:
             return
         rows = self.changes.rows()
+        rows["counters"] = list(self._counters.items())
         try:
             self.connection.execute("begin immediate")
             for key, statement in schema.WRITES:
