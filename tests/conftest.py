@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import contextlib
 import functools
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
 import threading
 import typing as t
+import venv
 
 import flask
 import hypothesis
@@ -275,3 +282,68 @@ def sent_by() -> type[From]:
 def _invoke() -> cabc.Callable[..., Answered]:
     """Return a function that has a function handle a batch: ``invoke(fn, *messages, states=…)``."""
     return invoke
+
+
+# -- other SDKs, in environments of their own ------------------------------------------------------
+
+
+def _environment(name: str, requirements: cabc.Sequence[str]) -> pathlib.Path:
+    """Return the interpreter that has some packages, which are installed once, in the cache folder.
+
+    Its folder appears in the cache as a whole, so that two runs at once do no harm.
+    """
+    user = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    folder = user / "statefun-flask" / f"{name}-python-{version}"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".oracle-") as work:
+            made = pathlib.Path(work, "venv")
+            venv.create(made, with_pip=True)
+            pip = [made / "bin" / "python", "-m", "pip", "install", "-q", *requirements]
+            subprocess.run(pip, check=True)
+            try:
+                made.rename(folder)
+            except OSError:
+                if not folder.exists():
+                    raise
+    return folder / "bin" / "python"
+
+
+@pytest.fixture(scope="session")
+def start_official() -> cabc.Iterator[cabc.Callable[..., cabc.Callable[[bytes], bytes]]]:
+    """Return a function that starts a program with another SDK, and gives what has it answer.
+
+    ``start_official(program, *requirements)``; the program reads and writes lines of hex. Where its
+    environment cannot be made the tests are skipped, unless the environment says ``CI``.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def start(program: pathlib.Path, *requirements: str) -> cabc.Callable[[bytes], bytes]:
+            name = "oracle-" + requirements[0].rpartition("==")[2]
+            try:
+                python = _environment(name, requirements)
+            except (OSError, subprocess.CalledProcessError) as exc:
+                if os.environ.get("CI"):
+                    raise
+                pytest.skip(f"The official SDK cannot be installed: {exc}")
+
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [python, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
+            )
+            requests, answers = process.stdin, process.stdout
+            assert requests is not None
+            assert answers is not None
+            stack.callback(requests.close)
+
+            def answer(body: bytes) -> bytes:
+                print(body.hex(), file=requests, flush=True)
+                line = answers.readline().strip()
+                assert not line.startswith("error"), line
+                return bytes.fromhex(line)
+
+            return answer
+
+        yield start

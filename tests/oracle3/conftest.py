@@ -1,0 +1,18 @@
+"""apache-flink-statefun 3.3.0 as the oracle for the 3.x protocol."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import pathlib
+
+import pytest
+
+HERE = pathlib.Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def official(
+    start_official: cabc.Callable[..., cabc.Callable[[bytes], bytes]],
+) -> cabc.Callable[[bytes], bytes]:
+    """Return a function that has the official SDK answer a request, by the same program."""
+    return start_official(HERE / "official.py", "apache-flink-statefun==3.3.0", "protobuf==3.20.3")
