@@ -20,8 +20,10 @@ def handle() -> Response:
     statefun: StateFun = current_app.extensions["statefun"]
     environ = request.environ
     length = request.content_length
-    # Read from the server's own stream: the app's MAX_CONTENT_LENGTH is for its other routes.
-    body = environ["wsgi.input"] if length is not None else request.stream
+    # Read from the server's own stream: the app's MAX_CONTENT_LENGTH is for its other routes. A
+    # stream of unknown length is read to its end only where the server says that it has one.
+    has_end = length is not None or environ.get("wsgi.input_terminated")
+    body = environ["wsgi.input"] if has_end else request.stream
     reply = statefun.endpoint(environ.get("CONTENT_TYPE"), length, body)
     if reply.error is not None:
         report(reply.error)
