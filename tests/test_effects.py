@@ -293,7 +293,7 @@ def test_sealed_effects_take_nothing_more() -> None:
     effects = Effects().send(BOB, 1)
     effects._sealed = True
 
-    for add in (
+    adds: list[t.Callable[[], Effects]] = [
         lambda: effects.send(BOB, 1),
         lambda: effects.send_after(BOB, SECOND, 1),
         lambda: effects.cancel("t"),
@@ -301,7 +301,8 @@ def test_sealed_effects_take_nothing_more() -> None:
         lambda: effects.update_state(SEEN, 1),
         lambda: effects.delete_state(SEEN),
         lambda: effects.extend(Effects()),
-    ):
+    ]
+    for add in adds:
         with pytest.raises(RuntimeError) as caught:
             add()
         assert str(caught.value) == (

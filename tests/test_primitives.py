@@ -23,7 +23,7 @@ from statefun_flask.primitives import read_string
 from statefun_flask.primitives import read_uint32
 from statefun_flask.primitives import shorten
 
-ALL = [BOOL, INT, LONG, FLOAT, DOUBLE, STRING, BYTES]
+ALL: list[Type[t.Any]] = [BOOL, INT, LONG, FLOAT, DOUBLE, STRING, BYTES]
 NAMES = [type.typename.rpartition("/")[2] for type in ALL]
 
 

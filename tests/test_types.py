@@ -146,7 +146,7 @@ READS: dict[str, set[str]] = {
     "BytesValue": {f"{GOOGLE}BytesValue"},
 }
 
-ALL = [BOOL, INT, LONG, FLOAT, DOUBLE, STRING, BYTES]
+ALL: list[Type[t.Any]] = [BOOL, INT, LONG, FLOAT, DOUBLE, STRING, BYTES]
 OTHERS: list[Type[t.Any]] = [
     raw_type("example/raw"),
     UTF8("example/text"),
@@ -352,7 +352,7 @@ def test_a_custom_type_is_made_of_two_functions() -> None:
 
 
 def test_a_serializer_returns_bytes() -> None:
-    broken: t.Any = custom_type("example/text", str, bytes.decode)
+    broken: t.Any = custom_type("example/text", t.cast("t.Any", str), bytes.decode)
 
     assert (
         error(encode, 7, broken) == "The serializer of 'example/text' returned str. Return bytes."
