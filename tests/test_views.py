@@ -157,8 +157,16 @@ def test_the_apps_own_limit_does_not_apply(
     app: StateFunFlask, post: Post, request_body: t.Any
 ) -> None:
     app.config["MAX_CONTENT_LENGTH"] = 10
+    body = request_body("test/echo", "x" * 1000)
+    chunked = {
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.input_terminated": True,
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "CONTENT_LENGTH": "",
+    }
 
-    assert post(request_body("test/echo", "x" * 1000)).status_code == 200
+    assert post(body).status_code == 200
+    assert post(b"", environ_overrides=chunked).status_code == 200
 
 
 def test_an_unknown_function_is_503_since_a_deployment_cures_it(
