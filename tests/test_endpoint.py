@@ -92,3 +92,46 @@ def test_what_ends_the_process_is_no_answer() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         ask(endpoint)
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError("no file '\udcff'"), "OSError: no file '\\udcff'\n"),
+        (Speechless(), "Speechless\n"),
+    ],
+    ids=["text that is no UTF-8", "no text at all"],
+)
+def test_an_error_that_cannot_be_told_is_500_too(error: Exception, told: str) -> None:
+    """What left the endpoint would be the app's error handlers'."""
+    reply = ask(Endpoint(Echo(noted(error)), Settings()))
+
+    assert reply.status == 500
+    assert reply.body.decode().startswith(told + "while invoking a/b/c\n")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "shown"),
+    [
+        (None, "'not set'"),
+        ("", "'not set'"),
+        ("application/json", "'application/json'"),
+        ("application/octet-streams", "'application/octet-streams'"),
+        ("text/plain; a=application/octet-stream", "'text/plain; a=application/octet-stream'"),
+    ],
+)
+def test_another_content_type_is_refused_unread(content_type: str | None, shown: str) -> None:
+    stream = io.BytesIO(b"body")
+    reply = Endpoint(Echo(), Settings())(content_type, 4, stream)
+
+    assert reply.status == 415
+    assert reply.body.decode() == (
+        f"The content type is {shown}. Send the ToFunction as 'application/octet-stream', as the"
+        " runtime does.\n"
+    )
+    assert stream.tell() == 0

@@ -102,7 +102,7 @@ class Server:
         """Where it listens, with the port that it got."""
         if self._listen.path is not None:
             return self._listen
-        return self._listen._replace(port=self._listeners[0].effective_port)
+        return self._listen._replace(port=int(self._listeners[0].effective_port))
 
     def run(self, *, started: Started | None = None) -> None:
         """Answer requests until :meth:`stop`, SIGINT or SIGTERM, then finish those in flight."""
