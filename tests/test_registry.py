@@ -220,8 +220,8 @@ def test_states_must_be_a_list(registry: FunctionRegistry, states: t.Any) -> Non
         (
             "request-state",
             (
-                "'request-state' cannot name a state, because the runtime keeps one of its own under"
-                " that name. Choose another name."
+                "'request-state' cannot name a state, because the runtime keeps one of its own"
+                " under that name. Choose another name."
             ),
         ),
         (

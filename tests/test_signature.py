@@ -319,7 +319,8 @@ SPOT = "the parameter 'message' of 'annotated.<locals>.function'"
             "Decimal",
             (
                 f"The annotation 'Decimal' of {SPOT} cannot be resolved:"
-                " name 'Decimal' is not defined. Import what it names outside of 'if TYPE_CHECKING'."
+                " name 'Decimal' is not defined."
+                " Import what it names outside of 'if TYPE_CHECKING'."
             ),
         ),
         (
