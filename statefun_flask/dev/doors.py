@@ -8,6 +8,7 @@ refused.
 from __future__ import annotations
 
 import collections.abc as cabc
+import http
 import http.server
 import json
 import queue
@@ -97,7 +98,7 @@ class Doors:
     def get(self, path: list[str], query: dict[str, str]) -> Answer:
         """Answer ``GET /-/…``."""
         control, objects = self.control, self.objects
-        after, limit = int(query.get("after", 0)), int(query.get("limit", 1000))
+        limit = _number(query, "limit", 1000)
         match path:
             case ["status"]:
                 return 200, {**self.engine.status()._asdict()}
@@ -108,9 +109,8 @@ class Doors:
                 found = control.addresses(f"{namespace}/{name}", query.get("after", ""), limit)
                 return 200, [str(address) for address in found]
             case ["egress", *topic] if topic:
-                return 200, [
-                    objects.egress(each) for each in control.egress("/".join(topic), after, limit)
-                ]
+                records = control.egress("/".join(topic), _number(query, "after", 0), limit)
+                return 200, [objects.egress(each) for each in records]
             case ["parked"]:
                 return 200, [
                     {
@@ -161,6 +161,14 @@ class Doors:
         )
 
 
+def _number(query: dict[str, str], name: str, default: int) -> int:
+    """Return a number of the query."""
+    text = query.get(name, str(default))
+    if not text.isdecimal() or int(text) >= 1 << 63:
+        raise BadMessage(400, f"'{name}={text}' is no number. Write it as {name}={default}.")
+    return int(text)
+
+
 def _which(path: list[str]) -> Address | int:
     """Return what is parked by its trace, or by its address."""
     if len(path) == 1 and path[0].isdecimal():
@@ -177,6 +185,7 @@ class Server(http.server.ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, doors: Doors, port: int, listening: socket.socket | None = None) -> None:
         super().__init__(("127.0.0.1", port), _Handler, bind_and_activate=False)
@@ -196,7 +205,9 @@ class Server(http.server.ThreadingHTTPServer):
 
     def start(self) -> None:
         """Answer requests in threads."""
-        threading.Thread(target=self.serve_forever, name="statefun-doors", daemon=True).start()
+        threading.Thread(
+            target=self.serve_forever, args=(0.05,), name="statefun-doors", daemon=True
+        ).start()
 
     def stop(self) -> None:
         """Stop answering, and close the socket."""
@@ -212,6 +223,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     server: Server
     protocol_version = "HTTP/1.1"
+    # An answer leaves at once, and in one piece.
+    disable_nagle_algorithm = True
+    wbufsize = -1
 
     def do_GET(self) -> None:
         self._handle(self._get)
@@ -224,28 +238,38 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _handle(
         self, route: cabc.Callable[[list[str], dict[str, str], bytes], Answer | None]
     ) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
             self._refuse_foreign()
+            body = self._body()
             url = urllib.parse.urlsplit(self.path)
             path = [urllib.parse.unquote(part) for part in url.path.strip("/").split("/")]
-            query = dict(urllib.parse.parse_qsl(url.query))
+            query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
             answer = route(path, query, body)
         except BadMessage as exc:
             answer = exc.status, {"error": str(exc)}
         except (NotParked, UnknownTarget) as exc:
             answer = 404, {"error": str(exc)}
-        except (ValueError, TypeError) as exc:
+        except (ValueError, TypeError, OverflowError) as exc:
             answer = 400, {"error": str(exc)}
         except RuntimeError as exc:
             answer = 503, {"error": str(exc)}
         if answer is not None:
             self._answer(*answer)
 
+    def _body(self) -> bytes:
+        length = self.headers.get("Content-Length") or "0"
+        if "Transfer-Encoding" in self.headers or not length.isdecimal():
+            self.close_connection = True
+            raise BadMessage(
+                411, "The length of the body must be told. Send a Content-Length, and no chunks."
+            )
+        return self.rfile.read(int(length))
+
     def _refuse_foreign(self) -> None:
         """Keep pages of other sites away, also those that resolve their name to this machine."""
         host = (self.headers.get("Host") or "").rpartition(":")[0] or self.headers.get("Host")
         if host not in ("127.0.0.1", "localhost", "[::1]") or "Origin" in self.headers:
+            self.close_connection = True  # its body is not read
             raise BadMessage(
                 403,
                 "Only programs on this machine may ask. Use http://127.0.0.1 and no Origin header.",
@@ -286,6 +310,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -305,12 +331,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     event = follower.get(timeout=15)
                 except queue.Empty:
                     self.wfile.write(b": still here\n\n")
+                    self.wfile.flush()
                     continue
                 if event is None:
                     return
                 for each in objects.of(event):
                     data = json.dumps(each, ensure_ascii=False)
                     self.wfile.write(f"event: {each['event']}\ndata: {data}\n\n".encode())
+                if follower.empty():
+                    self.wfile.flush()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what is no request for a route."""
+        if code == 501:
+            code, message = 405, f"The method {self.command} is not known. Use GET, PUT or POST."
+        self.close_connection = True
+        self._answer(code, {"error": message or http.HTTPStatus(code).phrase})
 
     def log_message(self, *args: t.Any) -> None:
         """Keep requests out of the log, which tells what they led to."""

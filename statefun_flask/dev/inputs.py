@@ -59,14 +59,30 @@ class Lines:
 
     def _split(self, line: bytes) -> tuple[str, bytes]:
         if self._id_field is not None:
-            fields = json.loads(line)
-            if not isinstance(fields, dict) or self._id_field not in fields:
-                raise ValueError(f"it is no JSON object with a field '{self._id_field}'")
-            return str(fields[self._id_field]), line
+            return _field(line, self._id_field), line
         head, tab, body = line.partition(b"\t")
         if tab:
             return head.decode(), body
         return (line.decode() if self._id is None else self._id), line
+
+
+def _field(line: bytes, name: str) -> str:
+    """Return a field of a JSON object that is an id."""
+    try:
+        fields = json.loads(line)
+    except RecursionError:
+        raise ValueError("it is no JSON: it is nested too deeply") from None
+    except ValueError as exc:
+        raise ValueError(f"it is no JSON: {exc}") from None
+    if not isinstance(fields, dict) or name not in fields:
+        raise ValueError(f"it is no JSON object with a field '{name}'")
+    id = fields[name]
+    if isinstance(id, bool) or not isinstance(id, str | int):
+        raise ValueError(
+            f"its field '{name}' is {json.dumps(id)}, which is no id; an id is text or a whole"
+            " number"
+        )
+    return str(id)
 
 
 class Input:
@@ -134,7 +150,9 @@ class Input:
                     file.seek(self.offset)
                 self._send(file)
         except BaseException as exc:
-            self.error = exc
+            # An engine that is closed meanwhile refuses the last lines, which are read again.
+            if not self._stopping.is_set():
+                self.error = exc
         finally:
             self.finished = True
 
@@ -151,7 +169,9 @@ class Input:
                 if len(messages) >= CHUNK or self.path == "-":
                     break
                 raw = file.readline()
-            self._engine.submit(messages, self._position()).result()
+            position = self._position()
+            if messages or position is not None:
+                self._engine.submit(messages, position).result()
             self.sent += len(messages)
             self._wait_for_room()
 

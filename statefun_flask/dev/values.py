@@ -22,6 +22,8 @@ from ..types import Type
 
 _VENDOR = "application/vnd."
 
+_BUILTIN = (bool, int, float, str)
+
 
 class BadMessage(ValueError):
     """What somebody sent is no message for the function.
@@ -67,6 +69,9 @@ class Values:
             if chosen is None:
                 # Nothing here knows the type, or a function that takes any will.
                 return Message(typename, body)
+            if chosen.python in _BUILTIN:
+                # It is written as the type's own name says, whichever other one was read.
+                typename = chosen.typename
             return Message(typename, _payload(chosen, typename, body, function))
 
         if len(types) != 1:
@@ -158,7 +163,10 @@ def shorten_text(text: str) -> str:
 
 
 def _bare(value: t.Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """Return a field's value; text only as it is where it cannot move the terminal's cursor."""
+    if isinstance(value, str) and value.isprintable():
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _payload(type: Type[t.Any], typename: str, body: bytes, function: str) -> bytes:
@@ -177,7 +185,7 @@ def _payload(type: Type[t.Any], typename: str, body: bytes, function: str) -> by
         if reader is not None:
             reader(body)
         return body
-    except (ValueError, TypeError, msgspec.MsgspecError) as exc:
+    except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as exc:
         raise BadMessage(
             400,
             f"{shorten(body)} is no '{typename}' for '{function}': {exc}. {_expectation(type)}",

@@ -13,6 +13,7 @@ import typing as t
 import pytest
 from greeter_pb2 import GreetRequest
 
+from statefun_flask import Address
 from statefun_flask import Context
 from statefun_flask import Effects
 from statefun_flask import json_type
@@ -46,7 +47,11 @@ def make_app() -> StateFunFlask:
         if message == "bad":
             raise ValueError("bad word")
         seen = (context.get_state(SEEN) or 0) + 1
-        return Effects().update_state(SEEN, seen).send(f"dev/out/{message}", f"{message} {seen}")
+        return (
+            Effects()
+            .update_state(SEEN, seen)
+            .send(Address("dev/out", message), f"{message} {seen}")
+        )
 
     @app.statefun("dev/out")
     def out(context: Context, message: str) -> Effects:
@@ -56,7 +61,9 @@ def make_app() -> StateFunFlask:
     @app.statefun("dev/later")
     def later(context: Context, message: int) -> Effects:
         delay = dt.timedelta(milliseconds=message)
-        return Effects().send_after(delay, "dev/out/late", f"after {message}", token="t")
+        return Effects().send_after(
+            delay, Address("dev/out", "late"), f"after {message}", token="t"
+        )
 
     @app.statefun("dev/order")
     def order(context: Context, message: Order) -> Effects:

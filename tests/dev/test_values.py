@@ -87,9 +87,7 @@ def test_any_text_comes_back(text: str) -> None:
 
 def test_the_content_type_names_one_of_several_types(values: Values) -> None:
     order = values.message("dev/either", b'{"item": "tea"}', "application/vnd.example/Order")
-    text = values.message(
-        "dev/either", b"tea", f"application/vnd.{TYPES}/string; charset=utf-8"
-    )
+    text = values.message("dev/either", b"tea", f"application/vnd.{TYPES}/string; charset=utf-8")
     assert (order.typename, text.typename) == ("example/Order", f"{TYPES}/string")
     assert text.as_type(str) == "tea"
 
@@ -127,8 +125,8 @@ def test_a_function_of_any_type_needs_a_content_type(values: Values) -> None:
 
 def test_an_unknown_function_is_told_with_near_names(values: Values) -> None:
     assert refusal(values, "dev/word", b"x") == (
-        "404 There is no function 'dev/word'. Did you mean 'dev/words'?"
-        " Run 'flask statefun routes' to list the functions."
+        "404 There is no function 'dev/word'. Did you mean 'dev/words' or 'dev/order' or"
+        " 'dev/out'? Run 'flask statefun routes' to list the functions."
     )
 
 
@@ -143,9 +141,9 @@ def test_an_unknown_function_is_told_with_near_names(values: Values) -> None:
         ),
         (
             "dev/order",
-            b"tea",
-            "b'tea' is no 'example/Order' for 'dev/order': JSON is malformed: invalid character"
-            " (byte 1). Send it as JSON.",
+            b"{tea}",
+            "b'{tea}' is no 'example/Order' for 'dev/order': JSON is malformed: object keys must be"
+            " strings (byte 1). Send it as JSON.",
         ),
         (
             "dev/later",
@@ -233,5 +231,4 @@ def test_bytes_are_text_or_base64(data: bytes) -> None:
 def test_a_record_is_text_or_the_message_that_it_could_be(values: Values) -> None:
     assert values.record(b"hello") == "hello"
     assert values.record(b"\xff\xfe") == "<2 bytes>"
-    # A protobuf string of 3 characters is also printable text but for its tag.
-    assert values.record(GreetRequest(name="bob").SerializeToString()) in ("\n\x03bob", "name=bob")
+    assert values.record(GreetRequest(name="bob").SerializeToString()) == "name=bob"

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import collections.abc as cabc
+import pathlib
+import threading
+import typing as t
+
+import pytest
+
+from statefun_flask import Address
+from statefun_flask import Context
+from statefun_flask import Effects
+from statefun_flask import StateFunFlask
+from statefun_flask.dev import inputs
+from statefun_flask.dev.inputs import Lines
+from statefun_flask.dev.inputs import PositionMismatch
+from statefun_flask.dev.values import Values
+
+Read = cabc.Callable[..., tuple[inputs.Input, list[str]]]
+
+
+def lines(app: StateFunFlask, to: str = "dev/words", **named: str | None) -> Lines:
+    return Lines(Values(app.statefun.registry), to, named.get("id_field"), named.get("id"))
+
+
+def written(door: t.Any) -> list[tuple[str, str]]:
+    return [(each["key"], each["value"]) for each in door.get("/-/egress/lines")]
+
+
+# -- a line ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "id", "text"),
+    [
+        (b"bob\thello", "bob", "hello"),
+        (b"bob\ta\tb", "bob", "a\tb"),
+        (b"hello", "hello", "hello"),
+        ("größe\tü".encode(), "größe", "ü"),
+        (b"\thello", "", "hello"),
+    ],
+)
+def test_a_line_with_a_tab_has_an_id_and_one_without_is_its_own(
+    app: StateFunFlask, line: bytes, id: str, text: str
+) -> None:
+    address, message = lines(app).message(line)
+    assert (address, message.as_type(str)) == (Address("dev/words", id), text)
+
+
+def test_plain_lines_can_share_an_id(app: StateFunFlask) -> None:
+    address, message = lines(app, id="all").message(b"hello")
+    assert (address.id, message.as_type(str)) == ("all", "hello")
+
+
+@pytest.mark.parametrize(("item", "id"), [('"tea"', "tea"), ("7", "7")])
+def test_a_field_of_a_json_line_is_the_id(app: StateFunFlask, item: str, id: str) -> None:
+    line = f'{{"item": "x", "id": {item}}}'.encode()
+    address, _ = lines(app, "dev/words", id_field="id").message(line)
+    assert address == Address("dev/words", id)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b'{"item": "x"}', "it is no JSON object with a field 'id'"),
+        (b"[1]", "it is no JSON object with a field 'id'"),
+        (
+            b'{"id": null}',
+            "its field 'id' is null, which is no id; an id is text or a whole number",
+        ),
+        (
+            b'{"id": {"a": 1}}',
+            "its field 'id' is {\"a\": 1}, which is no id; an id is text or a whole number",
+        ),
+        (
+            b'{"id": true}',
+            "its field 'id' is true, which is no id; an id is text or a whole number",
+        ),
+        (b"nonsense", "it is no JSON: Expecting value: line 1 column 1 (char 0)"),
+        (b"[" * 100_000, "it is no JSON: it is nested too deeply"),
+    ],
+)
+def test_a_json_line_without_a_usable_id_is_refused(
+    app: StateFunFlask, line: bytes, told: str
+) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is compared below
+        lines(app, id_field="id").message(line)
+    assert str(caught.value) == told
+
+
+# -- a file ---------------------------------------------------------------------------------
+
+
+def test_a_file_is_sent_line_by_line(door: t.Any, read: Read, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "lines"
+    file.write_bytes(b"a\tone\n\nb\ttwo\r\nc\tthree")
+    source, told = read(door.session, file)
+    assert (source.sent, source.bad, source.line, told) == (3, 0, 4, [])
+    assert sorted(written(door)) == [("one", "one 1"), ("three", "three 1"), ("two", "two 1")]
+
+
+def test_bad_lines_are_told_with_their_number_and_counted_and_the_rest_goes_on(
+    door: t.Any, read: Read, tmp_path: pathlib.Path
+) -> None:
+    file = tmp_path / "lines"
+    file.write_bytes(b"a\tone\n\xff\ttwo\nc\t\xff\nd\tfour\n")
+    source, told = read(door.session, file)
+    assert (source.sent, source.bad) == (2, 2)
+    assert told == [
+        f"{file}, line 2 is left out: 'utf-8' codec can't decode byte 0xff in position 0: invalid"
+        " start byte",
+        rf"{file}, line 3 is left out: b'\xff' is no 'io.statefun.types/string' for 'dev/words':"
+        " 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte. Send UTF-8 text.",
+    ]
+    assert sorted(written(door)) == [("four", "four 1"), ("one", "one 1")]
+
+
+def test_a_file_of_bad_lines_alone_ends(door: t.Any, read: Read, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "lines"
+    file.write_bytes(b"\xff\n\xfe\n")
+    source, told = read(door.session, file)
+    assert (source.sent, source.bad, len(told), source.error) == (0, 2, 2, None)
+
+
+def test_an_empty_file_ends(door: t.Any, read: Read, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "lines"
+    file.touch()
+    source, told = read(door.session, file)
+    assert (source.sent, source.error, told) == (0, None, [])
+
+
+def test_a_function_that_takes_several_types_ends_the_input_and_says_so(
+    door: t.Any, read: Read, tmp_path: pathlib.Path
+) -> None:
+    file = tmp_path / "lines"
+    file.write_text("a\tx\n")
+    source, _ = read(door.session, file, "dev/either")
+    assert source.finished
+    assert "takes several types" in str(source.error)
+
+
+def test_standard_input_of_bad_lines_alone_ends(
+    door: t.Any, read: Read, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "lines"
+    file.write_bytes(b"\n\xff\nbob\thello\n\xff\n")
+    real = open
+    with file.open("rb") as stdin:
+        monkeypatch.setattr(
+            "builtins.open",
+            lambda path, *rest, **named: stdin if path == 0 else real(path, *rest, **named),
+        )
+        source, told = read(door.session, "-")
+    assert (source.sent, source.bad, len(told), source.error) == (1, 2, 2, None)
+
+
+# -- gone on with ---------------------------------------------------------------------------
+
+
+def test_the_position_is_kept_with_the_data(
+    start: cabc.Callable[..., t.Any], read: Read, tmp_path: pathlib.Path
+) -> None:
+    file, data = tmp_path / "lines", str(tmp_path / "data")
+    file.write_bytes(b"a\tone\n\xff\n")
+    first = start(data=data)
+    read(first.session, file)
+    first.session.close()
+
+    with file.open("ab") as more:
+        more.write(b"b\tone\n")
+    second = start(data=data)
+    source, told = read(second.session, file)
+    assert (source.sent, source.line, told) == (1, 3, [])
+    assert source.bad == 1, "what was left out before still counts"
+    assert written(second) == [("one", "one 1"), ("one", "one 1")]
+
+
+def test_another_file_of_that_name_is_an_error_that_names_from_start(
+    start: cabc.Callable[..., t.Any], read: Read, tmp_path: pathlib.Path
+) -> None:
+    file, data = tmp_path / "lines", str(tmp_path / "data")
+    file.write_bytes(b"a\tone\nb\ttwo\n")
+    door = start(data=data)
+    read(door.session, file)
+
+    file.write_bytes(b"a\tuno\nb\tdue\nc\ttre\n")
+    with pytest.raises(PositionMismatch) as caught:
+        read(door.session, file)
+    assert str(caught.value) == (
+        f"'{file}' was read up to line 2, but it is another file now."
+        " Add --from-start to read it from its first line."
+    )
+    source, _ = read(door.session, file, from_start=True)
+    assert source.sent == 3
+
+
+def test_a_shorter_file_is_another_one(
+    start: cabc.Callable[..., t.Any], read: Read, tmp_path: pathlib.Path
+) -> None:
+    file = tmp_path / "lines"
+    file.write_bytes(b"a\tone\nb\ttwo\n")
+    door = start(data=str(tmp_path / "data"))
+    read(door.session, file)
+    file.write_bytes(b"a\tone\n")
+    with pytest.raises(PositionMismatch):
+        read(door.session, file)
+
+
+# -- no faster than the engine --------------------------------------------------------------
+
+
+def test_reading_stops_above_a_number_of_waiting_messages_and_goes_on_below_another(
+    start: cabc.Callable[..., t.Any],
+    eventually: cabc.Callable[..., t.Any],
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inputs, "HIGH", 20)
+    monkeypatch.setattr(inputs, "LOW", 5)
+    monkeypatch.setattr(inputs, "CHUNK", 10)
+    held = threading.Event()
+    app = StateFunFlask("held")
+
+    @app.statefun("dev/held")
+    def hold(context: Context, message: str) -> Effects:
+        held.wait(10)
+        return Effects()
+
+    file = tmp_path / "lines"
+    file.write_text("".join(f"{i}\tx\n" for i in range(100)))
+    door = start(app, concurrency=2)
+    source = door.session.add_input(
+        Lines(door.session.values, "dev/held", None, None), str(file), report=print
+    )
+    try:
+        eventually(lambda: source.sent == 30)
+        assert door.session.engine.status().queued == 30
+        assert not source.finished
+    finally:
+        held.set()
+    eventually(lambda: source.finished)
+    assert source.sent == 100
+
+
+def test_an_input_that_is_stopped_at_work_has_not_failed(
+    start: cabc.Callable[..., t.Any],
+    eventually: cabc.Callable[..., t.Any],
+    tmp_path: pathlib.Path,
+) -> None:
+    file = tmp_path / "lines"
+    file.write_text("a\tx\n" * 20_000)
+    door = start()
+    source = door.session.add_input(
+        Lines(door.session.values, "dev/words", None, None), str(file), report=print
+    )
+    eventually(lambda: source.sent)
+    door.session.close()
+    eventually(lambda: source.finished)
+    assert source.error is None
