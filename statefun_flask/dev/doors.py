@@ -191,8 +191,12 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler, bind_and_activate=False)
         self.doors = doors
         if listening is None:
-            self.server_bind()
-            self.server_activate()
+            try:
+                self.server_bind()
+                self.server_activate()
+            except BaseException:
+                self.server_close()
+                raise
         else:
             self.socket.close()
             self.socket = listening
@@ -257,18 +261,36 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(*answer)
 
     def _body(self) -> bytes:
+        if "Transfer-Encoding" in self.headers:
+            return b"".join(self._chunks())
         length = self.headers.get("Content-Length") or "0"
-        if "Transfer-Encoding" in self.headers or not length.isdecimal():
+        if not length.isdecimal():
             self.close_connection = True
-            raise BadMessage(
-                411, "The length of the body must be told. Send a Content-Length, and no chunks."
-            )
-        return self.rfile.read(int(length))
+            raise BadMessage(400, f"'{length}' is no length of a body. Correct Content-Length.")
+        return self._read(int(length))
+
+    def _chunks(self) -> cabc.Iterator[bytes]:
+        while size := int(self.rfile.readline(32).partition(b";")[0], 16):
+            yield self._read(size)
+            self.rfile.readline(2)
+        while self.rfile.readline(65536).strip():
+            """Trailers say nothing here."""
+
+    def _read(self, size: int) -> bytes:
+        data = self.rfile.read(size) if size > 0 else b""
+        if len(data) < size:
+            self.close_connection = True
+            raise BadMessage(400, "The request ended before its body did. Send it again.")
+        return data
 
     def _refuse_foreign(self) -> None:
         """Keep pages of other sites away, also those that resolve their name to this machine."""
         host = (self.headers.get("Host") or "").rpartition(":")[0] or self.headers.get("Host")
-        if host not in ("127.0.0.1", "localhost", "[::1]") or "Origin" in self.headers:
+        if (
+            host is None
+            or host.lower() not in ("127.0.0.1", "localhost", "[::1]")
+            or "Origin" in self.headers
+        ):
             self.close_connection = True  # its body is not read
             raise BadMessage(
                 403,

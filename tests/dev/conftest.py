@@ -62,7 +62,7 @@ def make_app() -> StateFunFlask:
     def later(context: Context, message: int) -> Effects:
         delay = dt.timedelta(milliseconds=message)
         return Effects().send_after(
-            delay, Address("dev/out", "late"), f"after {message}", token="t"
+            Address("dev/out", "late"), delay, f"after {message}", cancellation_token="t"
         )
 
     @app.statefun("dev/order")

@@ -1,0 +1,477 @@
+from __future__ import annotations
+
+import collections.abc as cabc
+import http.client
+import json
+import pathlib
+import socket
+import textwrap
+import threading
+import time
+import typing as t
+
+import pytest
+
+from statefun_flask import StateFunFlask
+
+Eventually = cabc.Callable[..., t.Any]
+
+
+@pytest.fixture
+def parked(door: t.Any) -> t.Any:
+    """A door with ``dev/words/bob`` parked at a bad word, and a good one behind it."""
+    door.put("/dev/words/bob", "bad")
+    door.idle()
+    door.put("/dev/words/bob", "good")
+    door.idle()
+    return door
+
+
+def texts(door: t.Any) -> list[str]:
+    return [each["value"] for each in door.get("/-/egress/lines")]
+
+
+# -- the playground's routes ----------------------------------------------------------------
+
+
+def test_put_sends_and_a_topic_pops(door: t.Any) -> None:
+    assert door.put("/dev/words/bob", "hello") == {"trace": 1}
+    assert door.put("/dev/words/bob", "hello") == {"trace": 2}
+    door.idle()
+    first, second = door.ask("GET", "/lines"), door.ask("GET", "/lines")
+    assert (first.status, first.body, second.body) == (200, b"hello 1", b"hello 2")
+    assert [each.headers["Statefun-Egress-Seq"] for each in (first, second)] == ["1", "2"]
+    assert door.ask("GET", "/lines").status == 404
+
+
+def test_an_id_is_whatever_its_path_says(door: t.Any) -> None:
+    door.put("/dev/words/a%2Fb%20%C3%BC", "x")
+    door.idle()
+    assert door.get("/-/addresses/dev/words") == ["dev/words/a/b ü"]
+    assert door.get("/-/state/dev/words/a%2Fb%20%C3%BC") == {"seen": 1}
+
+
+@pytest.mark.parametrize("path", ["/dev/words", "/dev", "/dev/words/a/b", "/"])
+def test_a_path_that_names_no_function(door: t.Any, path: str) -> None:
+    reply = door.ask("PUT", path, "x")
+    assert reply.status == 404
+    assert reply.json == {
+        "error": f"'{path}' names no function. Use /namespace/name/id.",
+    }
+
+
+def test_an_unknown_function(door: t.Any) -> None:
+    reply = door.ask("PUT", "/dev/wordy/bob", "x")
+    assert reply.status == 404
+    assert "'dev/words'" in reply.json["error"]
+
+
+def test_a_refused_body(door: t.Any) -> None:
+    reply = door.ask("PUT", "/dev/order/1", '{"item": 5}')
+    assert reply.status == 400
+    assert "Expected `str`, got `int` - at `$.item`" in reply.json["error"]
+
+
+def test_the_header_that_a_415_names_works(door: t.Any) -> None:
+    reply = door.ask("PUT", "/dev/either/1", '{"item": "tea"}')
+    assert reply.status == 415
+    header = "application/vnd.example/Order"
+    assert f"-H 'Content-Type: {header}'" in reply.json["error"]
+    assert door.put("/dev/either/1", '{"item": "tea"}', Content_Type=header) == {"trace": 1}
+
+
+@pytest.mark.parametrize(
+    "path", ["/-/nothing", "/-/state/dev", "/-/trace/x", "/-/egress", "/-", "/-/retry"]
+)
+def test_there_is_no_such_route(door: t.Any, path: str) -> None:
+    reply = door.ask("GET", path)
+    assert reply.status == 404
+    assert "There is no '/-" in reply.json["error"]
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PATCH", "OPTIONS"])
+def test_another_method_is_refused(door: t.Any, method: str) -> None:
+    reply = door.ask(method, "/dev/words/bob")
+    assert reply.status == 405
+    assert reply.json == {"error": f"The method {method} is not known. Use GET, PUT or POST."}
+
+
+def test_a_body_may_come_in_chunks(door: t.Any) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", door.session.server.port, timeout=10)
+    for _ in range(2):
+        connection.request("PUT", "/dev/words/bob", iter([b"hel", b"lo"]), encode_chunked=True)
+        assert connection.getresponse().read().startswith(b'{"trace"')
+    connection.close()
+    door.idle()
+    assert texts(door) == ["hello 1", "hello 2"]
+
+
+@pytest.mark.parametrize("length", ["-1", "many"])
+def test_a_length_that_is_no_number(door: t.Any, length: str) -> None:
+    assert door.ask("PUT", "/dev/words/bob", "x", {"Content-Length": length}).status == 400
+
+
+def test_one_connection_takes_many_requests(door: t.Any) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", door.session.server.port, timeout=10)
+    began = time.monotonic()
+    for number in range(50):
+        connection.request("PUT", f"/dev/words/{number}", "x")
+        assert json.loads(connection.getresponse().read()) == {"trace": number + 1}
+    connection.close()
+    # An answer in two pieces would wait 40 ms each for the other side's acknowledgement.
+    assert time.monotonic() - began < 1.9
+
+
+# -- who may ask ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8090", "127.0.0.1.evil:80", ""])
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+def test_a_foreign_host_is_refused(door: t.Any, host: str, method: str) -> None:
+    reply = door.ask(method, "/dev/words/bob", "x", {"Host": host})
+    assert reply.status == 403
+    assert reply.json == {
+        "error": "Only programs on this machine may ask."
+        " Use http://127.0.0.1 and no Origin header.",
+    }
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:8090", "null"])
+def test_any_origin_is_refused(door: t.Any, origin: str) -> None:
+    for path in ("/dev/words/bob", "/-/retry"):
+        assert door.ask("POST", path, "x", {"Origin": origin}).status == 403
+    assert door.ask("GET", "/-/events", headers={"Origin": origin}).status == 403
+    door.idle()
+    assert door.get("/-/addresses/dev/words") == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "localhost:1", "LOCALHOST:1"])
+def test_this_machine_may_ask_under_its_names(door: t.Any, host: str) -> None:
+    assert door.ask("GET", "/-/status", headers={"Host": host}).status == 200
+
+
+def test_it_listens_on_loopback_alone(door: t.Any) -> None:
+    assert door.session.server.socket.getsockname()[0] == "127.0.0.1"
+
+
+# -- looking --------------------------------------------------------------------------------
+
+
+def test_addresses_come_in_pages(door: t.Any) -> None:
+    for id in "abc":
+        door.put(f"/dev/words/{id}", "x")
+    door.idle()
+    assert door.get("/-/addresses/dev/words?limit=2") == ["dev/words/a", "dev/words/b"]
+    assert door.get("/-/addresses/dev/words?after=b") == ["dev/words/c"]
+
+
+def test_egress_is_read_from_a_number_on_and_stays(door: t.Any) -> None:
+    for _ in range(3):
+        door.put("/dev/words/bob", "x")
+    door.idle()
+    records = door.get("/-/egress/lines?after=1")
+    assert [each["seq"] for each in records] == [2, 3]
+    assert records[0] == {
+        "seq": 2,
+        "trace": 2,
+        "egress": "dev/egress",
+        "topic": "lines",
+        "key": "x",
+        "value": "x 2",
+        "shown": "x 2",
+    }
+    assert len(door.get("/-/egress/dev/egress")) == 3, "by the egress's identifier too"
+    assert len(door.get("/-/egress/lines?limit=2")) == 2
+
+
+def test_a_number_that_is_none(door: t.Any) -> None:
+    reply = door.ask("GET", "/-/egress/lines?after=x")
+    assert (reply.status, reply.json) == (
+        400,
+        {"error": "'after=x' is no number. Write it as after=0."},
+    )
+
+
+def test_status(door: t.Any) -> None:
+    assert door.get("/-/status") == {
+        "ready": 0,
+        "flying": 0,
+        "queued": 0,
+        "retrying": 0,
+        "parked": 0,
+        "down": [],
+        "undelivered": False,
+        "full": None,
+    }
+
+
+# -- what is parked -------------------------------------------------------------------------
+
+
+def test_parked_tells_the_message_the_error_and_what_waits(parked: t.Any) -> None:
+    (each,) = parked.get("/-/parked")
+    assert each["address"] == "dev/words/bob"
+    assert (each["trace"], each["behind"], each["message"]["value"]) == (1, 1, "bad")
+    assert each["error"].startswith("ValueError: bad word while invoking dev/words/bob")
+    assert texts(parked) == []
+
+
+@pytest.mark.parametrize("which", ["1", "dev/words/bob"])
+def test_drop_lets_the_others_go_on_and_revive_puts_it_back(parked: t.Any, which: str) -> None:
+    (dropped,) = parked.post(f"/-/drop/{which}")["dropped"]
+    parked.idle()
+    assert (dropped["value"], texts(parked)) == ("bad", ["good 1"])
+    (dead,) = parked.get("/-/dead")
+    assert (dead["seq"], dead["value"]) == (dropped["seq"], "bad")
+
+    assert parked.post(f"/-/revive/{dead['seq']}")["revived"]["value"] == "bad"
+    parked.idle()
+    assert parked.get("/-/dead") == []
+    assert len(parked.get("/-/parked")) == 1
+
+
+@pytest.mark.parametrize("which", ["", "/1", "/dev/words/bob"])
+def test_retry_tries_again(parked: t.Any, which: str) -> None:
+    assert parked.post(f"/-/retry{which}") == {"retried": ["dev/words/bob"]}
+    parked.idle()
+    assert len(parked.get("/-/parked")) == 1
+
+
+def test_replace_gives_it_another_body(parked: t.Any) -> None:
+    assert parked.post("/-/replace/dev/words/bob", "fine") == {"replaced": "dev/words/bob"}
+    parked.idle()
+    assert parked.get("/-/parked") == []
+    assert sorted(texts(parked)) == ["fine 1", "good 2"]
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        (
+            "/-/retry/99",
+            "Nothing is parked at message 99. List what is parked to see what there is.",
+        ),
+        (
+            "/-/drop/dev/words/eve",
+            "Nothing is parked at 'dev/words/eve'. List what is parked to see what there is.",
+        ),
+        ("/-/revive/99", "There is no dropped message 99. List them to see their numbers."),
+        ("/-/fire/99", "There is no delay 99. List them to see their numbers."),
+    ],
+)
+def test_what_is_not_there_cannot_be_dealt_with(door: t.Any, path: str, told: str) -> None:
+    reply = door.ask("POST", path)
+    assert (reply.status, reply.json) == (404, {"error": told})
+
+
+def test_what_names_nothing(door: t.Any) -> None:
+    reply = door.ask("POST", "/-/retry/dev/words")
+    assert (reply.status, reply.json) == (
+        400,
+        {"error": "'dev/words' is neither a number nor namespace/name/id."},
+    )
+    assert door.ask("POST", f"/-/fire/{10**30}").status == 400
+
+
+# -- delays ---------------------------------------------------------------------------------
+
+
+def test_delays_are_listed_and_fired(door: t.Any) -> None:
+    before = int(time.time() * 1000)
+    door.put("/dev/later/x", "3600000")
+    door.idle()
+    assert door.get("/-/parked") == []
+    (delay,) = door.get("/-/delays")
+    assert (delay["to"], delay["from"], delay["token"]) == ("dev/out/late", "dev/later/x", "t")
+    assert delay["value"] == "after 3600000"
+    assert 0 <= delay["due"] - before - 3_600_000 < 10_000
+    assert door.post(f"/-/fire/{delay['seq']}")["fired"] == delay
+    door.idle()
+    assert (door.get("/-/delays"), texts(door)) == ([], ["after 3600000"])
+
+
+# -- what a message caused ------------------------------------------------------------------
+
+
+def test_wait_answers_with_all_that_a_message_caused(door: t.Any) -> None:
+    answer = door.put("/dev/words/bob?wait", "hello")
+    kinds = [(each["event"], each.get("address", each.get("topic"))) for each in answer["events"]]
+    assert kinds == [
+        ("invocation", "dev/words/bob"),
+        ("invocation", "dev/out/hello"),
+        ("egress", "lines"),
+    ]
+    assert answer["events"] == door.get(f"/-/trace/{answer['trace']}")
+    first, second, _ = answer["events"]
+    assert first["states"] == {"seen": [None, 1]}
+    assert [each["seq"] for each in first["sends"]] == [each["seq"] for each in second["messages"]]
+
+
+def test_wait_ends_at_a_failure_and_at_what_waits_behind_one(parked: t.Any) -> None:
+    assert parked.put("/dev/words/bob?wait=1", "more")["events"] == []
+    answer = parked.put("/dev/words/eve?wait=1", "bad")
+    (error,) = answer["events"]
+    assert (error["event"], error["parked"]) == ("error", True)
+    assert error["error"] == "ValueError: bad word"
+    assert 'raise ValueError("bad word")' in error["traceback"]
+
+
+def test_nothing_is_known_of_another_message(door: t.Any) -> None:
+    assert door.get("/-/trace/99") == []
+
+
+def test_a_key_sends_once(door: t.Any) -> None:
+    answers = [door.put("/dev/words/bob", "x", Idempotency_Key="k") for _ in range(3)]
+    assert answers == [{"trace": 1}] * 3
+    assert door.put("/dev/words/bob", "x", Idempotency_Key="other") == {"trace": 2}
+    door.idle()
+    assert texts(door) == ["x 1", "x 2"]
+
+
+def test_a_key_sends_once_when_many_ask_at_the_same_time(door: t.Any) -> None:
+    barrier = threading.Barrier(6)
+    answers: list[t.Any] = []
+
+    def ask() -> None:
+        barrier.wait()
+        answers.append(door.put("/dev/words/bob", "x", Idempotency_Key="k"))
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    door.idle()
+    assert (answers, texts(door)) == ([{"trace": 1}] * 6, ["x 1"])
+
+
+def test_a_key_is_kept_with_the_data(
+    start: cabc.Callable[..., t.Any], tmp_path: pathlib.Path
+) -> None:
+    first = start(data=str(tmp_path))
+    assert first.put("/dev/words/bob", "x", Idempotency_Key="k") == {"trace": 1}
+    first.session.close()
+    second = start(data=str(tmp_path))
+    assert second.put("/dev/words/bob", "x", Idempotency_Key="k") == {"trace": 1}
+    second.idle()
+    assert texts(second) == ["x 1"]
+
+
+def test_a_key_is_forgotten_after_a_day(door: t.Any) -> None:
+    door.put("/dev/words/bob", "x", Idempotency_Key="k")
+    clock = door.session.clock
+    clock.skip_to(clock.now() + 24 * 3600 * 1000 - 60_000)
+    assert door.put("/dev/words/bob", "x", Idempotency_Key="k") == {"trace": 1}
+    clock.skip_to(clock.now() + 60_001)
+    assert door.put("/dev/words/bob", "x", Idempotency_Key="k") == {"trace": 2}
+
+
+# -- events ---------------------------------------------------------------------------------
+
+
+class Stream:
+    """Reads server-sent events."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        self.connection.request("GET", "/-/events")
+        self.response = self.connection.getresponse()
+
+    def next(self) -> tuple[str, t.Any]:
+        event = self.response.readline().decode().removeprefix("event: ").strip()
+        data = json.loads(self.response.readline().decode().removeprefix("data: "))
+        assert self.response.readline() == b"\n"
+        return event, data
+
+
+def test_events_are_sent_as_they_come(door: t.Any) -> None:
+    stream = Stream(door.session.server.port)
+    assert stream.response.headers["Content-Type"] == "text/event-stream"
+    door.put("/dev/out/bob", "hello")
+    names = []
+    while names[-1:] != ["egress"]:
+        name, data = stream.next()
+        assert data["event"] == name
+        names.append(name)
+    assert "invocation" in names
+    assert data["value"] == "hello"
+    door.session.close()
+    assert stream.response.read() == b"", "the end of the engine is the end of the stream"
+    stream.connection.close()
+
+
+def test_a_listener_that_goes_away_is_forgotten(door: t.Any, eventually: Eventually) -> None:
+    stream = Stream(door.session.server.port)
+    followers = door.session.history._followers
+    eventually(lambda: followers)
+    stream.response.close()
+    stream.connection.close()
+
+    def gone() -> bool:
+        door.put("/dev/out/bob", "x")
+        return not followers
+
+    eventually(gone)
+
+
+# -- topics of module.yaml ------------------------------------------------------------------
+
+MODULE = """
+kind: io.statefun.endpoints.v2/http
+spec:
+  functions: dev/*
+  urlPathTemplate: http://127.0.0.1:5000/statefun
+---
+kind: io.statefun.kafka.v1/ingress
+spec:
+  id: dev/ingress
+  address: 127.0.0.1:9092
+  consumerGroupId: dev
+  topics:
+    - topic: orders
+      valueType: example/Order
+      targets: [dev/order, dev/either]
+---
+kind: io.statefun.playground.v1/egress
+spec:
+  port: 8091
+  topics: [lines]
+"""
+
+
+def test_a_record_of_a_kafka_topic_goes_to_all_its_targets(
+    start: cabc.Callable[..., t.Any], tmp_path: pathlib.Path
+) -> None:
+    module = tmp_path / "module.yaml"
+    module.write_text(textwrap.dedent(MODULE))
+    door = start(module=str(module))
+    answer = door.ask("PUT", "/-/topic/orders/k1", '{"item": "tea"}')
+    assert (answer.status, answer.json) == (200, {"traces": [1, 2]})
+    door.idle()
+    called = [door.get(f"/-/trace/{trace}")[-1]["address"] for trace in (1, 2)]
+    assert called == ["dev/order/k1", "dev/either/k1"]
+
+    assert door.ask("PUT", "/-/topic/orders/k1", '{"item": 1}').status == 400
+    unknown = door.ask("PUT", "/-/topic/names/k1", "x")
+    assert (unknown.status, unknown.json) == (
+        404,
+        {"error": "module.yaml reads no topic 'names'. It reads 'orders'."},
+    )
+
+
+def test_a_port_is_taken_once(app: StateFunFlask, door: t.Any) -> None:
+    from statefun_flask.dev.session import Options
+    from statefun_flask.dev.session import Session
+
+    with app.app_context(), pytest.raises(OSError, match="in use"):
+        Session(app, Options(port=door.session.server.port))
+
+
+def test_a_request_that_is_cut_short_disturbs_nobody(door: t.Any) -> None:
+    with socket.create_connection(("127.0.0.1", door.session.server.port)) as client:
+        client.sendall(
+            b"PUT /dev/words/bob HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx"
+        )
+        client.shutdown(socket.SHUT_WR)
+        assert b"The request ended before its body did." in client.makefile("rb").read()
+    assert door.get("/-/addresses/dev/words") == []
