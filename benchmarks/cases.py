@@ -59,8 +59,8 @@ def _greeted(messages: int) -> tuple[list[str], tuple[str, bytes]]:
 
 
 def _cases() -> dict[str, Case]:
-    states = {f"s{number}": chr(ord("a") + number) * 1000 for number in range(10)}
-    kept = ("s0", StringWrapper(value=states["s1"]).SerializeToString())
+    states = {f"s{letter}": letter * 1000 for letter in "abcdefghij"}
+    kept = ("sa", StringWrapper(value=states["sb"]).SerializeToString())
     cases = [
         Case("a", "1 message", handler.request(1), 32, *_greeted(1)),
         Case("b", "100 messages", handler.request(100), 32, *_greeted(100)),

@@ -22,7 +22,7 @@ def handle(body: bytes) -> bytes:
     result = answer.invocation_result
     values = [StringWrapper.FromString(each.state_value.value).value for each in batch.state]
     if values:
-        mutation = result.state_mutations.add(state_name="s0", mutation_type=1)
+        mutation = result.state_mutations.add(state_name="sa", mutation_type=1)
         value = mutation.state_value
         value.typename, value.has_value = "io.statefun.types/string", True
         value.value = StringWrapper(value=values[1]).SerializeToString()

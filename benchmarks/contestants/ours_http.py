@@ -18,7 +18,7 @@ from statefun_flask import ValueSpec
 from statefun_flask import WaitressTransport
 
 app = StateFunFlask(__name__)
-STATES = [ValueSpec(f"s{number}", str) for number in range(10)]
+STATES = [ValueSpec(f"s{letter}", str) for letter in "abcdefghij"]
 
 app.statefun("example/person", states=[ours.SEEN])(ours.person)
 

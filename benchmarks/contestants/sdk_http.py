@@ -13,7 +13,7 @@ from statefun import StringType
 from statefun import ValueSpec
 
 functions = StatefulFunctions()
-NAMES = [f"s{number}" for number in range(10)]
+NAMES = [f"s{letter}" for letter in "abcdefghij"]
 
 
 def send(context: Context, id: str, text: str) -> None:
@@ -36,7 +36,7 @@ def measure(context: Context, message: Message) -> None:
 @functions.bind("example/keep", [ValueSpec(name, StringType) for name in NAMES])
 def keep(context: Context, message: Message) -> None:
     values = [getattr(context.storage, name) for name in NAMES]
-    context.storage.s0 = values[1]
+    context.storage.sa = values[1]
     send(context, message.as_string(), str(sum(map(len, values))))
 
 

@@ -56,7 +56,7 @@ func wait(ctx statefun.Context, message statefun.Message) error {
 
 func main() {
 	for i := range states {
-		states[i] = statefun.ValueSpec{Name: fmt.Sprintf("s%d", i), ValueType: statefun.StringType}
+		states[i] = statefun.ValueSpec{Name: fmt.Sprintf("s%c", 'a'+i), ValueType: statefun.StringType}
 	}
 	builder := statefun.StatefulFunctionsBuilder()
 	for _, spec := range []statefun.StatefulFunctionSpec{

@@ -4,7 +4,7 @@ const {setTimeout: sleep} = require("timers/promises");
 const {StateFun, messageBuilder} = require("apache-flink-statefun");
 
 const statefun = new StateFun();
-const names = [...Array(10).keys()].map((number) => `s${number}`);
+const names = [..."abcdefghij"].map((letter) => `s${letter}`);
 
 function send(context, id, value) {
   context.send(messageBuilder({typename: "example/relay", id, value}));
@@ -32,7 +32,7 @@ statefun.bind({
   specs: names.map((name) => ({name, type: StateFun.stringType()})),
   fn(context, message) {
     const length = names.reduce((sum, name) => sum + context.storage[name].length, 0);
-    context.storage.s0 = context.storage.s1;
+    context.storage.sa = context.storage.sb;
     send(context, message.asString(), String(length));
   },
 });

@@ -8,7 +8,7 @@ use statefun::{
     HyperHttpTransport, Message, ValueSpec,
 };
 
-const STATES: [&str; 10] = ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9"];
+const STATES: [&str; 10] = ["sa", "sb", "sc", "sd", "se", "sf", "sg", "sh", "si", "sj"];
 
 fn seen() -> ValueSpec<i32> {
     ValueSpec::new("seen", Expiration::never())
@@ -47,7 +47,7 @@ fn keep(context: Context, message: Message) -> Effects {
         STATES.iter().map(|name| context.get_state(state(name)).unwrap().unwrap()).collect();
     let length: usize = values.iter().map(String::len).sum();
     let mut effects = Effects::new();
-    effects.update_state(state("s0"), &values[1]).unwrap();
+    effects.update_state(state("sa"), &values[1]).unwrap();
     send(&mut effects, &message.get::<String>().unwrap(), length.to_string());
     effects
 }

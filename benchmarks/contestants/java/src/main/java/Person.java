@@ -77,7 +77,7 @@ public final class Person {
 
   public static void main(String[] arguments) {
     for (int i = 0; i < STATES.length; i++) {
-      STATES[i] = ValueSpec.named("s" + i).withUtf8StringType();
+      STATES[i] = ValueSpec.named("s" + (char) ('a' + i)).withUtf8StringType();
     }
     RequestReplyHandler handler =
         new StatefulFunctions()
