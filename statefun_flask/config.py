@@ -14,7 +14,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings by name; the key of each in the app's config is ``STATEFUN_`` and its name."""
 
     #: Where the runtime's requests are answered. It is answered with a slash behind it as well.
-    url: t.Annotated[str, msgspec.Meta(pattern=r"^/[^?#]*$")] = "/statefun"
+    url: t.Annotated[str, msgspec.Meta(pattern=r"^/[^?#<>]*$")] = "/statefun"
 
     #: ``"v2"`` or ``"v3"`` to answer one major version of StateFun only; ``"auto"`` tells them
     #: apart request by request. Pin it on 2.x: a request there may hold nothing but defaults, and

@@ -149,19 +149,21 @@ def _change(state: ValueSpec[t.Any] | str, cell: Cell, table: Table) -> tuple[st
 
 def _check_tokens(effects: Effects, pending: set[str]) -> None:
     """Refuse a token that is still pending: the runtime would end the job (protocol 1.6)."""
-    tokens = set(pending)
+    sent: set[str] = set()
+    cancelled: set[str] = set()
     for receiver, *_, token in effects.delayed:
         if receiver is None:
-            tokens.discard(token)
-        elif token in tokens:
+            sent.discard(token)
+            cancelled.add(token)
+        elif token in sent or (token in pending and token not in cancelled):
             raise ValueError(
                 f"Two delayed messages of this batch have the cancellation token '{token}'."
                 " Cancel the first one before, or use a token of its own for each."
             )
         elif token:
-            tokens.add(token)
-    pending.clear()
-    pending |= tokens
+            sent.add(token)
+    pending -= cancelled
+    pending |= sent
 
 
 def _warn_of_lost_changes(context: Context, effects: Effects, function: StatefulFunction) -> None:

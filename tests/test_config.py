@@ -36,7 +36,12 @@ def test_the_config_comes_before_the_options() -> None:
         (
             "URL",
             "statefun",
-            "Expected `str` matching regex '^/[^?#]*$'; its default is '/statefun'.",
+            "Expected `str` matching regex '^/[^?#<>]*$'; its default is '/statefun'.",
+        ),
+        (
+            "URL",
+            "/<name>",
+            "Expected `str` matching regex '^/[^?#<>]*$'; its default is '/statefun'.",
         ),
         ("URL", 3, "Expected `str`, got `int`; its default is '/statefun'."),
         ("PROTOCOL", "v4", "Expected 'auto' or 'v2' or 'v3'; its default is 'auto'."),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import collections.abc as cabc
 import concurrent.futures
+import datetime as dt
 import functools
 import threading
 import typing as t
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from statefun_flask import Address
 from statefun_flask import Context
@@ -225,3 +228,41 @@ def test_a_function_that_exits_ends_neither_the_server_nor_the_loop(
         "while invoking example/fn/bob (message 1 of 1, type 'io.statefun.types/string')"
     ]
     assert answered(path(handler_of(asynchronous), request_bytes("on"))).texts == ["on"]
+
+
+# -- cancellation tokens ----------------------------------------------------------------------
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.booleans(), st.sampled_from(["a", "b", "c"])), max_size=4), max_size=5
+    )
+)
+def test_a_batch_is_refused_at_the_first_token_that_is_pending(
+    request_bytes: t.Any, batch: list[list[tuple[bool, str]]]
+) -> None:
+    """Beside a model that looks at one effect after the other."""
+    pending: set[str] = set()
+    refused_at = None
+    for position, effects in enumerate(batch):
+        for cancels, token in effects:
+            if not cancels and token in pending and refused_at is None:
+                refused_at = position
+            (pending.discard if cancels else pending.add)(token)
+
+    def fn(context: Context, position: int) -> Effects:
+        effects = Effects()
+        for cancels, token in batch[position]:
+            if cancels:
+                effects.cancel(token)
+            else:
+                effects.send_after(BOB, dt.timedelta(1), "", cancellation_token=token)
+        return effects
+
+    body = request_bytes(*range(len(batch)))
+    if refused_at is None:
+        handler_of(fn)(body)
+        return
+    with pytest.raises(ValueError, match="Two delayed messages of this batch") as raised:
+        handler_of(fn)(body)
+    assert f"(message {refused_at + 1} of {len(batch)}" in raised.value.__notes__[0]
