@@ -1,9 +1,9 @@
 """The embedded engine beside its parts: ``python -m benchmarks.engine [--quick]``.
 
 First the handler alone, the engine in memory and the engine with a data folder, in short turns: a
-message to a counter with one state, which sends one on to a relay, which writes one egress record. Then the
-engine with few and with very many stored addresses, each in a process of its own: its time and its
-memory. At no time does an address have more than one message in flight.
+message to a counter with one state, which sends one on to a relay, which writes one egress record.
+Then the engine with few and with very many stored addresses, each in a process of its own: its time
+and its memory. At no time does an address have more than one message in flight.
 """
 
 from __future__ import annotations

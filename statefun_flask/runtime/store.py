@@ -155,7 +155,7 @@ class Store:
                 name: Cell(value, stamp)
                 for name, value, stamp in self.connection.execute(
                     "select name, value, stamp from state where type = ? and id = ?",
-                    (address.type, address.id),
+                    (str.__str__(address.type), address.id),
                 )
             }
         cache[address] = cells
