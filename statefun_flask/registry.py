@@ -294,7 +294,10 @@ def refuse_bare_decorator(typename: object) -> None:
 def _several(values: t.Any, what: str) -> cabc.Iterable[t.Any]:
     if isinstance(values, str | ValueSpec):
         raise RegistrationError(f"{what}={values!r} must be a list. Write {what}=[{values!r}].")
-    return t.cast("cabc.Iterable[t.Any]", values)
+    # The keys of a mapping are names, whose types would be forgotten.
+    if isinstance(values, cabc.Mapping) or not isinstance(values, cabc.Iterable):
+        raise RegistrationError(f"{what}={values!r} must be a list. Write {what}=[…].")
+    return values
 
 
 def _duplicate(

@@ -203,6 +203,14 @@ def test_states_must_be_a_list(registry: FunctionRegistry, states: t.Any) -> Non
     assert str(info.value) == f"states={states!r} must be a list. Write states=[{states!r}]."
 
 
+@pytest.mark.parametrize("states", [None, 3, {"count": int}])
+def test_what_is_no_list_of_states_is_refused(registry: FunctionRegistry, states: t.Any) -> None:
+    with pytest.raises(RegistrationError) as info:
+        registry.register_fn("test/fn", take_text, states=states)
+
+    assert str(info.value) == f"states={states!r} must be a list. Write states=[…]."
+
+
 @pytest.mark.parametrize(
     ("state", "message"),
     [
