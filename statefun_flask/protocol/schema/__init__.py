@@ -12,6 +12,7 @@ import typing as t
 from google.protobuf import descriptor_pb2
 from google.protobuf import descriptor_pool
 from google.protobuf import message_factory
+from google.protobuf.message import DecodeError as DecodeError
 
 _POOL = descriptor_pool.DescriptorPool()
 
