@@ -128,10 +128,16 @@ async def _read_body(receive: Receive, limit: int) -> bytes:
     """Return a request's body, or more bytes than the limit as soon as they came."""
     event = await receive()
     data: bytes = event.get("body", b"")
-    while event.get("more_body") and len(data) <= limit:
+    if not event.get("more_body"):
+        return data
+
+    pieces = [data]
+    size = len(data)
+    while event.get("more_body") and size <= limit:
         event = await receive()
-        data += event.get("body", b"")
-    return data
+        pieces.append(event.get("body", b""))
+        size += len(pieces[-1])
+    return b"".join(pieces)
 
 
 async def _respond(send: Send, reply: Reply) -> None:
