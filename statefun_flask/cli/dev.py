@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import datetime as dt
 import json
 import os
@@ -27,12 +26,13 @@ from ..dev.objects import Objects
 from ..dev.screen import Screen
 from ..dev.session import Options
 from ..dev.session import Session
+from ..errors import FunctionNotFound
 from ..modules import ModuleError
 from ..runtime import events
 from ..runtime.errors import DataFolderError
 from ..state import readable
 
-_PACKAGE = str(pathlib.Path(__file__).parent.parent)
+_PACKAGE = str(pathlib.Path(__file__).parent.parent) + os.sep
 
 
 @click.command("dev", short_help="Run the app on the embedded engine, for development.")
@@ -88,9 +88,11 @@ def dev(info: ScriptInfo, /, **given: t.Any) -> None:
 
     files = [given["module"]] if given["module"] else []
     try:
-        raise SystemExit(reload.run(run.version, given["port"], given["data"], files))
+        status = reload.run(run.version, given["port"], given["data"], files)
     except OSError as exc:
         raise _port_taken(given["port"], exc) from None
+    run.end(changed=status == reload.CHANGED)
+    raise SystemExit(status)
 
 
 def _check(given: dict[str, t.Any]) -> None:
@@ -128,7 +130,7 @@ class Run:
         self._given = given
         self._is_json = given["output"] == "json"
         self._lock = threading.Lock()
-        self._closed = False
+        self._running: Session | None = None
         self._started = time.monotonic()
 
     # -- ways to run ----------------------------------------------------------------------
@@ -151,6 +153,9 @@ class Run:
                     time.sleep(0.1)
         except KeyboardInterrupt:
             pass
+        except BaseException:
+            session.close()
+            raise
         return self._close(session)
 
     def version(self) -> None:
@@ -162,23 +167,34 @@ class Run:
         try:
             app = self._info.load_app()
             session = self._session(app, folder, listening)
+            self._running = session
+            parked = session.control.retry_all()
+            self._start(session)
         except click.ClickException as exc:
             exc.show()
             self._wait_for_a_change()
             return
         except Exception:
-            self._write(traceback.format_exc())
+            self._write(traceback.format_exc(), err=True)
             self._wait_for_a_change()
             return
-        atexit.register(self._close, session)
-        parked = session.control.retry_all()
-        self._start(session)
         if parked:
             plural = "s" * (len(parked) != 1)
             self._say("reloaded", f"reloaded · retrying {len(parked)} parked message{plural}")
 
+    def end(self, changed: bool) -> None:
+        """End the version that runs here, if one does, with a last line unless a next one comes."""
+        session = self._running
+        if session is None:
+            return
+        if changed:
+            _ignore_signals()
+            session.close()
+        else:
+            self._close(session)
+
     def _wait_for_a_change(self) -> None:
-        self._write("The app cannot be loaded. Correct it, and it is tried again.")
+        self._write("The app cannot be run. Correct it, and it is tried again.", err=True)
 
     def _session(self, app: Flask, data: str | None, listening: t.Any) -> Session:
         if "statefun" not in app.extensions:
@@ -217,8 +233,8 @@ class Run:
                 package=_PACKAGE,
             )
             session.engine.listeners.append(screen.show)
-        session.start()
         self._announce(session)
+        session.start()
         if self._given["input_"] is not None:
             self._read_input(session)
 
@@ -234,7 +250,6 @@ class Run:
                 report=lambda text: self._say("badline", text, err=True),
             )
         except PositionMismatch as exc:
-            session.close()
             raise click.ClickException(str(exc)) from None
 
     def _target(self, session: Session) -> str:
@@ -242,12 +257,14 @@ class Run:
         functions = list(session.registry)
         named = self._given["to"]
         if named is not None:
-            session.registry.table(named)
+            try:
+                session.registry.table(named)
+            except FunctionNotFound as exc:
+                raise click.BadParameter(str(exc), param_hint="--to") from None
             return str(named)
         targets = {target for _, found in session.topics().values() for target in found}
         candidates = sorted(targets & set(functions)) if len(functions) > 1 else functions
         if len(candidates) != 1:
-            session.close()
             raise click.UsageError(
                 "The input could be for several functions. Add --to with one of:"
                 f" {', '.join(functions)}."
@@ -256,9 +273,7 @@ class Run:
 
     def _close(self, session: Session) -> int:
         """End the session, say what is left, and return the exit status."""
-        if self._closed:
-            return 0
-        self._closed = True
+        _ignore_signals()
         started = time.monotonic()
         for source in session.inputs:
             source.stop()
@@ -277,8 +292,8 @@ class Run:
         if delays:
             due = dt.timedelta(milliseconds=max(0, delays[0].due - now))
             plural = "s" * (len(delays) != 1)
-            left.append(f"{len(delays)} delay{plural} pending (next in {readable(due)})")
-        if session.options.data is None and (status.parked or delays or status.queued):
+            left.append(f"{len(delays)} delay{plural} pending (next in {_roughly(due)})")
+        if self._given["data"] is None and (status.parked or delays or status.queued):
             left.append("lost with the temporary data; --data DIR keeps them")
         for error in errors:
             left.append(f"the input ended: {error}")
@@ -348,8 +363,19 @@ class Run:
                 os.kill(os.getpid(), signal.SIGINT)
 
 
+def _roughly(span: dt.timedelta) -> str:
+    """Return the two largest units of a span."""
+    return " ".join(readable(span).split()[:4])
+
+
+def _ignore_signals() -> None:
+    """Let the end be reached: whoever asked for it may ask again meanwhile."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+
+
 def _port_taken(port: int, exc: OSError) -> click.ClickException:
     return click.ClickException(
-        f"Cannot listen on 127.0.0.1:{port}: {exc.strerror}."
+        f"Cannot listen on 127.0.0.1:{port}: {os.strerror(exc.errno or 0)}."
         " Stop what listens there, or choose another --port."
     )

@@ -190,6 +190,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, doors: Doors, port: int, listening: socket.socket | None = None) -> None:
         super().__init__(("127.0.0.1", port), _Handler, bind_and_activate=False)
         self.doors = doors
+        self._started = False
         if listening is None:
             try:
                 self.server_bind()
@@ -209,13 +210,15 @@ class Server(http.server.ThreadingHTTPServer):
 
     def start(self) -> None:
         """Answer requests in threads."""
+        self._started = True
         threading.Thread(
             target=self.serve_forever, args=(0.05,), name="statefun-doors", daemon=True
         ).start()
 
     def stop(self) -> None:
         """Stop answering, and close the socket."""
-        self.shutdown()
+        if self._started:
+            self.shutdown()
         self.server_close()
 
     def handle_error(self, request: t.Any, client_address: t.Any) -> None:

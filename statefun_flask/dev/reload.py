@@ -14,7 +14,11 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
+import time
 import types
+
+import click
 
 # Werkzeug's public door to its reloader serves a WSGI app, which this is not.
 from werkzeug import _reloader
@@ -24,7 +28,7 @@ _DATA = "STATEFUN_DEV_DATA"
 _CHILD = "WERKZEUG_RUN_MAIN"
 
 #: The exit status with which the reloader asks for a new process.
-_CHANGED = 3
+CHANGED = 3
 
 
 def run(
@@ -32,14 +36,18 @@ def run(
 ) -> int:
     """Call a function in a child process, and again in a new one after each change.
 
-    :param main: Called in a thread of the child; what must be done at the end is for ``atexit``.
+    :param main: Called in a thread of the child, which then is to end what it began.
     :param folder: The data folder; without one a temporary one is made.
     :param files: Further files to watch.
-    :return: The exit status.
+    :return: The exit status; in a child :data:`CHANGED` before the next one.
     :raises OSError: The port is taken.
     """
     if os.environ.get(_CHILD) == "true":
-        _reloader.run_with_reloader(main, extra_files=set(files))
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        try:
+            _reloader.run_with_reloader(main, extra_files=set(files))
+        except SystemExit as exc:
+            return CHANGED if exc.code == CHANGED else 0
         return 0
 
     with contextlib.ExitStack() as stack:
@@ -54,7 +62,12 @@ def run(
             _SOCKET: str(bound.fileno()),
             _DATA: folder,
         }
-        return _keep_running(environ, set(files))
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        stack.callback(signal.signal, signal.SIGTERM, before)
+        try:
+            return _keep_running(environ, set(files))
+        except KeyboardInterrupt:  # while it waits for broken code to be corrected
+            return 0
 
 
 def _keep_running(environ: dict[str, str], files: set[str]) -> int:
@@ -67,9 +80,18 @@ def _keep_running(environ: dict[str, str], files: set[str]) -> int:
             # It could not load the app, so it is not there to watch.
             watching = _reloader.reloader_loops["stat"](extra_files=files)
             with contextlib.suppress(SystemExit), watching as watch:
+                click.echo("The app cannot be loaded. Correct it, and it is tried again.", err=True)
                 watch.run()
-        elif status != _CHANGED:
+        elif status != CHANGED:
             return status
+
+
+def _end_with_parent() -> None:
+    """End as on SIGTERM when the parent was killed: nobody else would end this process."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -79,8 +101,12 @@ def _passing_signals_to(child: subprocess.Popen[bytes]) -> cabc.Iterator[None]:
     def terminate(number: int, frame: types.FrameType | None) -> None:
         child.terminate()
 
+    def interrupt(number: int, frame: types.FrameType | None) -> None:
+        if not os.isatty(0):
+            child.send_signal(number)
+
     before = [(each, signal.getsignal(each)) for each in (signal.SIGINT, signal.SIGTERM)]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, terminate)
     try:
         yield

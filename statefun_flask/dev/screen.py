@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import datetime as dt
+import os
+import sysconfig
 import time
 import traceback
 import typing as t
@@ -19,6 +21,9 @@ from .values import Values
 
 #: How many invocations a second are shown; a person cannot read more.
 SHOWN = 200
+
+#: Where the standard library is.
+_STANDARD = sysconfig.get_path("stdlib") + os.sep
 
 Write: t.TypeAlias = cabc.Callable[[str], None]
 
@@ -76,14 +81,14 @@ class Screen:
 
     def _line(self, at: int, text: str, colour: str | None = None) -> None:
         stamp = dt.datetime.fromtimestamp(at / 1000).strftime("%H:%M:%S.%f")[:-3]
-        self._write(f"{click.style(stamp, dim=True)} {click.style(text, fg=colour)}")
+        self._write(f"{click.style(stamp, dim=True)} {click.style(_printable(text), fg=colour)}")
 
     # -- what goes well -------------------------------------------------------------------
 
     def _invocation(self, event: events.Invocation) -> None:
         if self._quiet:
             for record in event.records:
-                self._write(f"{record.topic} {self._record(record)}")
+                self._write(_printable(f"{record.topic} {self._record(record)}"))
             return
         if self._sampled and not self._is_shown():
             return
@@ -155,9 +160,10 @@ class Screen:
             self._write("  It is tried again, message by message.")
             return
 
+        address = _printable(str(event.address))
         behind = f" ({event.waiting} more wait behind it)" if event.waiting else ""
         self._write(
-            f"  {event.address} is parked at message {event.trace}{behind}; all others go on."
+            f"  {address} is parked at message {event.trace}{behind}; all others go on."
             " Correct the code and it is tried again when it reloads, or:"
         )
         self._write(
@@ -208,4 +214,9 @@ class Screen:
 
 
 def _is_installed(filename: str, package: str) -> bool:
-    return "site-packages" in filename or filename.startswith((package, "<"))
+    return "site-packages" in filename or filename.startswith((package, _STANDARD, "<"))
+
+
+def _printable(text: str) -> str:
+    """Return a text that stays on its line: an id or a key may be anything."""
+    return text if text.isprintable() else ascii(text)[1:-1]

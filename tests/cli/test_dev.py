@@ -1,0 +1,517 @@
+"""The command as people run it: in a terminal, over pipes, killed, and in each other's way."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import pty
+import random
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import typing as t
+
+import pytest
+
+APP = '''
+import datetime as dt
+
+from statefun_flask import Address, Context, Effects, StateFunFlask, ValueSpec, kafka_record
+
+app = StateFunFlask(__name__)
+SEEN = ValueSpec("seen", int)
+
+
+@app.statefun("example/greeter", states=[SEEN])
+def greet(context: Context, name: str) -> Effects:
+    """Greet."""
+    if name == "bad":
+        raise ValueError("no greeting for bad")
+    if name == "later":
+        return Effects().send_after(Address("example/relay", name), dt.timedelta(days=9), name)
+    seen = (context.get_state(SEEN) or 0) + 1
+    return Effects().update_state(SEEN, seen).send(Address("example/relay", name), f"{name} {seen}")
+
+
+@app.statefun("example/relay")
+def relay(context: Context, text: str) -> Effects:
+    return Effects().egress("example/out", kafka_record("greetings", key="k", value=text))
+'''
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.fixture
+def folder(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A folder with ``hello.py``."""
+    (tmp_path / "hello.py").write_text(APP)
+    return tmp_path
+
+
+def command(*options: str) -> list[str]:
+    flask = "import sys; from flask.cli import main; sys.argv[0] = 'flask'; main()"
+    return [sys.executable, "-c", flask, "--app", "hello", "statefun", *options]
+
+
+class Run:
+    """The command at work in a folder; its output is read as it comes."""
+
+    def __init__(self, folder: pathlib.Path, *options: str, terminal: bool = False) -> None:
+        environ = {**os.environ, "PYTHONUNBUFFERED": "1", "TERM": "xterm"}
+        self.text = ""
+        if terminal:
+            master, child_end = pty.openpty()
+            out = err = stdin = child_end
+        else:
+            master, out = os.pipe()
+            stdin, err = subprocess.DEVNULL, out
+        self.process = subprocess.Popen(
+            command("dev", *options),
+            cwd=folder,
+            env=environ,
+            stdin=stdin,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+            preexec_fn=_controlling if terminal else None,
+        )
+        os.close(out)
+        self.end = master
+        self._more = threading.Condition()
+        self._open = True
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        data = b"-"
+        while data:
+            try:
+                data = os.read(self.end, 65536)
+            except OSError:  # the other end of a terminal is closed
+                data = b""
+            with self._more:
+                self._open = bool(data)
+                self.text += ANSI.sub("", data.decode(errors="replace")).replace("\r\n", "\n")
+                self._more.notify_all()
+
+    def until(self, pattern: str, timeout: float = 20.0) -> re.Match[str]:
+        """Wait until the output has something, and return the match."""
+        found: list[re.Match[str]] = []
+
+        def came() -> bool:
+            found.extend(re.finditer(pattern, self.text, re.MULTILINE))
+            return bool(found) or not self._open
+
+        with self._more:
+            self._more.wait_for(came, timeout)
+            assert found, f"{pattern} did not come:\n{self.text}"
+        return found[0]
+
+    def rest(self, timeout: float = 20.0) -> int:
+        """Wait for the end, and return the exit status."""
+        self._reader.join(timeout)
+        assert not self._open, f"it did not end:\n{self.text}"
+        return self.process.wait(timeout)
+
+    @property
+    def port(self) -> int:
+        return int(self.until(r"http://127\.0\.0\.1:(\d+)").group(1))
+
+    def ask(self, method: str, path: str, body: str = "") -> t.Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, body)
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+    def objects(self) -> list[dict[str, t.Any]]:
+        return [json.loads(line) for line in self.text.splitlines() if line.startswith("{")]
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self._reader.join(5)
+        os.close(self.end)
+
+
+def _controlling() -> None:
+    """Make standard input the terminal that sends Ctrl-C."""
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+@pytest.fixture
+def run(folder: pathlib.Path) -> cabc.Iterator[cabc.Callable[..., Run]]:
+    """Start the command; what still runs after the test is killed."""
+    started: list[Run] = []
+
+    def start(*options: str, terminal: bool = False, port: str = "0") -> Run:
+        started.append(Run(folder, "--port", port, *options, terminal=terminal))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+def fails(folder: pathlib.Path, *options: str) -> tuple[int, str]:
+    """Run the command to its end, which is an error, and return its status and output."""
+    done = subprocess.run(
+        command("dev", *options),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stderr
+
+
+# -- a terminal -----------------------------------------------------------------------------
+
+
+def test_a_day_in_a_terminal(run: cabc.Callable[..., Run], folder: pathlib.Path) -> None:
+    dev = run("--reload", terminal=True)
+    dev.until(r"^ Try +curl -X PUT http://127\.0\.0\.1:\d+/example/greeter/bob -d 'hello'")
+    assert " Data        temporary, survives reloads (keep it: --data DIR)" in dev.text
+
+    dev.ask("PUT", "/example/greeter/bob", "bob")
+    dev.until(
+        r'^[\d:.]+ #1 example/greeter/bob  <- str "bob"  [\d.]+ ms  seen: none -> 1'
+        r"  -> example/relay/bob$"
+    )
+    dev.until(r"=> greetings k: bob 1$")
+
+    dev.ask("PUT", "/example/greeter/bob", "bad")
+    dev.until(
+        r'#2 example/greeter/bob  <- str "bad"  FAILED  ValueError: no greeting for bad'
+        r"(?s:.*)hello\.py:14 in greet\n"
+        r'        raise ValueError\("no greeting for bad"\)'
+    )
+    dev.until(r"retry  flask statefun retry 2 +drop  flask statefun drop 2$")
+
+    file = folder / "hello.py"
+    file.write_text(APP.replace('name == "bad"', 'name == "worse"'))
+    dev.until(r"reloaded · retrying 1 parked message$")
+    dev.until(r"=> greetings k: bad 2$")
+
+    dev.ask("PUT", "/example/greeter/eve", "later")
+    dev.until(r"-> example/relay/later in 9 d")
+    os.write(dev.end, b"\x03")
+    assert dev.rest() == 0
+    assert re.search(
+        r"drained in [\d.]+ s · 1 delay pending \(next in 8 d 23 h\)"
+        r" · lost with the temporary data; --data DIR keeps them$",
+        dev.text,
+        re.MULTILINE,
+    ), dev.text
+    assert dev.text.count("drained in") == 1
+
+
+def test_broken_code_is_waited_for_and_loses_nothing(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
+    dev = run("--reload")
+    dev.ask("PUT", "/example/greeter/bob", "bob")
+    dev.until(r"=> greetings k: bob 1$")
+    (folder / "hello.py").write_text("this is no Python")
+    dev.until(r"The app cannot be loaded. Correct it, and it is tried again.")
+    assert "SyntaxError" in dev.text
+    (folder / "hello.py").write_text(APP + "\n# corrected\n")
+    # A request during the change waits for it.
+    assert dev.ask("GET", "/-/state/example/greeter/bob") == {"seen": 1}
+    dev.process.send_signal(signal.SIGTERM)
+    assert dev.rest() == 0
+
+
+def test_a_reload_with_messages_in_flight_loses_none(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
+    slow = APP.replace('    """Greet."""', "    import time\n    time.sleep(0.02)\n")
+    (folder / "hello.py").write_text(slow)
+    dev = run("--reload", "--format", "json", "--concurrency", "2")
+    for number in range(200):
+        dev.ask("PUT", f"/example/greeter/{number}", f"n{number}")
+    (folder / "hello.py").write_text(slow + "\n# changed\n")
+    dev.until(r'(?s)"event": "ready".*"event": "ready"')
+    assert dev.ask("GET", "/-/status")["parked"] == 0
+    dev.until(r'(?s)(?:"event": "egress".*){200}', timeout=20)
+    records = dev.ask("GET", "/-/egress/greetings")
+    assert sorted(each["value"] for each in records) == sorted(f"n{i} 1" for i in range(200))
+    assert [each["seq"] for each in records] == list(range(1, 201))
+    dev.process.send_signal(signal.SIGTERM)
+    assert dev.rest() == 0
+
+
+def test_a_killed_parent_takes_the_child_along(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
+    dev = run("--reload", "--data", str(folder / "data"))
+    dev.until("Listening")
+    dev.process.kill()
+    dev.rest()  # the child had the other end of the pipe
+
+
+# -- pipes ----------------------------------------------------------------------------------
+
+
+def test_json_lines(run: cabc.Callable[..., Run]) -> None:
+    dev = run("--format", "json")
+    dev.ask("PUT", "/example/greeter/bob", "bob")
+    dev.ask("PUT", "/example/greeter/bob", "bad")
+    dev.until('"event": "error"')
+    dev.process.send_signal(signal.SIGINT)
+    assert dev.rest() == 1, "something is parked"
+
+    found = {each["event"]: each for each in reversed(dev.objects())}
+    ready = found["ready"]
+    assert ready["url"] == f"http://127.0.0.1:{dev.port}"
+    assert ready["functions"] == ["example/greeter", "example/relay"]
+    assert found["invocation"]["address"] == "example/greeter/bob"
+    assert {key: found["egress"][key] for key in ("egress", "topic", "key", "value")} == {
+        "egress": "example/out",
+        "topic": "greetings",
+        "key": "k",
+        "value": "bob 1",
+    }
+    assert found["error"]["error"] == "ValueError: no greeting for bad"
+    assert "1 address parked" in found["end"]["text"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_a_last_line(
+    run: cabc.Callable[..., Run], number: signal.Signals
+) -> None:
+    dev = run()
+    dev.ask("PUT", "/example/greeter/bob", "bob")
+    dev.process.send_signal(number)
+    assert dev.rest() == 0
+    assert re.search(r"^drained in \d+\.\d s$", dev.text, re.MULTILINE)
+    assert "Traceback" not in dev.text
+
+
+def test_a_reader_that_goes_away_ends_it(folder: pathlib.Path) -> None:
+    with (
+        subprocess.Popen(
+            command("dev", "--port", "0", "--format", "json"),
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as dev,
+    ):
+        assert dev.stdout is not None
+        assert dev.stderr is not None
+        port = json.loads(dev.stdout.readline())["url"].rpartition(":")[2]
+        dev.stdout.close()
+        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=10)
+        connection.request("PUT", "/example/greeter/bob", "bob")
+        connection.getresponse().read()
+        connection.close()
+        errors = dev.stderr.read()
+        assert dev.wait(10) == 0, errors
+        assert "Traceback" not in errors
+
+
+# -- a file ---------------------------------------------------------------------------------
+
+
+def test_a_file_is_read_and_all_is_done(run: cabc.Callable[..., Run], folder: pathlib.Path) -> None:
+    (folder / "names").write_text("a\tann\nb\tbob\n")
+    dev = run("--input", "names", "--to", "example/greeter", "--exit-when-idle", "--quiet")
+    assert dev.rest() == 0
+    assert "greetings k: ann 1\n" in dev.text
+    assert "greetings k: bob 1\n" in dev.text
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "told"),
+    [
+        (b"ann\n\xff\tbob\n", 1, "names, line 2 is left out: 'utf-8' codec can't decode"),
+        (b"ann\nbad\n", 1, "1 address parked"),
+        (b"later\n", 0, "1 delay pending (next in 8 d 23 h) · lost with the temporary data"),
+        (b"", 0, "drained in"),
+    ],
+)
+def test_the_exit_status_says_whether_all_went_well(
+    run: cabc.Callable[..., Run], folder: pathlib.Path, content: bytes, status: int, told: str
+) -> None:
+    (folder / "names").write_bytes(content)
+    dev = run("--input", "names", "--to", "example/greeter", "--exit-when-idle")
+    assert dev.rest() == status
+    assert told in dev.text
+
+
+def test_the_clock_jumps_to_delays(run: cabc.Callable[..., Run], folder: pathlib.Path) -> None:
+    (folder / "names").write_text("later\n")
+    dev = run(
+        *("--input", "names", "--to", "example/greeter", "--exit-when-idle", "--clock", "virtual")
+    )
+    assert dev.rest() == 0
+    assert "=> greetings k: later" in dev.text
+
+
+STDIN = ("--input", "-", "--exit-when-idle", "--quiet")
+
+
+@pytest.mark.parametrize("content", [b"ann\nbob\n", b"\n", b"", b"\xff\n"])
+def test_standard_input_is_read(folder: pathlib.Path, content: bytes) -> None:
+    done = subprocess.run(
+        command("dev", "--port", "0", "--to", "example/greeter", *STDIN),
+        cwd=folder,
+        input=content,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    names = [] if content != b"ann\nbob\n" else ["ann", "bob"]
+    assert sorted(done.stdout.decode().split("\n")[:-1]) == [f"greetings k: {x} 1" for x in names]
+    assert done.returncode == (content == b"\xff\n")
+
+
+# -- wrong use ------------------------------------------------------------------------------
+
+EXISTS = ("--input", "hello.py")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--exit-when-idle"], "--exit-when-idle needs --input: without one it has no end."),
+        (
+            [*EXISTS, "--exit-when-idle", "--reload"],
+            "--exit-when-idle and --reload do not go together: choose one.",
+        ),
+        (
+            ["--clock", "virtual"],
+            "--clock virtual needs --exit-when-idle: time ends when all is done.",
+        ),
+        (
+            ["--input", "-", "--data", "x"],
+            (
+                "Standard input cannot be gone on with after a restart, as --data promises. Give a"
+                " file, or add --not-resumable."
+            ),
+        ),
+        (["--to", "x"], "--to needs --input."),
+        (["--id-field", "x"], "--id-field needs --input."),
+        (["--id", "x"], "--id needs --input."),
+        (["--from-start"], "--from-start needs --input."),
+        (["--not-resumable"], "--not-resumable needs --input."),
+        (["--input", "none"], "There is no file 'none'. Correct --input."),
+        (
+            [*EXISTS, "--id-field", "x", "--id", "y"],
+            "--id-field and --id do not go together: choose one.",
+        ),
+    ],
+)
+def test_wrong_options_together(folder: pathlib.Path, options: list[str], told: str) -> None:
+    import click
+
+    from statefun_flask.cli import dev as module
+
+    given = module.dev.make_context("dev", options).params
+    with contextlib.chdir(folder), pytest.raises(click.UsageError) as caught:
+        module._check(given)
+    assert caught.value.message == told
+
+
+def test_a_usage_error_ends_with_2(folder: pathlib.Path) -> None:
+    status, told = fails(folder, "--exit-when-idle")
+    assert status == 2
+    assert "Error: --exit-when-idle needs --input: without one it has no end." in told
+
+
+def test_an_input_for_no_function_or_any_of_several(folder: pathlib.Path) -> None:
+    (folder / "names").write_text("ann\n")
+    status, told = fails(folder, "--port", "0", "--input", "names", "--to", "example/greter")
+    assert status == 2
+    assert "for 'example/greter'. Did you mean 'example/greeter' or" in told
+    status, told = fails(folder, "--port", "0", "--input", "names")
+    assert status == 2
+    assert "Add --to with one of: example/greeter, example/relay." in told
+
+
+def test_two_on_one_port(run: cabc.Callable[..., Run], folder: pathlib.Path) -> None:
+    port = run().port
+    for options in ((), ("--reload",)):
+        status, told = fails(folder, "--port", str(port), *options)
+        assert status == 1
+        assert told == (
+            f"Error: Cannot listen on 127.0.0.1:{port}: Address already in use."
+            " Stop what listens there, or choose another --port.\n"
+        )
+
+
+def test_two_on_one_folder(run: cabc.Callable[..., Run], folder: pathlib.Path) -> None:
+    first = run("--data", "kept")
+    first.until("Listening")
+    status, told = fails(folder, "--port", "0", "--data", "kept")
+    assert status == 1
+    assert str(first.process.pid) in told
+    assert "kept" in told
+
+
+def test_a_module_file_with_an_error_is_told_with_its_place(folder: pathlib.Path) -> None:
+    (folder / "module.yaml").write_text(
+        textwrap.dedent(
+            """\
+            kind: io.statefun.endpoints.v2/http
+            spec:
+              functions: example/*
+              urlPathTemplat: http://127.0.0.1:5000/statefun
+            """
+        )
+    )
+    status, told = fails(folder, "--port", "0")
+    assert status == 1
+    assert told.startswith("Error: module.yaml:3:3: spec: 'urlPathTemplate' is missing.")
+
+
+# -- killed ---------------------------------------------------------------------------------
+
+
+def test_ten_thousand_names_survive_five_kills(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
+    names = [f"name{number}" for number in range(1000)]
+    (folder / "names").write_text("".join(f"{x}\t{x}\n" for _ in range(10) for x in names))
+    options = ("--input", "names", "--to", "example/greeter", "--data", "kept", "--format", "json")
+    for _ in range(5):
+        dev = run(*options, "--exit-when-idle")
+        dev.until('"event": "ready"')
+        time.sleep(random.uniform(0.0, 0.3))
+        dev.process.kill()
+        dev.process.wait()
+    last = run(*options)
+    port, after, records = last.port, 0, []
+    end = time.monotonic() + 30
+    while len(records) < 10_000 and time.monotonic() < end:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("GET", f"/-/egress/greetings?after={after}")
+        page = json.loads(connection.getresponse().read())
+        connection.close()
+        records += page
+        after = records[-1]["seq"] if records else 0
+        if not page:
+            time.sleep(0.05)
+    last.process.terminate()
+    assert last.rest() == 0
+    assert [each["seq"] for each in records] == list(range(1, 10_001))
+    greetings = sorted(each["value"] for each in records)
+    assert greetings == sorted(f"{x} {seen}" for x in names for seen in range(1, 11))
