@@ -1,212 +1,149 @@
-"""The embedded engine beside its parts: ``python -m benchmarks.engine [--quick]``.
+"""A greeter on the real engine: ``python -m benchmarks.engine [--names N]``.
 
-First the handler alone, the engine in memory and the engine with a data folder, in short turns: a
-message to a counter with one state, which sends one on to a relay, which writes one egress record.
-Then the engine with few and with very many stored addresses, each in a process of its own: its time
-and its memory. At no time does an address have more than one message in flight.
+Names come from Kafka, are counted, and leave as greetings: two calls of the worker for each. What
+the worker takes of the CPU is the user's bill.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
 import os
 import pathlib
-import random
-import sqlite3
-import subprocess
+import statistics
 import sys
-import tempfile
 import time
+import uuid
 
-from statefun_flask import Address
-from statefun_flask import Context
-from statefun_flask import Effects
-from statefun_flask import FunctionRegistry
-from statefun_flask import kafka_record
-from statefun_flask import RequestHandler
-from statefun_flask import ValueSpec
-from statefun_flask.message import encode
-from statefun_flask.message import Message
-from statefun_flask.runtime import Engine
-from statefun_flask.runtime import InProcess
-from statefun_flask.runtime import LocalRoutes
-from statefun_flask.runtime import Store
-from statefun_flask.runtime.exchange import request
-from statefun_flask.runtime.records import Cell
-from statefun_flask.runtime.records import Envelope
-from statefun_flask.runtime.states import Spec
+from confluent_kafka import Consumer
+from confluent_kafka import Producer
 
-SEEN = ValueSpec("seen", int)
-HELLO = Message(*encode("hello"))
-PART = 500
+from statefun_flask.flink import Cluster
+from statefun_flask.flink import Kafka
+from statefun_flask.protocol.schema.types import StringWrapper
 
-registry = FunctionRegistry()
+from .servers import Contestant
+from .servers import CONTESTANTS
+from .servers import cpu
+from .servers import family
+from .servers import Server
 
+#: Names per second, the worker's CPU time for each in microseconds, and the share that this is of
+#: its own and the TaskManager's.
+Result = tuple[float, float, float]
 
-def count(context: Context, text: str) -> Effects:
-    id = context.self_address.id
-    seen = (context.get_state(SEEN) or 0) + 1
-    return Effects().update_state(SEEN, seen).send(Address("bench/relay", id), text)
-
-
-def relay(context: Context, text: str) -> Effects:
-    record = kafka_record("out", key=context.self_address.id, value=text)
-    return Effects().egress("bench/out", record)
-
-
-registry.register_fn("bench/count", count, states=[SEEN])
-registry.register_fn("bench/relay", relay)
-handle = RequestHandler(registry)
-
-
-def bodies() -> list[bytes]:
-    """Return the two requests that the engine makes for a message."""
-    at, to = Address("bench/count", "12345"), Address("bench/relay", "12345")
-    spec = Spec("seen", "io.statefun.types/long")
-    cell = Cell(encode(41)[1], 0)
-    return [
-        request(at, {"seen": spec}, {"seen": cell}, [Envelope(1, 1, at, None, HELLO)]),
-        request(to, {}, {}, [Envelope(2, 1, to, at, HELLO)]),
-    ]
+KEYS = ("ours granian-direct", "ours waitress", "fork uvicorn", "apache aiohttp")
+MODULE = """\
+kind: io.statefun.endpoints.v2/http
+spec:
+  functions: example/*
+  urlPathTemplate: {url}
+---
+kind: io.statefun.kafka.v1/ingress
+spec:
+  id: example/names
+  address: {address}
+  consumerGroupId: {group}
+  startupPosition: {{type: earliest}}
+  topics:
+    - topic: {topic}
+      valueType: io.statefun.types/string
+      targets: [example/greeter]
+---
+kind: io.statefun.kafka.v1/egress
+spec:
+  id: example/greets
+  address: {address}
+  deliverySemantic: {{type: at-least-once}}
+"""
 
 
-def time_handler(messages: int) -> float:
-    """Return the microseconds of an invocation."""
-    one, other = bodies()
-    started = time.perf_counter()
-    for _ in range(messages):
-        handle(one)
-        handle(other)
-    return (time.perf_counter() - started) / messages / 2 * 1e6
+def greet(contestant: Contestant, kafka: Kafka, topic: str, names: int) -> Result:
+    """Have all names greeted, and measure from the first quarter on."""
+    server = Server(contestant, None)
+    with contextlib.closing(server):
+        server.wait()
+        group = uuid.uuid4().hex
+        module = MODULE.format(url=server.url, address=kafka.bootstrap, topic=topic, group=group)
+        with contextlib.closing(_reader(kafka)) as reader, Cluster(module, kafka=kafka):
+            _count(reader, names // 4)
+            start, worker, engine = time.monotonic(), cpu(server.process.pid), _engine()
+            _count(reader, names - names // 4)
+            seconds = time.monotonic() - start
+            worker, engine = cpu(server.process.pid) - worker, _engine() - engine
+    counted = names - names // 4
+    return counted / seconds, worker / counted * 1e6, worker / (worker + engine)
 
 
-def time_engine(engine: Engine, ids: list[str]) -> float:
-    """Return the microseconds of an invocation, one message to each id."""
-    started = time.perf_counter()
-    before = None
-    for first in range(0, len(ids), PART):
-        part = [(Address("bench/count", id), HELLO) for id in ids[first : first + PART]]
-        future = engine.submit(part)
-        if before is not None:
-            before.result()
-        before = future
-    engine.wait_idle()
-    return (time.perf_counter() - started) / len(ids) / 2 * 1e6
-
-
-def started(path: str | None) -> Engine:
-    engine = Engine(
-        LocalRoutes(InProcess(handle), registry), Store(path), concurrency=1, deliver=len
+def _reader(kafka: Kafka) -> Consumer:
+    """Return a consumer of the greetings that come from now on."""
+    kafka.create_topics(["greetings"])
+    reader = Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap,
+            "group.id": uuid.uuid4().hex,
+            "auto.offset.reset": "latest",
+        }
     )
-    engine.start()
-    time_engine(engine, [str(number) for number in range(2000)])
-    return engine
+    assigned: list[object] = []
+    reader.subscribe(["greetings"], on_assign=lambda _, partitions: assigned.extend(partitions))
+    while not assigned:
+        reader.poll(0.1)
+    return reader
 
 
-# -- many addresses: in a process of its own -------------------------------------------------
+def _count(reader: Consumer, records: int) -> None:
+    """Return when so many records have come.
+
+    :raises RuntimeError: None came for two minutes.
+    """
+    heard = time.monotonic()
+    while records > 0:
+        came = len(reader.consume(min(records, 1000), timeout=0.2))
+        records -= came
+        heard = time.monotonic() if came else heard
+        if time.monotonic() - heard > 120:
+            raise RuntimeError("No greeting came for two minutes.")
 
 
-def resident() -> float:
-    """Return the memory of this process in MB."""
-    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def prepare(folder: str, addresses: int) -> None:
-    """Make a data folder with the states of many addresses, as the engine stores them."""
-    Store(folder).close()
-    connection = sqlite3.connect(f"{folder}/statefun.sqlite3")
-    with connection:
-        connection.execute(
-            "insert into spec values ('bench/count', 'seen', ?)", (SEEN.type.typename,)
-        )
-        connection.executemany(
-            "insert into state values ('bench/count', ?, 'seen', ?, 0, null)",
-            ((id, encode(1)[1]) for id in sorted(str(number) for number in range(addresses))),
-        )
-    connection.close()
-
-
-def child(folder: str, addresses: int, messages: int) -> None:
-    """Print the time and the memory with the stored addresses of a folder."""
-    with tempfile.TemporaryDirectory() as empty:
-        Engine(LocalRoutes(InProcess(handle), registry), Store(empty)).close()
-    idle = resident()
-    engine = Engine(
-        LocalRoutes(InProcess(handle), registry), Store(folder), concurrency=1, deliver=len
+def _engine() -> float:
+    """Return the seconds of CPU of the TaskManager, which this process has started."""
+    return sum(
+        cpu(pid)
+        for pid in family(os.getpid())
+        if b"TaskManagerRunner" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
     )
-    engine.start()
-    draw = random.Random(7)
-    # Part by part without repetition, so that no address has two messages in flight.
-    ids = [
-        str(number)
-        for _ in range(0, messages, PART)
-        for number in draw.sample(range(addresses), PART)
-    ]
-    time_engine(engine, ids[: 4 * PART])
-    result = time_engine(engine, ids)
-    print(json.dumps([result, resident() - idle]))
-    engine.close()
-
-
-def measure(folder: str, addresses: int, messages: int) -> tuple[float, float]:
-    command = [sys.executable, "-m", "benchmarks.engine", "--child", folder]
-    output = subprocess.check_output([*command, str(addresses), str(messages)], text=True)
-    time_, memory = json.loads(output)
-    return time_, memory
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer messages, for a first look")
-    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    """Measure our worker beside those of the other Python SDKs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--names", type=int, default=20_000, help="how many there are")
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    if options.child:
-        folder, addresses, messages = options.child
-        child(folder, int(addresses), int(messages))
-        return
+    contestants = [each for each in CONTESTANTS if each.key in KEYS]
+    topic = "names"
 
-    messages, turns = (4_000, 3) if options.quick else (20_000, 5)
-    with tempfile.TemporaryDirectory() as folder:
-        ids = [str(number) for number in range(2000)]
-        with started(None) as memory_engine, started(f"{folder}/data") as durable_engine:
-            # Short turns, so that a quiet moment of a shared machine is one for each of the three.
-            times = [
-                (
-                    time_handler(len(ids)),
-                    time_engine(memory_engine, ids),
-                    time_engine(durable_engine, ids),
-                )
-                for _ in range(messages // 200)
-            ]
-        handler, memory, durable = (min(column) for column in zip(*times, strict=True))
-        line("handler, microseconds an invocation", f"{handler:.1f}", "")
-        line("memory mode: invocations a second, × the handler's", handler / memory, "≥ 0.35")
-        line("durable: invocations a second, × memory mode", memory / durable, "≥ 0.7")
-        line("own cost in memory mode, µs an invocation", memory - handler, "< 20")
+    results: dict[str, list[Result]] = {}
+    with Kafka() as kafka:
+        kafka.create_topics([topic])
+        producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 20})
+        for number in range(options.names):
+            name = f"person {number % 1000}"
+            value = StringWrapper(value=name).SerializeToString()
+            producer.produce(topic, key=name, value=value)
+            producer.poll(0)
+        producer.flush()
+        for turn in range(options.rounds):
+            for contestant in contestants:
+                result = greet(contestant, kafka, topic, options.names)
+                results.setdefault(contestant.key, []).append(result)
+                print(turn + 1, contestant.key, result, file=sys.stderr)
 
-        sizes = (1_000, 100_000, 1_000_000)
-        for size in sizes:
-            prepare(f"{folder}/size{size}", size)
-        found = {size: [] for size in sizes}
-        for _ in range(turns):
-            for size in sizes:
-                found[size].append(measure(f"{folder}/size{size}", size, messages))
-        best = {size: min(each[0] for each in found[size]) for size in sizes}
-        most = {size: max(each[1] for each in found[size]) for size in sizes}
-        line(
-            "durable, 1,000,000 addresses: µs, × those at 1,000",
-            best[1_000_000] / best[1_000],
-            "≤ 2",
-        )
-        line("memory above idle at 100,000 addresses, MB", most[100_000], "≤ 40")
-        line("memory above idle at 1,000,000 addresses, MB", most[1_000_000], "≤ 60")
-
-
-def line(what: str, figure: float | str, goal: str) -> None:
-    number = figure if isinstance(figure, str) else f"{figure:.2f}"
-    print(f"{what:<58}{number:>8}   {goal}", flush=True)
+    print("| worker | names/s | worker's CPU per name | its share of all CPU |\n|---|---|---|---|")
+    for key, measured in results.items():
+        rate, micros, share = map(statistics.median, zip(*measured, strict=True))
+        print(f"| {key} | {rate:,.0f} | {micros:,.0f} µs | {share:.0%} |")
 
 
 if __name__ == "__main__":

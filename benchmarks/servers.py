@@ -154,10 +154,7 @@ class Server:
 
     def cpu(self) -> float | None:
         """Return the seconds of CPU that it took so far, with its workers; None if unknown."""
-        if sys.platform != "linux":
-            return None
-        ticks = sum(map(_ticks, _family(self.process.pid)))
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return cpu(self.process.pid) if sys.platform == "linux" else None
 
     def close(self) -> None:
         self.process.terminate()
@@ -169,11 +166,16 @@ class Server:
         self._log.close()
 
 
-def _family(pid: int) -> list[int]:
+def cpu(pid: int) -> float:
+    """Return the seconds of CPU that a process and its children took so far, on Linux."""
+    return sum(map(_ticks, family(pid))) / os.sysconf("SC_CLK_TCK")
+
+
+def family(pid: int) -> list[int]:
     """Return a process and all that came from it."""
     children = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
     pids = [int(child) for path in children for child in path.read_text().split()]
-    return [pid, *(each for child in pids for each in _family(child))]
+    return [pid, *(each for child in pids for each in family(child))]
 
 
 def _ticks(pid: int) -> int:

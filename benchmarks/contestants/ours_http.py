@@ -13,6 +13,7 @@ from statefun_flask import AsgiTransport
 from statefun_flask import Context
 from statefun_flask import Effects
 from statefun_flask import GranianTransport
+from statefun_flask import kafka_record
 from statefun_flask import StateFunFlask
 from statefun_flask import ValueSpec
 from statefun_flask import WaitressTransport
@@ -42,6 +43,22 @@ def keep(context: Context, name: str) -> Effects:
 async def wait(context: Context, name: str) -> Effects:
     await asyncio.sleep(0.05)
     return Effects().send(Address("example/relay", name), name)
+
+
+@app.statefun("example/greeter", states=[ours.SEEN])
+def greet(context: Context, name: str) -> Effects:
+    seen = (context.get_state(ours.SEEN) or 0) + 1
+    return (
+        Effects()
+        .update_state(ours.SEEN, seen)
+        .send(Address("example/teller", name), f"Hello {name}, seen {seen} times")
+    )
+
+
+@app.statefun("example/teller")
+def tell(context: Context, text: str) -> Effects:
+    record = kafka_record("greetings", key=context.self_address.id, value=text)
+    return Effects().egress("example/greets", record)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ import asyncio
 import web
 from statefun import Context
 from statefun import IntType
+from statefun import kafka_egress_message
 from statefun import Message
 from statefun import message_builder
 from statefun import RequestReplyHandler
@@ -44,6 +45,27 @@ def keep(context: Context, message: Message) -> None:
 async def wait(context: Context, message: Message) -> None:
     await asyncio.sleep(0.05)
     send(context, message.as_string(), message.as_string())
+
+
+@functions.bind("example/greeter", [ValueSpec("seen", IntType)])
+def greet(context: Context, message: Message) -> None:
+    name = message.as_string()
+    seen = (context.storage.seen or 0) + 1
+    context.storage.seen = seen
+    text = f"Hello {name}, seen {seen} times"
+    context.send(message_builder(target_typename="example/teller", target_id=name, str_value=text))
+
+
+@functions.bind("example/teller")
+def tell(context: Context, message: Message) -> None:
+    context.send_egress(
+        kafka_egress_message(
+            typename="example/greets",
+            topic="greetings",
+            key=context.address.id,
+            value=message.as_string(),
+        )
+    )
 
 
 if __name__ == "__main__":
