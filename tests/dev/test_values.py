@@ -145,24 +145,24 @@ def test_an_unknown_function_is_told_with_near_names(values: Values) -> None:
             "dev/order",
             b"{tea}",
             (
-                "b'{tea}' is no 'example/Order' for 'dev/order': JSON is malformed: object keys must"
-                " be strings (byte 1). Send it as JSON."
+                "b'{tea}' is no 'example/Order' for 'dev/order': JSON is malformed: object keys"
+                " must be strings (byte 1). Send it as JSON."
             ),
         ),
         (
             "dev/later",
             b'"x"',
             (
-                "b'\"x\"' is no 'io.statefun.types/long' for 'dev/later': Expected `int`, got `str`."
-                " Send it as JSON."
+                "b'\"x\"' is no 'io.statefun.types/long' for 'dev/later': Expected `int`, got"
+                " `str`. Send it as JSON."
             ),
         ),
         (
             "dev/words",
             b"\xff",
             (
-                r"b'\xff' is no 'io.statefun.types/string' for 'dev/words': 'utf-8' codec can't decode"
-                " byte 0xff in position 0: invalid start byte. Send UTF-8 text."
+                r"b'\xff' is no 'io.statefun.types/string' for 'dev/words': 'utf-8' codec can't"
+                " decode byte 0xff in position 0: invalid start byte. Send UTF-8 text."
             ),
         ),
     ],
