@@ -65,7 +65,8 @@ def serve(
     listen = f"unix:{unix}" if unix else f"{host}:{port}"
 
     def started(listen: Listen) -> None:
-        click.echo(_started(app, listen, server, workers, threads))
+        url = listen.url(app.extensions["statefun"].settings.url, tls=options["cert"] is not None)
+        click.echo(_started(app, url, server, workers, threads))
 
     try:
         if server == "waitress":
@@ -73,10 +74,9 @@ def serve(
             transport.run(app, started=started)
         else:
             kind = GranianTransport if server == "granian" else AsgiTransport
-            certificate = options.pop("cert")
-            granian = kind(
-                listen, workers=workers, threads=threads, certificate=certificate, **options
-            )
+            tls = {"certificate": options["cert"], "key": options["key"]}
+            others = {name: options[name] for name in ("direct", "skip_hooks", "client_ca")}
+            granian = kind(listen, workers=workers, threads=threads, **tls, **others)
             granian.run(_target(app), started=started)
     except OSError as exc:
         where = "another --unix path" if unix else "another --host or --port"
@@ -119,13 +119,12 @@ def _target(app: Flask) -> Flask | _Load:
     return _Load(info.app_import_path)
 
 
-def _started(app: Flask, listen: Listen, server: str, workers: int, threads: int) -> str:
-    statefun = app.extensions["statefun"]
-    functions = list(statefun.registry)
+def _started(app: Flask, url: str, server: str, workers: int, threads: int) -> str:
+    functions = list(app.extensions["statefun"].registry)
     processes = "" if workers == 1 else f"{workers} workers of "
     return (
         f"Serving {len(functions)} function{'s' * (len(functions) != 1)}"
         f" ({', '.join(functions) or 'none registered'})"
-        f" at {listen.url(statefun.settings.url)} on {server}"
+        f" at {url} on {server}"
         f" with {processes}{threads} thread{'s' * (threads != 1)}"
     )

@@ -42,11 +42,12 @@ class Listen(t.NamedTuple):
         """The address family of its host."""
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
-    def url(self, path: str) -> str:
+    def url(self, path: str, *, tls: bool = False) -> str:
         """Return the URL of a path, as module.yaml names it."""
+        scheme = "https" if tls else "http"
         if self.path is not None:
-            return f"http+unix://{self.path.absolute()}{path}"
-        return f"http://{self.netloc}{path}"
+            return f"{scheme}+unix://{self.path.absolute()}{path}"
+        return f"{scheme}://{self.netloc}{path}"
 
     @property
     def netloc(self) -> str:

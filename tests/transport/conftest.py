@@ -121,7 +121,7 @@ class Serving:
         self.output = t.cast("t.IO[str]", self.process.stdout)
         try:
             self.announced = self.output.readline()
-            found = re.search(r"http(\+unix)?://\S+", self.announced)
+            found = re.search(r"https?(\+unix)?://\S+", self.announced)
             assert found, self.announced + self.output.read()
             self.url = found[0]
             wait_for(self._accepts, f"a server at {self.url}")

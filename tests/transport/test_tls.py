@@ -1,0 +1,82 @@
+"""Certificates on both sides, as the runtime's ``trust_cacerts`` and ``client_cert`` want them."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import pathlib
+import shutil
+import ssl
+import subprocess
+import typing as t
+
+import pytest
+
+from statefun_flask import GranianTransport
+
+if shutil.which("openssl") is None:
+    pytest.skip("openssl makes the certificates", allow_module_level=True)
+
+
+def _openssl(folder: pathlib.Path, *words: str) -> None:
+    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Return a folder with an authority (ca), and a server and a client that have its word."""
+    folder = tmp_path_factory.mktemp("certificates")
+    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    for name in ("ca", "other"):
+        files = ("-keyout", f"{name}.key", "-out", f"{name}.pem")
+        _openssl(folder, *new, "-x509", "-days", "1", "-subj", f"/CN={name}", *files)
+    for name in ("server", "client"):
+        files = ("-keyout", f"{name}.key", "-out", f"{name}.csr")
+        _openssl(folder, *new, "-subj", f"/CN={name}", *files)
+        folder.joinpath("extensions").write_text("subjectAltName=IP:127.0.0.1\n")
+        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "1")
+        files = ("-in", f"{name}.csr", "-out", f"{name}.pem", "-extfile", "extensions")
+        _openssl(folder, "x509", "-req", *signed, *files)
+    return folder
+
+
+def _post(url: str, context: ssl.SSLContext, body: bytes) -> bytes:
+    host = url.partition("://")[2].partition("/")[0]
+    connection = http.client.HTTPSConnection(host, timeout=10, context=context)
+    with contextlib.closing(connection):
+        headers = {"Content-Type": "application/octet-stream"}
+        connection.request("POST", "/statefun", body, headers)
+        return connection.getresponse().read()
+
+
+def test_only_clients_with_a_certificate_of_the_authority_are_let_in(
+    serve: t.Any, certificates: pathlib.Path, encode: t.Any, decode: t.Any
+) -> None:
+    names = {"--cert": "server.pem", "--key": "server.key", "--client-ca": "ca.pem"}
+    options = [word for key, name in names.items() for word in (key, str(certificates / name))]
+    server = serve("--server", "granian", "--direct", *options)
+    body = encode("test/echo", "hello")
+    assert server.url.startswith("https://")
+
+    context = ssl.create_default_context(cafile=certificates / "ca.pem")
+    with pytest.raises((ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)):
+        _post(server.url, context, body)
+    context.load_cert_chain(certificates / "client.pem", certificates / "client.key")
+    assert decode(_post(server.url, context, body)) == ["hello"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"certificate": "x"}, "TLS takes a certificate and its key. Give both of them, or none."),
+        ({"key": "x"}, "TLS takes a certificate and its key. Give both of them, or none."),
+        (
+            {"client_ca": "x"},
+            "client_ca was given without TLS. Give a certificate and its key too.",
+        ),
+    ],
+)
+def test_half_of_tls_is_refused(options: dict[str, t.Any], message: str) -> None:
+    with pytest.raises(ValueError, match="Give") as info:
+        GranianTransport(**options)
+    assert str(info.value) == message
