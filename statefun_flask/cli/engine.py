@@ -48,8 +48,19 @@ def ask(
     finally:
         connection.close()
     if response.status >= 400:
-        raise click.ClickException(answer["error"])
+        error = answer.get("error", answer) if isinstance(answer, dict) else answer
+        raise click.ClickException(str(error))
     return answer
+
+
+def _pages(port: int, path: str, after: t.Any, last: cabc.Callable[[t.Any], t.Any]) -> t.Any:
+    """Yield all that a route lists, which it does in pages.
+
+    :param last: Returns what is to be named to get the page behind one that ends with an item.
+    """
+    while page := ask(port, "GET", f"{path}?after={urllib.parse.quote(str(after), safe='')}"):
+        yield from page
+        after = last(page[-1])
 
 
 def _path(*parts: str) -> str:
@@ -104,7 +115,8 @@ def state(function: str, id: str | None, port: int) -> None:
     """Show the states of the instance ID of FUNCTION; without ID, which instances have state."""
     namespace, name, _ = _address(function, "")
     if id is None:
-        for address in ask(port, "GET", _path("-", "addresses", namespace, name)):
+        path = _path("-", "addresses", namespace, name)
+        for address in _pages(port, path, "", lambda each: each.split("/", 2)[2]):
             click.echo(address)
         return
     values = ask(port, "GET", _path("-", "state", namespace, name, id))
@@ -121,7 +133,7 @@ def state(function: str, id: str | None, port: int) -> None:
 @at_port
 def egress(topic: str, after: int, output: str, port: int) -> None:
     """Show the records that left for TOPIC, or through the egress of that id."""
-    for record in ask(port, "GET", f"{_path('-', 'egress', topic)}?after={after}"):
+    for record in _pages(port, _path("-", "egress", topic), after, lambda each: each["seq"]):
         if output == "json":
             click.echo(json.dumps(record, ensure_ascii=False))
         else:
@@ -264,11 +276,30 @@ def tree(events: list[Object]) -> cabc.Iterator[str]:
     # A delayed message is queued under a new number when it is due.
     roots = [seq for seq in handled if seq not in caused]
     told: set[int] = set()
+    records = _records(events)
     for seq in roots:
-        yield from _branch(seq, handled, told, 0)
+        yield from _branch(seq, handled, records, told, 0)
 
 
-def _branch(seq: int, handled: dict[int, Object], told: set[int], depth: int) -> cabc.Iterator[str]:
+def _records(events: list[Object]) -> dict[int, list[Object]]:
+    """Return the egress records by the first message of the batch that wrote them."""
+    found: dict[int, list[Object]] = {}
+    seq = 0
+    for event in events:
+        if event["event"] == "invocation":
+            seq = event["messages"][0]["seq"]
+        elif event["event"] == "egress":
+            found.setdefault(seq, []).append(event)
+    return found
+
+
+def _branch(
+    seq: int,
+    handled: dict[int, Object],
+    records: dict[int, list[Object]],
+    told: set[int],
+    depth: int,
+) -> cabc.Iterator[str]:
     event = handled[seq]
     if id(event) in told:
         return
@@ -278,8 +309,11 @@ def _branch(seq: int, handled: dict[int, Object], told: set[int], depth: int) ->
     yield f"{'  ' * depth}{event['address']}  <- {value}{failed}"
     for sent in event.get("sends", ()):
         if sent["seq"] in handled:
-            yield from _branch(sent["seq"], handled, told, depth + 1)
+            yield from _branch(sent["seq"], handled, records, told, depth + 1)
         else:
             yield f"{'  ' * (depth + 1)}{sent['to']}  (waits)"
     for delay in event.get("delays", ()):
         yield f"{'  ' * (depth + 1)}{delay['to']}  (delayed)"
+    for record in records.get(seq, ()):
+        key = "" if record["key"] is None else f"{record['key']}: "
+        yield f"{'  ' * (depth + 1)}=> {record['topic']} {key}{record['shown']}"

@@ -112,8 +112,9 @@ def test_bad_lines_are_told_with_their_number_and_counted_and_the_rest_goes_on(
             " invalid start byte"
         ),
         (
-            rf"{file}, line 3 is left out: b'\xff' is no 'io.statefun.types/string' for 'dev/words':"
-            " 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte. Send UTF-8 text."
+            rf"{file}, line 3 is left out: b'\xff' is no 'io.statefun.types/string' for"
+            " 'dev/words': 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte."
+            " Send UTF-8 text."
         ),
     ]
     assert sorted(written(door)) == [("four", "four 1"), ("one", "one 1")]

@@ -1,0 +1,256 @@
+"""The golden lines of the log: one for each event."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import re
+import typing as t
+
+import click
+import pytest
+
+from statefun_flask import Address
+from statefun_flask import Message
+from statefun_flask import StateFunFlask
+from statefun_flask.dev import screen as module
+from statefun_flask.dev.screen import Screen
+from statefun_flask.dev.values import Values
+from statefun_flask.errors import StateFunError
+from statefun_flask.message import encode
+from statefun_flask.runtime import EgressRecord
+from statefun_flask.runtime import events
+from statefun_flask.runtime.records import Delay
+from statefun_flask.runtime.records import Envelope
+
+BOB = Address("dev/words", "bob")
+OUT = Address("dev/out", "eve")
+NOON = 1_795_521_600_000
+
+
+def message(value: t.Any) -> Message:
+    return Message(*encode(value))
+
+
+def envelope(value: t.Any = "hi", seq: int = 3, target: Address = BOB) -> Envelope:
+    return Envelope(seq, 1, target, None, message(value))
+
+
+def delay(due: int = NOON + 90_000) -> Delay:
+    return Delay(5, 1, due, OUT, BOB, message("later"), "tick")
+
+
+def record(value: bytes = b"hello", key: str | None = "k") -> EgressRecord:
+    return EgressRecord(1, 1, "dev/egress", "lines", key, value, "x/y")
+
+
+def invocation(**changed: t.Any) -> events.Invocation:
+    fields: dict[str, t.Any] = {
+        "trace": 1,
+        "address": BOB,
+        "batch": [envelope()],
+        "duration": 0.0004,
+        "changes": [],
+        "sends": [],
+        "delays": [],
+        "cancelled": [],
+        "records": [],
+    }
+    return events.Invocation(at=NOON, **{**fields, **changed})
+
+
+def raised(text: str = "bad word") -> ValueError:
+    try:
+        raise ValueError(text)
+    except ValueError as exc:
+        return exc
+
+
+def failed(error: BaseException, **changed: t.Any) -> events.Failed:
+    fields: dict[str, t.Any] = {
+        "trace": 2,
+        "address": BOB,
+        "batch": [envelope("bad")],
+        "parked": True,
+        "waiting": 3,
+    }
+    return events.Failed(at=NOON, error=error, **{**fields, **changed})
+
+
+Show = cabc.Callable[..., list[str]]
+
+
+@pytest.fixture
+def show(app: StateFunFlask) -> Show:
+    """Show events, and return the lines without colours and the time of day."""
+
+    def run(*shown: events.Event, **options: t.Any) -> list[str]:
+        lines: list[str] = []
+        screen = Screen(Values(app.statefun.registry), lines.append, **options)
+        for each in shown:
+            screen.show(each)
+        return [re.sub(r"^\d\d:\d\d:\d\d\.\d{3} ", "", click.unstyle(line)) for line in lines]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (invocation(), '#1 dev/words/bob  <- str "hi"  0.4 ms'),
+        (
+            invocation(
+                changes=[("seen", None, message(1)), ("old", message("x"), None)],
+                sends=[envelope(target=OUT)],
+                delays=[delay()],
+                cancelled=[delay()],
+                records=[record(), record(b"\xff", None)],
+            ),
+            (
+                '#1 dev/words/bob  <- str "hi"  0.4 ms  seen: none -> 1  old: "x" -> none'
+                "  -> dev/out/eve  -> dev/out/eve in 1 min 30 s  x dev/out/eve (tick cancelled)"
+                "  => lines k: hello  => lines <1 bytes>"
+            ),
+        ),
+        (
+            invocation(batch=[envelope(), envelope("ho", 4)]),
+            '#1 dev/words/bob  <- 2 messages, the first str "hi"  0.4 ms',
+        ),
+        (events.Fired(at=NOON, trace=1, delay=delay()), "#1 dev/out/eve  <- delay is over"),
+        (
+            events.Retried(at=NOON, trace=2, address=BOB, replaced=False),
+            "#2 dev/words/bob is tried again",
+        ),
+        (
+            events.Retried(at=NOON, trace=2, address=BOB, replaced=True),
+            "#2 dev/words/bob is tried again with another body",
+        ),
+        (
+            events.Dropped(at=NOON, trace=2, address=BOB, envelope=envelope()),
+            "#2 dev/words/bob goes on without message 3, which 'flask statefun revive 3' puts back",
+        ),
+        (
+            events.Down(
+                at=NOON,
+                typename="dev/pay",
+                endpoint="http://127.0.0.1:9000/pay",
+                reason="connection refused",
+                waiting=14,
+                delay=800,
+            ),
+            (
+                "endpoint http://127.0.0.1:9000/pay is down (connection refused): 14 addresses of"
+                " dev/pay wait, next try in 0.8 s"
+            ),
+        ),
+        (
+            events.Up(at=NOON, typename="dev/pay", endpoint="http://127.0.0.1:9000/pay"),
+            "endpoint http://127.0.0.1:9000/pay answers dev/pay again",
+        ),
+        (
+            events.Full(at=NOON, path="/data/db", size=4096, reason="disk full"),
+            (
+                "/data/db (4096 bytes) cannot be written to: disk full. Nothing is called until it"
+                " can; free some space on its disk."
+            ),
+        ),
+        (events.Writable(at=NOON), "the data can be written again"),
+        (
+            events.Undelivered(at=NOON, error=OSError("gone"), delay=1500),
+            "records were not taken (gone); they are sent again in 1.5 s",
+        ),
+    ],
+)
+def test_each_event_is_a_line(show: Show, event: events.Event, line: str) -> None:
+    assert show(event) == [line]
+
+
+def test_the_line_begins_with_the_time(app: StateFunFlask) -> None:
+    lines: list[str] = []
+    Screen(Values(app.statefun.registry), lines.append).show(invocation())
+    assert re.match(r"\d\d:\d\d:00\.000 #1 ", click.unstyle(lines[0]))
+
+
+def test_states_that_a_function_names_are_not_shown(show: Show) -> None:
+    assert show(events.Registered(at=NOON, typename="dev/words", states=["seen"])) == []
+
+
+def test_a_failure_has_the_users_frames_and_what_to_do(show: Show) -> None:
+    lines = show(failed(raised()), package="/nowhere/")
+    assert lines[0] == '#2 dev/words/bob  <- str "bad"  FAILED  ValueError: bad word'
+    assert re.fullmatch(r"    .*test_screen\.py:\d+ in raised", lines[1])
+    assert lines[2:] == [
+        "        raise ValueError(text)",
+        (
+            "  dev/words/bob is parked at message 2 (3 more wait behind it); all others go on."
+            " Correct the code and it is tried again when it reloads, or:"
+        ),
+        "    retry  flask statefun retry 2      drop  flask statefun drop 2",
+    ]
+
+
+def test_frames_of_libraries_are_left_out_unless_all_are_asked_for(show: Show) -> None:
+    def through_a_library() -> BaseException:
+        try:
+            re.sub("a", lambda _: [][0], "a")
+        except IndexError as exc:
+            return exc
+        raise AssertionError
+
+    error = through_a_library()
+    short = "\n".join(show(failed(error), package="/nowhere/"))
+    assert "(your frames only; --full-traceback shows all)" in short
+    assert re.findall(r"(\S+):\d+ in", short)
+    assert not [each for each in re.findall(r"(\S+):\d+ in", short) if "test_screen" not in each]
+    full = "\n".join(show(failed(error), full_traceback=True))
+    assert "Traceback (most recent call last):" in full
+
+
+def test_a_failure_that_is_tried_again_and_one_of_our_own(show: Show) -> None:
+    lines = show(failed(StateFunError("no such egress"), parked=False))
+    assert lines == [
+        '#2 dev/words/bob  <- str "bad"  FAILED  no such egress',
+        "  It is tried again, message by message.",
+    ]
+
+
+def test_quiet_shows_records_and_what_goes_wrong(show: Show) -> None:
+    fired = events.Fired(at=NOON, trace=1, delay=delay())
+    shown = show(invocation(records=[record()]), fired, failed(raised()), quiet=True)
+    assert shown[0] == "lines k: hello"
+    assert "FAILED" in shown[1]
+
+
+def test_above_a_number_a_second_some_are_left_out_and_counted(
+    show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SHOWN", 3)
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+
+    assert len(show(*[invocation()] * 10, sampled=True)) == 3
+    assert len(show(*[invocation()] * 10)) == 10
+
+    lines: list[str] = []
+    screen = Screen(t.cast("Values", _Nothing()), lines.append, sampled=True)
+    for _ in range(10):
+        screen.show(invocation())
+    now[0] += 1
+    screen.show(invocation())
+    assert click.unstyle(lines[3]) == (
+        "… 7 more invocations in that second (--format json shows all)"
+    )
+    assert len(lines) == 5
+
+
+class _Nothing:
+    def label(self, message: Message) -> str:
+        return "str"
+
+    def show(self, message: Message) -> str:
+        return ""
+
+
+def test_an_id_cannot_move_the_cursor(show: Show) -> None:
+    evil = Address("dev/words", "a\x1b[2J\nb")
+    (line,) = show(invocation(address=evil, records=[record(b"x", "k\n\x07")]))
+    assert line == '#1 dev/words/a\\x1b[2J\\nb  <- str "hi"  0.4 ms  => lines k\\n\\x07: x'
