@@ -127,11 +127,18 @@ class Server:
         """
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port)).close()
+            if self._listens():
                 return
             time.sleep(0.02)
         raise RuntimeError(f"{self.contestant.key} does not serve: {self.said()}")
+
+    def _listens(self) -> bool:
+        with socket.socket() as client:
+            client.bind(("127.0.0.1", 0))
+            if client.getsockname()[1] == self.port:
+                # It would connect to itself.
+                return False
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
 
     def said(self) -> str:
         """Return what it wrote."""
