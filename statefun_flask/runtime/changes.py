@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
+import msgspec
+
 from ..address import Address
 from .records import Cell
 from .records import Dead
@@ -86,8 +88,8 @@ class Changes:
                 states_gone.append(key)
             else:
                 typename, id, name = key
-                (value, stamp), expires = change
-                states.append((_plain(typename), id, name, value, stamp, expires))
+                cell, expires = change
+                states.append((_plain(typename), id, name, cell.value, cell.stamp, expires))
         return {
             "specs": [(*key, typename) for key, typename in self.specs.items()],
             "states": states,
@@ -96,10 +98,7 @@ class Changes:
             "queue": [envelope_row(each) for each in self.queue.values()],
             "timers_gone": [(seq,) for seq in self.timers_gone],
             "timers": [_delay_row(each) for each in self.timers.values()],
-            "egress": [
-                (each.seq, each.trace, each.egress, each.topic, each.key, each.value, each.typename)
-                for each in self.egress
-            ],
+            "egress": [msgspec.structs.astuple(each) for each in self.egress],
             "cursors": list(self.cursors.items()),
             "parked_gone": [
                 (address.type, address.id) for address, each in self.parked.items() if each is None

@@ -166,7 +166,9 @@ class Core:
             if spec.mode and name in stored:
                 cell = seen.get(name)
                 if cell is not stored[name]:
-                    self.store.write(address, name, cell, cell and spec.expires(cell))
+                    self.store.write(
+                        address, name, cell, None if cell is None else spec.expires(cell)
+                    )
         return seen
 
     def abandon(self, call: Call) -> None:

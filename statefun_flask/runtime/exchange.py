@@ -9,6 +9,8 @@ from __future__ import annotations
 import collections.abc as cabc
 import typing as t
 
+import msgspec
+
 from ..address import Address
 from ..address import wire_type
 from ..message import Message
@@ -32,7 +34,7 @@ UNSET = "io.statefun.types/unset"
 _RESERVED = ("batch", "request-state")
 
 
-class Later(t.NamedTuple):
+class Later(msgspec.Struct, frozen=True, gc=False):
     """A delayed send of an answer.
 
     :param delay: In milliseconds.
@@ -44,13 +46,13 @@ class Later(t.NamedTuple):
     token: str | None
 
 
-class Cancel(t.NamedTuple):
+class Cancel(msgspec.Struct, frozen=True, gc=False):
     """A cancellation of an answer."""
 
     token: str
 
 
-class Mutation(t.NamedTuple):
+class Mutation(msgspec.Struct, frozen=True, gc=False):
     """A change of a state; the value is None to delete it."""
 
     name: str
@@ -58,7 +60,7 @@ class Mutation(t.NamedTuple):
     value: bytes | None
 
 
-class Result(t.NamedTuple):
+class Result(msgspec.Struct, frozen=True, gc=False):
     """What an answer wants to happen, each list in its order."""
 
     sends: cabc.Sequence[tuple[Address, Message]] = ()
@@ -67,7 +69,7 @@ class Result(t.NamedTuple):
     mutations: cabc.Sequence[Mutation] = ()
 
 
-class Missing(t.NamedTuple):
+class Missing(msgspec.Struct, frozen=True, gc=False):
     """An answer that asks for states to be registered first."""
 
     specs: list[Spec]
@@ -128,10 +130,11 @@ def answer(address: Address, body: bytes) -> Result | Missing:
         values = response.incomplete_invocation_context.missing_values
         return Missing([_spec(address, value) for value in values])
 
+    # Spelled out for what is most frequent: a function call would cost as much as the rest. And a
+    # slice is read, since a repeated field ends its own iteration with a costly exception.
     result = response.invocation_result
     sends: list[tuple[Address, Message]] = []
-    # Spelled out for what is most frequent: a function call would cost as much as the rest.
-    for each in result.outgoing_messages:
+    for each in result.outgoing_messages[:]:
         target, value = each.target, each.argument
         sends.append(
             (
@@ -140,7 +143,7 @@ def answer(address: Address, body: bytes) -> Result | Missing:
             )
         )
     egresses: list[tuple[str, Message]] = []
-    for record in result.outgoing_egresses:
+    for record in result.outgoing_egresses[:]:
         content = record.argument
         egresses.append(
             (
@@ -148,11 +151,17 @@ def answer(address: Address, body: bytes) -> Result | Missing:
                 Message(content.typename, content.value, content.has_value),
             )
         )
+    mutations: list[Mutation] = []
+    for mutation in result.state_mutations[:]:
+        if mutation.mutation_type == _MODIFY:
+            # has_value is ignored, as the runtime does: the bytes are stored.
+            cell = mutation.state_value
+            mutations.append(Mutation(mutation.state_name, cell.typename, cell.value))
+        else:
+            mutations.append(_deletion(address, mutation))
+    delayed = result.delayed_invocations
     return Result(
-        sends,
-        [_delayed(address, each) for each in result.delayed_invocations],
-        egresses,
-        [_mutation(address, each) for each in result.state_mutations],
+        sends, [_delayed(address, each) for each in delayed] if delayed else [], egresses, mutations
     )
 
 
@@ -183,14 +192,10 @@ def _delayed(address: Address, delayed: t.Any) -> Later | Cancel:
     )
 
 
-def _mutation(address: Address, mutation: t.Any) -> Mutation:
+def _deletion(address: Address, mutation: t.Any) -> Mutation:
     kind = mutation.mutation_type
     if kind == _DELETE:
         return Mutation(mutation.state_name, "", None)
-    if kind == _MODIFY:
-        # has_value is ignored, as the runtime does: the bytes are stored.
-        value = mutation.state_value
-        return Mutation(mutation.state_name, value.typename, value.value)
     raise AnswerRefused(
         f"'{address.type}' changes the state '{mutation.state_name}' of id '{address.id}' in the"
         f" unknown way {kind}. Use MODIFY (1) or DELETE (0)."

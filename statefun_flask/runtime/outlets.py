@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import typing as t
 
+import msgspec
+
 from ..egress import KAFKA
 from ..egress import KINESIS
 from ..egress import PLAYGROUND
@@ -14,7 +16,7 @@ from ..protocol.schema.egress import KafkaProducerRecord
 from ..protocol.schema.egress import KinesisEgressRecord
 
 
-class Content(t.NamedTuple):
+class Content(msgspec.Struct, frozen=True, gc=False):
     """A record as its receiver sees it.
 
     :param key: None for a record without a key.
@@ -85,17 +87,18 @@ class Anything:
 
     def __init__(self, identifier: str) -> None:
         self.identifier = identifier
+        self._by_type: dict[str, Kafka | Kinesis | Playground] = {
+            KAFKA: Kafka(identifier),
+            KINESIS: Kinesis(identifier),
+            PLAYGROUND: Playground(identifier),
+        }
 
     def read(self, message: Message) -> Content:
         """Return a record's topic, key and value; the egress is the topic of any other type."""
-        outlet = _BY_TYPE.get(message.typename)
+        outlet = self._by_type.get(message.typename)
         if outlet is None:
             return Content(self.identifier, None, message.value)
-        content: Content = outlet(self.identifier).read(message)
-        return content
-
-
-_BY_TYPE: dict[str, t.Any] = {KAFKA: Kafka, KINESIS: Kinesis, PLAYGROUND: Playground}
+        return outlet.read(message)
 
 
 def _parse(identifier: str, message: Message, typename: str, cls: t.Any, maker: str) -> t.Any:

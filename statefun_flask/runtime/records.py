@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typing as t
-
 import msgspec
 
 from ..address import Address
@@ -88,7 +86,7 @@ class Dead(msgspec.Struct, frozen=True):
     since: int
 
 
-class Cell(t.NamedTuple):
+class Cell(msgspec.Struct, frozen=True, gc=False):
     """The stored value of a state.
 
     :param stamp: When its time to live was last restarted, in milliseconds since 1970.

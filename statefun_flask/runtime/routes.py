@@ -83,6 +83,7 @@ class LocalRoutes:
     def __init__(self, endpoint: Endpoint, functions: cabc.Iterable[str] | None = None) -> None:
         self._endpoint = endpoint
         self._functions = None if functions is None else frozenset(functions)
+        self._egresses: dict[str, Outlet] = {}
 
     def endpoint(self, typename: str) -> Endpoint:
         """Return the one endpoint.
@@ -98,4 +99,7 @@ class LocalRoutes:
 
     def egress(self, identifier: str) -> Outlet:
         """Return an egress that takes everything."""
-        return outlets.Anything(identifier)
+        outlet = self._egresses.get(identifier)
+        if outlet is None:
+            outlet = self._egresses[identifier] = outlets.Anything(identifier)
+        return outlet

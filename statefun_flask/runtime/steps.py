@@ -104,7 +104,9 @@ class Steps:
         self, trace: int, identifier: str, message: Message, content: Content
     ) -> EgressRecord:
         number = self._store.count("record")
-        record = EgressRecord(number, trace, identifier, *content, message.typename)
+        record = EgressRecord(
+            number, trace, identifier, content.topic, content.key, content.value, message.typename
+        )
         self._store.changes.egress.append(record)
         return record
 
