@@ -118,6 +118,10 @@ def _is_told(requirement: str) -> bool:
     return requirement.partition("==")[0].lower() in told.split()
 
 
+def _unit(case: str) -> str:
+    return "second" if case == "e" else "second of one core"
+
+
 def _rate(rate: float | None) -> str:
     if rate is None:
         return ""
@@ -138,12 +142,7 @@ def plot(contestants: cabc.Sequence[Contestant], cases: str, medians: Medians) -
             key=lambda bar: -bar[0],
         )
         parts.append(
-            _text(
-                10,
-                top + 14,
-                f"{name}: {CASES[name].title}, requests per second of one core",
-                "bold",
-            )
+            _text(10, top + 14, f"{name}: {CASES[name].title}, requests per {_unit(name)}", "bold")
         )
         top += 24
         for rate, each in bars:

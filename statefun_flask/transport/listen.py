@@ -8,6 +8,7 @@ import errno
 import os
 import pathlib
 import socket
+import sys
 import typing as t
 
 PREFIX = "unix:"
@@ -83,6 +84,10 @@ class Listen(t.NamedTuple):
         # Without SO_REUSEPORT first, since with it another server's port could be shared.
         with socket.create_server((self.host, self.port), family=self.family) as listening:
             port = listening.getsockname()[1]
+        if sys.platform != "linux":
+            # Only there do the workers listen each for itself.
+            yield self._replace(port=port)
+            return
         with socket.socket(self.family) as held:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             held.bind((self.host, port))
