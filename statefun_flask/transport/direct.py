@@ -37,10 +37,13 @@ class Direct:
 
     def __init__(self, served: Served, *, skip_hooks: bool = False, **options: t.Any) -> None:
         self.app: Flask | None = None
+        #: Returns what has to be entered while a request is answered.
+        self.context: cabc.Callable[[], contextlib.AbstractContextManager[t.Any]]
         if isinstance(served, FunctionRegistry):
             settings = Settings(**options)
             handler = RequestHandler(served, protocol=settings.protocol)
             self.endpoint = Endpoint(handler, settings)
+            self.context = contextlib.nullcontext
             return
 
         refuse_options(options)
@@ -48,15 +51,12 @@ class Direct:
             _refuse_hooks(served)
         self.app = served
         self.endpoint = statefun(served).endpoint
+        self.context = served.app_context
 
     @property
     def url(self) -> str:
         """The path that it answers at, without a slash behind it."""
         return self.endpoint.settings.url.rstrip("/")
-
-    def context(self) -> contextlib.AbstractContextManager[t.Any]:
-        """Return what has to be entered while a request is answered."""
-        return contextlib.nullcontext() if self.app is None else self.app.app_context()
 
     def report(self, reply: Reply) -> None:
         """Log a function's error, and tell the app's trackers."""
