@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import os
 import pathlib
@@ -82,6 +83,9 @@ def dev(info: ScriptInfo, /, **given: t.Any) -> None:
     restarts for ever. In production Flink runs the same app: see 'flask statefun flink'.
     """
     _check(given)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # no value may end the engine
     run = Run(info, given)
     if not given["reloads"]:
         raise SystemExit(run.once())

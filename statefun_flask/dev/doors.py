@@ -73,7 +73,10 @@ class Doors:
         """Wait until nothing of a cause waits or runs, but for delays and parked messages."""
         while inbox.unfinished(self.engine, trace):
             try:
-                if follower.get(timeout=PATIENCE) is None:
+                event = follower.get(timeout=PATIENCE)
+                while event is not None and not follower.empty():
+                    event = follower.get_nowait()  # many events are one reason to look again
+                if event is None:
                     return
             except queue.Empty:
                 raise BadMessage(504, f"Message {trace} is not finished yet.") from None

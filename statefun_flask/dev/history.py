@@ -24,16 +24,14 @@ class History:
         self._events: collections.deque[events.Event] = collections.deque(maxlen=KEPT)
         self._followers: set[queue.Queue[events.Event | None]] = set()
         self._lock = threading.Lock()
+        self._closed = False
 
     def add(self, event: events.Event) -> None:
         """Keep an event. Called by the engine's thread, so it never waits."""
         self._events.append(event)
         with self._lock:
             for follower in self._followers:
-                if follower.full():
-                    with contextlib.suppress(queue.Empty):
-                        follower.get_nowait()
-                follower.put_nowait(event)
+                _put(follower, event)
 
     def of(self, trace: int) -> list[events.Event]:
         """Return the kept events of one cause, in their order."""
@@ -45,6 +43,8 @@ class History:
         follower: queue.Queue[events.Event | None] = queue.Queue(BEHIND)
         with self._lock:
             self._followers.add(follower)
+            if self._closed:
+                follower.put_nowait(None)
         try:
             yield follower
         finally:
@@ -54,6 +54,14 @@ class History:
     def close(self) -> None:
         """Tell all followers that there is no more."""
         with self._lock:
+            self._closed = True
             for follower in self._followers:
-                with contextlib.suppress(queue.Full):
-                    follower.put_nowait(None)
+                _put(follower, None)
+
+
+def _put(follower: queue.Queue[events.Event | None], event: events.Event | None) -> None:
+    """Give a follower an event; one that is too far behind loses its oldest."""
+    if follower.full():
+        with contextlib.suppress(queue.Empty):
+            follower.get_nowait()
+    follower.put_nowait(event)

@@ -125,7 +125,7 @@ class Run:
     def ask(self, method: str, path: str, body: str = "") -> t.Any:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            connection.request(method, path, body)
+            connection.request(method, path, body.encode())
             return json.loads(connection.getresponse().read())
         finally:
             connection.close()
@@ -326,6 +326,17 @@ def test_a_reader_that_goes_away_ends_it(folder: pathlib.Path) -> None:
         errors = dev.stderr.read()
         assert dev.wait(10) == 0, errors
         assert "Traceback" not in errors
+
+
+def test_an_output_that_cannot_hold_a_value_shows_it_escaped(
+    run: cabc.Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    dev = run("--format", "json")
+    dev.ask("PUT", "/example/greeter/bob", "名")
+    dev.until(r'"value": "\\u540d 1"')
+    dev.process.send_signal(signal.SIGTERM)
+    assert dev.rest() == 0
 
 
 # -- a file ---------------------------------------------------------------------------------

@@ -1,0 +1,187 @@
+"""Events as JSON: an object for each, and one for each record that left."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from statefun_flask import Address
+from statefun_flask import Message
+from statefun_flask import StateFunFlask
+from statefun_flask.dev.objects import Objects
+from statefun_flask.dev.values import Values
+from statefun_flask.message import encode
+from statefun_flask.runtime import EgressRecord
+from statefun_flask.runtime import events
+from statefun_flask.runtime.records import Delay
+from statefun_flask.runtime.records import Envelope
+
+BOB = Address("dev/words", "bob")
+OUT = Address("dev/out", "eve")
+STRING = "io.statefun.types/string"
+
+
+def message(value: t.Any) -> Message:
+    return Message(*encode(value))
+
+
+SENT = Envelope(4, 1, OUT, BOB, message("hi 1"))
+DELAY = Delay(5, 1, 99, OUT, BOB, message("late"), "tick")
+RECORD = EgressRecord(7, 1, "dev/egress", "lines", None, b"\xff", "x/y")
+
+SENT_OBJECT = {
+    "seq": 4,
+    "trace": 1,
+    "to": "dev/out/eve",
+    "from": "dev/words/bob",
+    "type": STRING,
+    "value": "hi 1",
+}
+DELAY_OBJECT = {
+    "seq": 5,
+    "trace": 1,
+    "due": 99,
+    "to": "dev/out/eve",
+    "from": "dev/words/bob",
+    "token": "tick",
+    "type": STRING,
+    "value": "late",
+}
+
+
+@pytest.fixture
+def objects(app: StateFunFlask) -> Objects:
+    return Objects(Values(app.statefun.registry))
+
+
+def test_an_invocation_and_its_records(objects: Objects) -> None:
+    event = events.Invocation(
+        at=10,
+        trace=1,
+        address=BOB,
+        batch=[Envelope(3, 1, BOB, None, message("hi"))],
+        duration=0.0012345,
+        changes=[("seen", None, message(1))],
+        sends=[SENT],
+        delays=[DELAY],
+        cancelled=[DELAY],
+        records=[RECORD],
+    )
+    assert list(objects.of(event)) == [
+        {
+            "event": "invocation",
+            "at": 10,
+            "trace": 1,
+            "address": "dev/words/bob",
+            "messages": [
+                {
+                    "seq": 3,
+                    "trace": 1,
+                    "to": "dev/words/bob",
+                    "from": None,
+                    "type": STRING,
+                    "value": "hi",
+                }
+            ],
+            "duration_ms": 1.234,
+            "states": {"seen": [None, 1]},
+            "sends": [SENT_OBJECT],
+            "delays": [DELAY_OBJECT],
+            "cancelled": [DELAY_OBJECT],
+        },
+        {
+            "event": "egress",
+            "at": 10,
+            "seq": 7,
+            "trace": 1,
+            "egress": "dev/egress",
+            "topic": "lines",
+            "key": None,
+            "value": {"base64": "/w=="},
+            "shown": "<1 bytes>",
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (
+            events.Failed(
+                at=10,
+                trace=1,
+                address=OUT,
+                batch=[SENT],
+                error=ValueError("no"),
+                parked=True,
+                waiting=2,
+            ),
+            {
+                "event": "error",
+                "at": 10,
+                "trace": 1,
+                "address": "dev/out/eve",
+                "messages": [SENT_OBJECT],
+                "error": "ValueError: no",
+                "traceback": "ValueError: no\n",
+                "parked": True,
+                "waiting": 2,
+            },
+        ),
+        (
+            events.Registered(at=10, typename="dev/words", states=["seen"]),
+            {"event": "registered", "at": 10, "typename": "dev/words", "states": ["seen"]},
+        ),
+        (
+            events.Fired(at=10, trace=1, delay=DELAY),
+            {"event": "fired", "at": 10, "trace": 1, "delay": DELAY_OBJECT},
+        ),
+        (
+            events.Retried(at=10, trace=1, address=BOB, replaced=True),
+            {
+                "event": "retried",
+                "at": 10,
+                "trace": 1,
+                "address": "dev/words/bob",
+                "replaced": True,
+            },
+        ),
+        (
+            events.Dropped(at=10, trace=1, address=OUT, envelope=SENT),
+            {"event": "dropped", "at": 10, "trace": 1, "message": SENT_OBJECT},
+        ),
+        (
+            events.Down(at=10, typename="a/b", endpoint="http://x", reason="r", waiting=1, delay=9),
+            {
+                "event": "down",
+                "at": 10,
+                "typename": "a/b",
+                "endpoint": "http://x",
+                "reason": "r",
+                "waiting": 1,
+                "delay": 9,
+            },
+        ),
+        (
+            events.Up(at=10, typename="a/b", endpoint="http://x"),
+            {"event": "up", "at": 10, "typename": "a/b", "endpoint": "http://x"},
+        ),
+        (
+            events.Full(at=10, path="/db", size=1, reason="r"),
+            {"event": "full", "at": 10, "path": "/db", "size": 1, "reason": "r"},
+        ),
+        (events.Writable(at=10), {"event": "writable", "at": 10}),
+        (
+            events.Undelivered(at=10, error=OSError("gone"), delay=5),
+            {"event": "undelivered", "at": 10, "error": "gone", "delay_ms": 5},
+        ),
+    ],
+)
+def test_each_event_is_an_object(
+    objects: Objects, event: events.Event, expected: dict[str, t.Any]
+) -> None:
+    (made,) = objects.of(event)
+    assert made == expected
+    assert json.loads(json.dumps(made)) == expected
