@@ -15,12 +15,16 @@ README = pathlib.Path(__file__).parents[1] / "README.md"
 
 @pytest.fixture
 def readme(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """Return the README's Python block as a module."""
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    """Return the README's Python blocks as one module."""
     module = types.ModuleType("readme")
     monkeypatch.setitem(sys.modules, "readme", module)
-    exec(compile(code, str(README), "exec"), module.__dict__)
+    for code in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL):
+        exec(compile(code, str(README), "exec"), module.__dict__)
     return module
+
+
+def test_its_test_passes(readme: types.ModuleType) -> None:
+    readme.test_greeter()
 
 
 def test_its_app_greets(readme: types.ModuleType, request_body: t.Any, answered: t.Any) -> None:

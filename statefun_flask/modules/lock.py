@@ -109,7 +109,7 @@ class Lock:
                 for typename, states in made.states.items()
                 for state, entry in states.items()
             }
-        except ValueError as exc:
+        except (ValueError, msgspec.MsgspecError) as exc:
             raise _unreadable(name, str(exc)) from None
         return cls(entries, name)
 
