@@ -37,7 +37,14 @@ _PACKAGE = str(pathlib.Path(__file__).parent.parent) + os.sep
 
 
 @click.command("dev", short_help="Run the app on the embedded engine, for development.")
-@click.option("--port", "-p", default=8090, show_default=True, help="Where its doors are.")
+@click.option(
+    "--port",
+    "-p",
+    default=8090,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Where its doors are; 0 for a free one.",
+)
 @click.option("--data", type=click.Path(file_okay=False), help="Keep everything in this folder.")
 @click.option("--module", "-m", type=click.Path(), help="A module.yaml; else ./module.yaml if any.")
 @click.option("--reload", "reloads", is_flag=True, help="Run again when a source file changes.")
@@ -49,7 +56,11 @@ _PACKAGE = str(pathlib.Path(__file__).parent.parent) + os.sep
 @click.option("--not-resumable", is_flag=True, help="Read standard input even with --data.")
 @click.option("--exit-when-idle", is_flag=True, help="End when the file is read and all is done.")
 @click.option(
-    "--linger", default=10.0, show_default=True, help="Wait for delays due in so many seconds."
+    "--linger",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="Wait for delays due in so many seconds.",
 )
 @click.option(
     "--clock",
@@ -57,7 +68,13 @@ _PACKAGE = str(pathlib.Path(__file__).parent.parent) + os.sep
     default="real",
     help="'virtual' jumps over the time in which nothing happens.",
 )
-@click.option("--max-jumps", default=1000, show_default=True, help="How often it may jump.")
+@click.option(
+    "--max-jumps",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="How often it may jump.",
+)
 @click.option(
     "--concurrency",
     default=8,
@@ -114,6 +131,11 @@ def _check(given: dict[str, t.Any]) -> None:
     if given["input_"] == "-" and given["data"] and not given["not_resumable"]:
         raise click.UsageError(
             "Standard input cannot be gone on with after a restart, as --data promises."
+            " Give a file, or add --not-resumable."
+        )
+    if given["input_"] == "-" and given["reloads"] and not given["not_resumable"]:
+        raise click.UsageError(
+            "Standard input cannot be gone on with after a reload."
             " Give a file, or add --not-resumable."
         )
     if given["input_"] is None:

@@ -106,10 +106,16 @@ class Doors:
             case ["status"]:
                 return 200, {**self.engine.status()._asdict()}
             case ["state", namespace, name, id]:
-                state = control.state(Address(f"{namespace}/{name}", id))
+                address = Address(f"{namespace}/{name}", id)
+                state = control.state(address)
+                if not state:
+                    self._check_served(address.type)
                 return 200, {each: objects.value(value) for each, value in state.items()}
             case ["addresses", namespace, name]:
-                found = control.addresses(f"{namespace}/{name}", query.get("after", ""), limit)
+                typename = f"{namespace}/{name}"
+                found = control.addresses(typename, query.get("after", ""), limit)
+                if not found:
+                    self._check_served(typename)
                 return 200, [str(address) for address in found]
             case ["egress", *topic] if topic:
                 records = control.egress("/".join(topic), _number(query, "after", 0), limit)
@@ -138,6 +144,10 @@ class Doors:
         raise BadMessage(
             404, f"There is no '/-/{'/'.join(path)}'. See the README's list of routes."
         )
+
+    def _check_served(self, typename: str) -> None:
+        """Tell who looks for nothing of a mistyped function so."""
+        self.engine.ask(lambda core: core.routes.endpoint(typename))
 
     # -- dealing with it ------------------------------------------------------------------
 

@@ -62,8 +62,9 @@ def run(
             _SOCKET: str(bound.fileno()),
             _DATA: folder,
         }
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        stack.callback(signal.signal, signal.SIGTERM, before)
+        for each in (signal.SIGTERM, signal.SIGHUP):
+            before = signal.signal(each, signal.default_int_handler)
+            stack.callback(signal.signal, each, before)
         try:
             return _keep_running(environ, set(files))
         except KeyboardInterrupt:  # while it waits for broken code to be corrected
@@ -105,9 +106,11 @@ def _passing_signals_to(child: subprocess.Popen[bytes]) -> cabc.Iterator[None]:
         if not os.isatty(0):
             child.send_signal(number)
 
-    before = [(each, signal.getsignal(each)) for each in (signal.SIGINT, signal.SIGTERM)]
+    ends = (signal.SIGTERM, signal.SIGHUP)
+    before = [(each, signal.getsignal(each)) for each in (signal.SIGINT, *ends)]
     signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, terminate)
+    for each in ends:
+        signal.signal(each, terminate)
     try:
         yield
     finally:

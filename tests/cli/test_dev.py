@@ -419,6 +419,13 @@ EXISTS = ("--input", "hello.py")
                 " file, or add --not-resumable."
             ),
         ),
+        (
+            ["--input", "-", "--reload"],
+            (
+                "Standard input cannot be gone on with after a reload."
+                " Give a file, or add --not-resumable."
+            ),
+        ),
         (["--to", "x"], "--to needs --input."),
         (["--id-field", "x"], "--id-field needs --input."),
         (["--id", "x"], "--id needs --input."),

@@ -184,6 +184,15 @@ def test_egress_is_read_from_a_number_on_and_stays(door: t.Any) -> None:
     assert len(door.get("/-/egress/lines?limit=2")) == 2
 
 
+@pytest.mark.parametrize("path", ["/-/state/dev/wordz/bob", "/-/addresses/dev/wordz"])
+def test_looking_at_an_unknown_function(door: t.Any, path: str) -> None:
+    reply = door.ask("GET", path)
+    assert reply.status == 404
+    assert reply.json["error"].startswith(
+        "No endpoint serves the function 'dev/wordz'. Did you mean 'dev/words'"
+    )
+
+
 def test_a_number_that_is_none(door: t.Any) -> None:
     reply = door.ask("GET", "/-/egress/lines?after=x")
     assert (reply.status, reply.json) == (
