@@ -11,6 +11,7 @@ import pathlib
 import pty
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -61,11 +62,20 @@ def command(*options: str) -> list[str]:
     return [sys.executable, "-c", flask, "--app", "hello", "statefun", *options]
 
 
+#: Makes standard input the terminal that sends Ctrl-C, and runs the rest of the command.
+CONTROLLED = (
+    sys.executable,
+    "-c",
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+    " os.execv(sys.argv[1], sys.argv[1:])",
+)
+
+
 class Run:
     """The command at work in a folder; its output is read as it comes."""
 
     def __init__(self, folder: pathlib.Path, *options: str, terminal: bool = False) -> None:
-        environ = {**os.environ, "PYTHONUNBUFFERED": "1", "TERM": "xterm"}
+        environ = {**os.environ, "TMPDIR": str(folder), "TERM": "xterm"}
         self.text = ""
         if terminal:
             master, child_end = pty.openpty()
@@ -74,14 +84,13 @@ class Run:
             master, out = os.pipe()
             stdin, err = subprocess.DEVNULL, out
         self.process = subprocess.Popen(
-            command("dev", *options),
+            [*(CONTROLLED if terminal else ()), *command("dev", *options)],
             cwd=folder,
             env=environ,
             stdin=stdin,
             stdout=out,
             stderr=err,
             start_new_session=True,
-            preexec_fn=_controlling if terminal else None,
         )
         os.close(out)
         self.end = master
@@ -140,14 +149,6 @@ class Run:
             self.process.wait()
         self._reader.join(5)
         os.close(self.end)
-
-
-def _controlling() -> None:
-    """Make standard input the terminal that sends Ctrl-C."""
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 @pytest.fixture
@@ -254,8 +255,11 @@ def test_a_reload_with_messages_in_flight_loses_none(
         records = dev.ask("GET", "/-/egress/greetings")
     assert sorted(each["value"] for each in records) == sorted(f"n{i} 1" for i in range(60))
     assert [each["seq"] for each in records] == list(range(1, 61))
-    dev.process.send_signal(signal.SIGTERM)
+    assert len(list(folder.glob("statefun-dev-*"))) == 1
+    dev.process.send_signal(signal.SIGINT)
     assert dev.rest() == 0
+    assert re.search(r"drained in", dev.text)
+    assert not list(folder.glob("statefun-dev-*")), "the temporary data is removed"
 
 
 def test_a_killed_parent_takes_the_child_along(
@@ -348,6 +352,31 @@ def test_a_file_is_read_and_all_is_done(run: cabc.Callable[..., Run], folder: pa
     assert dev.rest() == 0
     assert "greetings k: ann 1\n" in dev.text
     assert "greetings k: bob 1\n" in dev.text
+
+
+def test_the_first_command_of_the_readme_greets_all_its_names() -> None:
+    root = pathlib.Path(__file__).parents[2]
+    readme = (root / "README.md").read_text()
+    (line,) = re.findall(r"^python3 -m venv .* statefun dev .*$", readme, re.MULTILINE)
+    flask, *options = shlex.split(line.rpartition("&&")[2])
+    assert flask == ".venv/bin/flask"
+    done = subprocess.run(
+        [*command()[:3], *options, "--port", "0"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    names = (root / "examples" / "greeter" / "names.jsonl").read_text().splitlines()
+    said = {json.loads(name)["name"] for name in names}
+    assert len(said) == len(names) == 100
+    assert sorted(done.stdout.splitlines()) == sorted(
+        f"greetings {name}: Say hello to {name} from Flask. I've seen them 1 times now."
+        for name in said
+    )
 
 
 @pytest.mark.parametrize(
