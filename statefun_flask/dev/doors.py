@@ -18,6 +18,7 @@ import typing as t
 import urllib.parse
 
 from ..address import Address
+from ..message import Message
 from ..runtime import Control
 from ..runtime import Engine
 from ..runtime.errors import NotParked
@@ -27,6 +28,7 @@ from .history import History
 from .objects import Object
 from .objects import Objects
 from .values import BadMessage
+from .values import named
 from .values import Values
 
 #: How long a request with ``wait`` is kept, in seconds.
@@ -61,13 +63,27 @@ class Doors:
         self, address: Address, body: bytes, content_type: str | None, key: str | None, wait: bool
     ) -> Answer:
         """Send a message, and say its number, or all that it caused."""
-        message = self.values.message(address.type, body, content_type)
+        message = self._message(address.type, body, content_type)
         with self.history.follow() as follower:
             trace, is_new = inbox.send(self.engine, address, message, key)
             if not wait or not is_new:
                 return 200, {"trace": trace}
             self._wait_for(trace, follower)
         return 200, {"trace": trace, "events": self._events(trace)}
+
+    def _message(self, function: str, body: bytes, content_type: str | None) -> Message:
+        """Return a message; its bytes as they are for a function that is served elsewhere."""
+        try:
+            return self.values.message(function, body, content_type)
+        except BadMessage as exc:
+            if exc.status != 404:
+                raise
+            unknown = exc
+        try:
+            self._check_served(function)
+        except UnknownTarget:
+            raise unknown from None
+        return named(function, body, content_type)
 
     def _wait_for(self, trace: int, follower: queue.Queue[t.Any]) -> None:
         """Wait until nothing of a cause waits or runs, but for delays and parked messages."""
@@ -92,7 +108,7 @@ class Doors:
         typename, targets = self._topics[topic]
         content_type = f"application/vnd.{typename}"
         messages = [
-            (Address(each, key), self.values.message(each, body, content_type)) for each in targets
+            (Address(each, key), self._message(each, body, content_type)) for each in targets
         ]
         return 200, {"traces": self.engine.submit(messages).result()}
 

@@ -143,6 +143,16 @@ class Values:
         return message.typename if type is None else type.label
 
 
+def named(function: str, body: bytes, content_type: str | None) -> Message:
+    """Return a body as a message of the type that its content type names.
+
+    :raises BadMessage: It names none.
+    """
+    if content_type is None or not content_type.lower().startswith(_VENDOR):
+        raise BadMessage(415, _ambiguous(function, []))
+    return Message(content_type[len(_VENDOR) :].partition(";")[0].strip(), body)
+
+
 def plain_bytes(data: bytes) -> t.Any:
     """Return bytes as text, or as ``{"base64": …}`` when they are none."""
     try:

@@ -66,8 +66,10 @@ def command(*options: str) -> list[str]:
 CONTROLLED = (
     sys.executable,
     "-c",
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
-    " os.execv(sys.argv[1], sys.argv[1:])",
+    (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+        " os.execv(sys.argv[1], sys.argv[1:])"
+    ),
 )
 
 

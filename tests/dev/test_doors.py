@@ -468,6 +468,31 @@ def test_a_record_of_a_kafka_topic_goes_to_all_its_targets(
     )
 
 
+ELSEWHERE = """
+---
+kind: io.statefun.endpoints.v2/http
+spec:
+  functions: other/*
+  urlPathTemplate: http://127.0.0.1:1/statefun
+"""
+
+
+def test_a_function_that_is_served_elsewhere_takes_bytes_of_a_named_type(
+    start: cabc.Callable[..., t.Any], tmp_path: pathlib.Path, eventually: Eventually
+) -> None:
+    module = tmp_path / "module.yaml"
+    module.write_text(MODULE + ELSEWHERE)
+    door = start(module=str(module))
+    assert door.ask("PUT", "/other/fn/x", "x").status == 415
+    door.put("/other/fn/x", "x", Content_Type="application/vnd.other/Thing")
+    eventually(lambda: door.get("/-/status")["down"] == ["other/fn"])
+    assert (
+        door.ask("PUT", "/unknown/fn/x", "x")
+        .json["error"]
+        .startswith("There is no function 'unknown/fn'.")
+    )
+
+
 def test_a_port_is_taken_once(app: StateFunFlask, door: t.Any) -> None:
     from statefun_flask.dev.session import Options
     from statefun_flask.dev.session import Session

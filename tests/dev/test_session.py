@@ -86,9 +86,9 @@ def test_it_leaves_a_delay_that_is_due_later(door: t.Any) -> None:
 
 def test_a_skipping_clock_goes_to_each_delay_in_turn(start: cabc.Callable[..., t.Any]) -> None:
     door = start(skipping=True)
+    began = door.session.clock.now()
     for hours in (3, 1, 2):
         door.put(f"/dev/later/{hours}", str(hours * 3_600_000))
-    began = door.session.clock.now()
     door.session.wait_until_done(0, 100, nothing)
     assert lines(door) == ["after 3600000", "after 7200000", "after 10800000"]
     assert 10_800_000 <= door.session.clock.now() - began < 10_860_000
