@@ -7,35 +7,31 @@ import queue
 import threading
 import time
 
+import msgspec
+
 from ..address import Address
+from .mailbox import Mailbox
 from .records import Envelope
 from .routes import Endpoint
 from .states import Specs
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """A request to an endpoint, and its outcome.
 
+    :param mailbox: Where its messages wait until it has an outcome.
     :param attached: The states that the request has.
+    :param duration: In seconds.
     """
 
-    __slots__ = ("address", "attached", "batch", "body", "duration", "endpoint", "outcome")
-
-    def __init__(
-        self,
-        address: Address,
-        endpoint: Endpoint,
-        batch: list[Envelope],
-        attached: Specs,
-        body: bytes,
-    ) -> None:
-        self.address = address
-        self.endpoint = endpoint
-        self.batch = batch
-        self.attached = attached
-        self.body = body
-        self.outcome: bytes | BaseException = b""
-        self.duration = 0.0
+    address: Address
+    endpoint: Endpoint
+    mailbox: Mailbox
+    batch: list[Envelope]
+    attached: Specs
+    body: bytes
+    outcome: bytes | BaseException = b""
+    duration: float = 0.0
 
     def run(self) -> None:
         """Call the endpoint."""

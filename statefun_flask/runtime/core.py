@@ -157,7 +157,7 @@ class Core:
         cells = self._attach(address, specs) if specs else {}
         body = exchange.request(address, specs, cells, batch)
         self.flying += 1
-        self._start(Call(address, endpoint, batch, specs, body))
+        self._start(Call(address, endpoint, mailbox, batch, specs, body))
 
     def _attach(self, address: Address, specs: Specs) -> dict[str, Cell]:
         stored = self.store.cells(address)
@@ -174,7 +174,7 @@ class Core:
     def abandon(self, call: Call) -> None:
         """Undo a call that was not made."""
         self.flying -= 1
-        self._mailboxes[call.address].returned()
+        call.mailbox.returned()
         self.ready.appendleft(call.address)
 
     def finish(self, call: Call) -> None:
@@ -182,13 +182,12 @@ class Core:
         self.store.fail.hit("call")
         self.flying -= 1
         self.steps += 1
-        address, outcome = call.address, call.outcome
-        mailbox = self._mailboxes[address]
+        address, mailbox, outcome = call.address, call.mailbox, call.outcome
 
         if isinstance(outcome, EndpointDown):
             self._pause(call, mailbox, outcome)
             return
-        if address.type in self.pauses:
+        if self.pauses and address.type in self.pauses:
             self._resume(address.type, call.endpoint.name)
         if not isinstance(outcome, bytes):
             self._fail(address, mailbox, call.batch, outcome, call.endpoint.tries)

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from .records import Envelope
 
 
-class Mailbox:
+class Mailbox(msgspec.Struct, eq=False):
     """One address's queue.
 
     At most one batch is in flight: the first ``flying`` messages. What comes meanwhile joins the
     next batch. After a batch has failed its messages are sent again one at a time, so that those
     before the culprit are applied and the culprit is known.
+
+    :param again: The size of a batch that is to be sent again as it was; 0 for none.
+    :param singly: How many of the first messages are still to be sent one at a time. The first
+        message of an idle address is: the runtime sends it as it comes (protocol 6.2).
+    :param tries: How often the first message has failed on its own.
     """
 
-    __slots__ = ("again", "flying", "messages", "singly", "tries")
-
-    def __init__(self) -> None:
-        # A list: it has one message nearly always, and batches are cut from it as a whole.
-        self.messages: list[Envelope] = []
-        self.flying = 0
-        #: The size of a batch that is to be sent again as it was; 0 for none.
-        self.again = 0
-        #: How many of the first messages are still to be sent one at a time. The first message of
-        #: an idle address is: the runtime sends it as it comes (protocol 6.2).
-        self.singly = 1
-        #: How often the first message has failed on its own.
-        self.tries = 0
+    # A list: it has one message nearly always, and batches are cut from it as a whole.
+    messages: list[Envelope] = []
+    flying: int = 0
+    again: int = 0
+    singly: int = 1
+    tries: int = 0
 
     def put(self, envelope: Envelope) -> bool:
         """Add a message. Returns whether the address was empty and so becomes ready."""
@@ -44,7 +44,8 @@ class Mailbox:
     def applied(self) -> None:
         """End the batch: its messages are done with."""
         del self.messages[: self.flying]
-        self.singly = max(0, self.singly - self.flying)
+        if self.singly:
+            self.singly = max(0, self.singly - self.flying)
         self.flying = self.again = self.tries = 0
 
     def failed(self) -> bool:
