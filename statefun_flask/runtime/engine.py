@@ -25,8 +25,9 @@ from .store import Store
 T = t.TypeVar("T")
 
 #: A commit comes after so many steps, or so many seconds after the first step that is not written.
-STEPS = 256
-PATIENCE = 0.01
+#: The more there are, the more messages are sent and consumed in between and never written.
+STEPS = 1024
+PATIENCE = 0.025
 
 #: How often an idle engine deletes expired values, in seconds.
 SWEEP_INTERVAL = 30.0
