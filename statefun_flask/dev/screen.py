@@ -179,7 +179,7 @@ class Screen:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if not _is_installed(frame.filename, self._package)]
         for frame in own:
-            yield f"{frame.filename}:{frame.lineno} in {frame.name}"
+            yield f"{_from_here(frame.filename)}:{frame.lineno} in {frame.name}"
             if frame.line:
                 yield f"    {frame.line}"
         if frames and len(own) < len(frames):
@@ -215,6 +215,11 @@ class Screen:
 
 def _is_installed(filename: str, package: str) -> bool:
     return "site-packages" in filename or filename.startswith((package, _STANDARD, "<"))
+
+
+def _from_here(filename: str) -> str:
+    """Return a path as it is named from the working directory, if it is below that."""
+    return filename.removeprefix(os.getcwd() + os.sep)
 
 
 def _printable(text: str) -> str:

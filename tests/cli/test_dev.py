@@ -200,7 +200,7 @@ def test_a_day_in_a_terminal(run: cabc.Callable[..., Run], folder: pathlib.Path)
     dev.ask("PUT", "/example/greeter/bob", "bad")
     dev.until(
         r'#2 example/greeter/bob  <- str "bad"  FAILED  ValueError: no greeting for bad'
-        r"(?s:.*)hello\.py:14 in greet\n"
+        r"\n    hello\.py:14 in greet\n"
         r'        raise ValueError\("no greeting for bad"\)'
     )
     dev.until(r"retry  flask statefun retry 2 +drop  flask statefun drop 2$")
