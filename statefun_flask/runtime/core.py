@@ -20,15 +20,14 @@ from .errors import AnswerRefused
 from .errors import DiskFull
 from .errors import EndpointDown
 from .errors import UnknownTarget
+from .failures import Failures
 from .mailbox import Mailbox
 from .outbox import Deliver
 from .outbox import Outbox
 from .outlets import Content
-from .pauses import Pause
 from .records import Cell
 from .records import Delay
 from .records import Envelope
-from .records import Parked
 from .routes import Routes
 from .schedule import Schedule
 from .states import attach
@@ -36,9 +35,6 @@ from .states import Specs
 from .states import States
 from .steps import Steps
 from .store import Store
-
-#: Before a message that failed on its own is tried again, in milliseconds, times its tries.
-RETRY_DELAY = 100
 
 #: Between tries to write to a full disk, in milliseconds.
 DISK_DELAY = 5_000
@@ -72,18 +68,16 @@ class Core:
         self.listeners: list[events.Listener] = []
         #: Addresses with messages that nothing holds back, first in first out.
         self.ready: collections.deque[Address] = collections.deque()
-        self.parked: dict[Address, Parked] = {each.address: each for each in store.parked()}
-        #: By function type.
-        self.pauses: dict[str, Pause] = {}
         #: Calls in flight, messages in memory, and steps since the last commit.
         self.flying = self.queued = self.steps = 0
-        #: Addresses whose first message failed and is tried again in a moment.
-        self.retrying = 0
         self.full: DiskFull | None = None
         #: Called after the next commit.
         self.committed: list[cabc.Callable[[], None]] = []
         self.states = States(store.specs)
         self.schedule = Schedule(store, clock)
+        self.failures = Failures(store, clock, self.schedule, self.ready, self.tell, self._call)
+        self.parked = self.failures.parked
+        self.pauses = self.failures.pauses
         self.outbox = Outbox(store, deliver)
         self._start = start
         self._steps = Steps(store, self.schedule, self._enqueue)
@@ -185,10 +179,10 @@ class Core:
         address, mailbox, outcome = call.address, call.mailbox, call.outcome
 
         if isinstance(outcome, EndpointDown):
-            self._pause(call, mailbox, outcome)
+            self.failures.pause(call, outcome)
             return
         if self.pauses and address.type in self.pauses:
-            self._resume(address.type, call.endpoint.name)
+            self.failures.resume(address.type, call.endpoint.name)
         if not isinstance(outcome, bytes):
             self._fail(address, mailbox, call.batch, outcome, call.endpoint.tries)
             return
@@ -212,7 +206,7 @@ class Core:
             self.store.changes.specs[address.type, spec.name] = spec.typename
         mailbox.returned()
         self.ready.appendleft(address)
-        if new and self.listeners:
+        if new:
             names = [spec.name for spec in new]
             self.tell(events.Registered(at=self.clock.now(), typename=address.type, states=names))
 
@@ -246,39 +240,9 @@ class Core:
         exc: BaseException,
         tries: int,
     ) -> None:
-        alone = mailbox.failed()
-        park = alone and mailbox.tries >= tries
-        waiting = len(mailbox.messages) - 1
-        if park:
-            self._park(address, mailbox, exc)
-        elif alone:
-            self.retrying += 1
-            self.schedule.later(RETRY_DELAY * mailbox.tries, lambda: self._try_again(address))
-        else:
-            self.ready.append(address)
-        if self.listeners:
-            self.tell(
-                events.Failed(
-                    at=self.clock.now(),
-                    trace=batch[0].trace,
-                    address=address,
-                    batch=batch,
-                    error=exc,
-                    parked=park,
-                    waiting=waiting,
-                )
-            )
-
-    def _try_again(self, address: Address) -> None:
-        self.retrying -= 1
-        self.ready.append(address)
-
-    def _park(self, address: Address, mailbox: Mailbox, exc: BaseException) -> None:
-        culprit = mailbox.messages[0]
-        parked = Parked(address, culprit.seq, culprit.trace, describe(exc), self.clock.now())
-        self.parked[address] = self.store.changes.parked[address] = parked
-        self.queued -= len(mailbox.messages)
-        del self._mailboxes[address]
+        if self.failures.fail(address, mailbox, batch, exc, tries):
+            self.queued -= len(mailbox.messages)
+            del self._mailboxes[address]
 
     def unpark(self, address: Address, skip: int = 0) -> None:
         """Let a parked address go on; its first message is sent alone.
@@ -287,46 +251,9 @@ class Core:
 
         :param skip: How many of its messages are left out.
         """
-        del self.parked[address]
-        self.store.changes.parked[address] = None
+        self.failures.unpark(address)
         for envelope in self.store.queue(address)[skip:]:
             self._put(envelope)
-
-    def _pause(self, call: Call, mailbox: Mailbox, exc: EndpointDown) -> None:
-        """Hold back a function type, since its endpoint is down; its messages stay as they are."""
-        typename = call.address.type
-        mailbox.returned()
-        pause = self.pauses.setdefault(typename, Pause())
-        pause.waiting.append(call.address)
-        if pause.probe == call.address:
-            pause.lengthen()
-        elif pause.announced:
-            return
-        pause.announced = True
-        self.schedule.later(pause.delay, lambda: self._probe(typename, pause))
-        if self.listeners:
-            ready = sum(address.type == typename for address in self.ready)
-            self.tell(
-                events.Down(
-                    at=self.clock.now(),
-                    typename=typename,
-                    endpoint=call.endpoint.name,
-                    reason=exc.reason,
-                    waiting=len(pause.waiting) + ready,
-                    delay=pause.delay,
-                )
-            )
-
-    def _probe(self, typename: str, pause: Pause) -> None:
-        if self.pauses.get(typename) is not pause:
-            return
-        pause.probe = pause.waiting.popleft()
-        self._call(pause.probe)
-
-    def _resume(self, typename: str, endpoint: str) -> None:
-        self.ready.extend(self.pauses.pop(typename).waiting)
-        if self.listeners:
-            self.tell(events.Up(at=self.clock.now(), typename=typename, endpoint=endpoint))
 
     # -- time -----------------------------------------------------------------------------
 
@@ -418,23 +345,9 @@ class Core:
 
     def tell(self, event: events.Event) -> None:
         """Tell of an event after the next commit."""
-        self._told.append(event)
+        if self.listeners:
+            self._told.append(event)
 
     def _tell_now(self, event: events.Event) -> None:
         for listener in self.listeners:
             listener(event)
-
-
-def describe(exc: BaseException) -> str:
-    """Return an exception as text, with the notes that say where it happened."""
-    notes = " ".join(getattr(exc, "__notes__", ()))
-    text = str(exc) if isinstance(exc, AnswerRefused | UnknownTarget) else _named(exc)
-    return f"{text} {notes}".rstrip()
-
-
-def _named(exc: BaseException) -> str:
-    return f"{type(exc).__name__}: {exc}"
-
-
-def _typed(typename: str, value: bytes | None) -> Message | None:
-    return None if value is None else Message(typename, value)

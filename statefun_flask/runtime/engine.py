@@ -382,7 +382,7 @@ class Engine:
             len(core.ready),
             core.flying,
             core.queued,
-            core.retrying,
+            core.failures.retrying,
             len(core.parked),
             tuple(core.pauses),
             core.outbox.pending,
