@@ -55,7 +55,7 @@ def table(contestants: cabc.Sequence[Contestant], cases: str, medians: Medians) 
         "|---" * (len(cases) + 1) + "|",
     ]
     for each in contestants:
-        title = f"**{each.title}**" if each.group == "ours" else each.title
+        title = f"**{_title(each)}**" if each.group == "ours" else each.title
         rates = [_rate(medians.get((each.key, name))) for name in cases]
         lines.append(f"| {title} | {' | '.join(rates)} |")
     return "\n".join(lines)
@@ -118,6 +118,11 @@ def _is_told(requirement: str) -> bool:
     return requirement.partition("==")[0].lower() in told.split()
 
 
+def _title(contestant: Contestant) -> str:
+    owner = "statefun_flask, " if contestant.group == "ours" else ""
+    return owner + contestant.title
+
+
 def _unit(case: str) -> str:
     return "second" if case == "e" else "second of one core"
 
@@ -149,8 +154,7 @@ def plot(contestants: cabc.Sequence[Contestant], cases: str, medians: Medians) -
             width = 400 * rate / bars[0][0]
             colour = _COLOURS[each.group]
             weight = "bold" if each.group == "ours" else "normal"
-            title = f"statefun_flask, {each.title}" if each.group == "ours" else each.title
-            parts.append(_text(290, top + 11, title, weight, "end"))
+            parts.append(_text(290, top + 11, _title(each), weight, "end"))
             parts.append(
                 f'<rect x="298" y="{top}" width="{width:.1f}" height="14" fill="{colour}"/>'
             )
