@@ -257,6 +257,7 @@ class Run:
                 sampled=sys.stdout.isatty(),
                 full_traceback=self._given["full_traceback"],
                 package=_PACKAGE,
+                reloads=self._given["reloads"],
             )
             session.engine.listeners.append(screen.show)
         self._announce(session)

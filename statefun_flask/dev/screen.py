@@ -33,6 +33,7 @@ class Screen:
 
     :param quiet: Only records that leave, and what goes wrong.
     :param sampled: Leave invocations out above :data:`SHOWN` a second, and say how many.
+    :param reloads: Corrected code is taken by itself.
     :param full_traceback: Show all frames of an exception, not those of user code alone.
     """
 
@@ -45,6 +46,7 @@ class Screen:
         sampled: bool = False,
         full_traceback: bool = False,
         package: str = "",
+        reloads: bool = False,
     ) -> None:
         self._values = values
         self._write = write
@@ -52,6 +54,11 @@ class Screen:
         self._sampled = sampled
         self._full = full_traceback
         self._package = package
+        self._cure = (
+            "Save a correction and it is tried again"
+            if reloads
+            else "Correct the code and start again (--reload does so by itself)"
+        )
         self._second = 0.0
         self._count = 0
 
@@ -164,7 +171,7 @@ class Screen:
         behind = f" ({event.waiting} more wait behind it)" if event.waiting else ""
         self._write(
             f"  {address} is parked at message {event.trace}{behind}; all others go on."
-            " Correct the code and it is tried again when it reloads, or:"
+            f" {self._cure}, or:"
         )
         self._write(
             f"    retry  flask statefun retry {event.trace}"

@@ -535,6 +535,7 @@ def test_a_module_file_with_an_error_is_told_with_its_place(folder: pathlib.Path
 # -- killed ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ten_thousand_names_survive_five_kills(
     run: cabc.Callable[..., Run], folder: pathlib.Path
 ) -> None:

@@ -182,7 +182,7 @@ def test_a_failure_has_the_users_frames_and_what_to_do(show: Show) -> None:
         "        raise ValueError(text)",
         (
             "  dev/words/bob is parked at message 2 (3 more wait behind it); all others go on."
-            " Correct the code and it is tried again when it reloads, or:"
+            " Correct the code and start again (--reload does so by itself), or:"
         ),
         "    retry  flask statefun retry 2      drop  flask statefun drop 2",
     ]

@@ -21,10 +21,6 @@ from statefun_flask.runtime import VirtualClock
 STRING = "io.statefun.types/string"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: crashes processes by the dozen; about a minute")
-
-
 class Answer:
     """A FromFunction that a test fills in."""
 
