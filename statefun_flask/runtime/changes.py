@@ -67,6 +67,11 @@ class Changes:
         if self.queue.pop(seq, None) is None:
             self.queue_gone.append(seq)
 
+    def replace(self, envelope: Envelope) -> None:
+        """Put a message in the place of the stored one of its number."""
+        self.queue_gone.append(envelope.seq)
+        self.queue[envelope.seq] = envelope
+
     def schedule(self, delay: Delay) -> None:
         """Add a delay."""
         self.timers[delay.seq] = delay

@@ -165,7 +165,7 @@ class Control:
             _find(core, address)
             old = core.store.queue(address, 1)[0]
             new = Envelope(old.seq, old.trace, old.target, old.caller, message)
-            core.store.changes.queue[new.seq] = new
+            core.store.changes.replace(new)
             core.commit()
             _go_on(core, address, replaced=True)
 

@@ -63,7 +63,7 @@ WRITES = (
     ("states", "insert or replace into state values (?, ?, ?, ?, ?, ?)"),
     ("states_gone", "delete from state where type = ? and id = ? and name = ?"),
     ("queue_gone", "delete from queue where seq = ?"),
-    ("queue", f"insert or replace into queue ({QUEUE_COLUMNS}) values (?,?,?,?,?,?,?,?,?)"),
+    ("queue", f"insert into queue ({QUEUE_COLUMNS}) values (?,?,?,?,?,?,?,?,?)"),
     ("timers_gone", "delete from timer where seq = ?"),
     ("timers", f"insert into timer ({TIMER_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?,?)"),
     ("egress", "insert into egress values (?, ?, ?, ?, ?, ?, ?)"),
