@@ -26,8 +26,8 @@ T = t.TypeVar("T")
 
 #: A commit comes after so many steps, or so many seconds after the first step that is not written.
 #: The more there are, the more messages are sent and consumed in between and never written.
-STEPS = 1024
-PATIENCE = 0.025
+STEPS = 2048
+PATIENCE = 0.05
 
 #: How often an idle engine deletes expired values, in seconds.
 SWEEP_INTERVAL = 30.0

@@ -48,7 +48,9 @@ class Steps:
         """
         address, trace = call.address, call.batch[0].trace
         before = dict(self._store.cells(address)) if told and result.mutations else {}
-        sends = [self._send(trace, to, address, message) for to, message in result.sends]
+        sends: list[Envelope] = []
+        for to, message in result.sends:
+            sends.append(self._send(trace, to, address, message))
         delays: list[Delay] = []
         cancelled: list[Delay] = []
         for each in result.delayed:
@@ -56,10 +58,9 @@ class Steps:
                 cancelled += self._cancel(address, each.token)
             else:
                 delays.append(self._delay(trace, address, each, now))
-        records = [
-            self._record(trace, *each, content)
-            for each, content in zip(result.egresses, contents, strict=True)
-        ]
+        records: list[EgressRecord] = []
+        for (identifier, message), content in zip(result.egresses, contents, strict=True):
+            records.append(self._record(trace, identifier, message, content))
         for mutation in result.mutations:
             self._mutate(address, mutation, specs, now)
         for envelope in call.batch:
