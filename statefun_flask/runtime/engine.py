@@ -89,7 +89,8 @@ class Engine:
     ) -> None:
         self.clock = clock or RealClock()
         self.store = store or Store()
-        self._inline = concurrency == 1 or isinstance(self.clock, VirtualClock)
+        self._virtual = isinstance(self.clock, VirtualClock)
+        self._inline = concurrency == 1 or self._virtual
         self._concurrency = concurrency
         self._inbox: queue.SimpleQueue[cabc.Callable[[], None] | Call] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -372,7 +373,7 @@ class Engine:
                 self._core.abandon(call)
                 raise
             call.outcome = exc
-        if isinstance(self.clock, VirtualClock):
+        if self._virtual:
             call.duration = 0.0  # two runs tell the same
         self._core.finish(call)
 

@@ -38,7 +38,9 @@ def check(
                 if each.__class__ is Later:
                     routes.endpoint(each.target.type)
             _check_tokens(address, result.delayed, pending)
-        contents = [routes.egress(name).read(message) for name, message in result.egresses]
+        contents: list[Content] = []
+        for name, message in result.egresses:
+            contents.append(routes.egress(name).read(message))
     except UnknownTarget as exc:
         name = "a message without a target" if exc.typename == "/" else "a message to a function"
         raise AnswerRefused(f"'{address.type}' sends {name} for id '{address.id}'. {exc}") from None

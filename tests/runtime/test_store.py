@@ -20,6 +20,7 @@ from statefun_flask.runtime import Store
 from statefun_flask.runtime import store as stores
 from statefun_flask.runtime.errors import DataFolderError
 from statefun_flask.runtime.errors import DiskFull
+from statefun_flask.runtime.records import Envelope
 
 
 @pytest.fixture
@@ -193,6 +194,21 @@ def test_many_addresses_leave_the_cache_and_are_read_again(
             made.run("ns/fn", str(n), b"x")
     assert {made.state("ns/fn", str(n))["seen"] for n in range(40)} == {b"3"}
     assert len(made.engine.store._cache) <= 11
+
+
+# -- messages ---------------------------------------------------------------------------------
+
+
+def test_a_message_replaced_and_consumed_between_two_commits_does_not_come_back() -> None:
+    bob = Address("ns/fn", "bob")
+    store = Store()
+    store.changes.queue[1] = Envelope(1, 1, bob, None, Message("x/y", b"bad"))
+    store.commit()
+    store.changes.replace(Envelope(1, 1, bob, None, Message("x/y", b"good")))
+    store.changes.consume(1)
+    store.commit()
+    assert store.queue(bob) == []
+    store.close()
 
 
 # -- a full disk ------------------------------------------------------------------------------
