@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import subprocess
 import sys
 import types
 import typing as t
@@ -52,3 +53,16 @@ def test_its_app_greets(readme: types.ModuleType, request_body: t.Any, answered:
     assert egress == "example/greets"
     assert b"greetings" in record.value
     assert first.texts[0].encode() in record.value
+
+
+@pytest.mark.slow
+def test_its_first_command_greets_in_a_fresh_clone(tmp_path: pathlib.Path) -> None:
+    """With Python and a package index, nothing else."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", README.parent, clone], check=True)
+    (line,) = re.findall(r"^python3 -m venv .* statefun dev .*$", README.read_text(), re.MULTILINE)
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=clone, stdout=subprocess.PIPE, text=True, check=True
+    )
+    greetings = [each for each in done.stdout.splitlines() if each.startswith("greetings ")]
+    assert len(greetings) == len(set(greetings)) == 100

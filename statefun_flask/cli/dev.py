@@ -89,8 +89,7 @@ _PACKAGE = str(pathlib.Path(__file__).parent.parent) + os.sep
     "--format",
     "output",
     type=click.Choice(["text", "json"]),
-    default="text",
-    help="'json' prints an object a line.",
+    help="Lines for people, or an object a line; text on a terminal and with --quiet, else json.",
 )
 @pass_script_info
 def dev(info: ScriptInfo, /, **given: t.Any) -> None:
@@ -154,7 +153,8 @@ class Run:
     def __init__(self, info: ScriptInfo, given: dict[str, t.Any]) -> None:
         self._info = info
         self._given = given
-        self._is_json = given["output"] == "json"
+        shown = given["output"] or ("text" if given["quiet"] or sys.stdout.isatty() else "json")
+        self._is_json = shown == "json"
         self._lock = threading.Lock()
         self._running: Session | None = None
         self._started = time.monotonic()

@@ -59,6 +59,8 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def command(*options: str) -> list[str]:
     flask = "import sys; from flask.cli import main; sys.argv[0] = 'flask'; main()"
+    if options[:1] == ("dev",) and "--format" not in options:
+        options = (*options, "--format", "text")
     return [sys.executable, "-c", flask, "--app", "hello", "statefun", *options]
 
 
@@ -76,7 +78,10 @@ CONTROLLED = (
 class Run:
     """The command at work in a folder; its output is read as it comes."""
 
-    def __init__(self, folder: pathlib.Path, *options: str, terminal: bool = False) -> None:
+    def __init__(
+        self, folder: pathlib.Path, *options: str, terminal: bool = False, plain: bool = False
+    ) -> None:
+        arguments = command("dev", *options)
         environ = {**os.environ, "TMPDIR": str(folder), "TERM": "xterm"}
         self.text = ""
         if terminal:
@@ -86,7 +91,7 @@ class Run:
             master, out = os.pipe()
             stdin, err = subprocess.DEVNULL, out
         self.process = subprocess.Popen(
-            [*(CONTROLLED if terminal else ()), *command("dev", *options)],
+            [*(CONTROLLED if terminal else ()), *(arguments[:-2] if plain else arguments)],
             cwd=folder,
             env=environ,
             stdin=stdin,
@@ -158,8 +163,8 @@ def run(folder: pathlib.Path) -> cabc.Iterator[cabc.Callable[..., Run]]:
     """Start the command; what still runs after the test is killed."""
     started: list[Run] = []
 
-    def start(*options: str, terminal: bool = False, port: str = "0") -> Run:
-        started.append(Run(folder, "--port", port, *options, terminal=terminal))
+    def start(*options: str, terminal: bool = False, plain: bool = False, port: str = "0") -> Run:
+        started.append(Run(folder, "--port", port, *options, terminal=terminal, plain=plain))
         return started[-1]
 
     yield start
@@ -533,6 +538,29 @@ def test_a_module_file_with_an_error_is_told_with_its_place(folder: pathlib.Path
 
 
 # -- killed ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("terminal", "options", "shown"),
+    [
+        (False, [], '"event": "egress"'),
+        (False, ["--quiet"], "^greetings k: ann 1$"),
+        (True, [], "=> greetings k: ann 1"),
+    ],
+)
+def test_a_pipe_gets_objects_and_a_terminal_lines(
+    folder: pathlib.Path,
+    run: cabc.Callable[..., Run],
+    terminal: bool,
+    options: list[str],
+    shown: str,
+) -> None:
+    """Without --format; --quiet is for people as well."""
+    (folder / "names").write_text("k\tann\n")
+    asked = ("--input", "names", "--to", "example/greeter", "--exit-when-idle", *options)
+    dev = run(*asked, terminal=terminal, plain=True)
+    dev.until(shown)
+    assert ('"event"' in dev.text) is ("event" in shown)
 
 
 @pytest.mark.slow
