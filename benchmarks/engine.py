@@ -32,7 +32,7 @@ from .servers import Server
 #: its own and the TaskManager's.
 Result = tuple[float, float, float]
 
-KEYS = ("ours granian-direct", "ours waitress", "fork uvicorn", "apache aiohttp")
+KEYS = ("ours granian-direct", "ours uvicorn", "fork uvicorn", "apache aiohttp")
 MODULE = """\
 kind: io.statefun.endpoints.v2/http
 spec:
@@ -118,10 +118,11 @@ def _engine() -> float:
 def main() -> None:
     """Measure our worker beside those of the other Python SDKs."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--names", type=int, default=20_000, help="how many there are")
+    parser.add_argument("--names", type=int, default=100_000, help="how many there are")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=KEYS, help="contestants, by their key")
     options = parser.parse_args()
-    contestants = [each for each in CONTESTANTS if each.key in KEYS]
+    contestants = [each for each in CONTESTANTS if each.key in options.only]
     topic = "names"
 
     results: dict[str, list[Result]] = {}
