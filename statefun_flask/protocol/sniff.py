@@ -62,6 +62,11 @@ def reader(protocol: Protocol) -> Reader:
     raise ValueError(f"There is no protocol {protocol!r}. Choose 'auto', 'v2' or 'v3'.")
 
 
+#: How many other fields a message may have before the walk ends: it is slower than a parser, and
+#: the runtime sends no batch of so many messages.
+_OTHERS = 100_000
+
+
 class Evidence(t.NamedTuple):
     """What speaks for which codec.
 
@@ -97,9 +102,14 @@ def evidence(body: bytes) -> Evidence:
 
 
 def _records(data: bytes, wanted: int) -> cabc.Iterator[bytes]:
+    others = 0
     for number, _, content in wire.fields(data):
         if number == wanted and isinstance(content, bytes):
             yield content
+            continue
+        others += 1
+        if others > _OTHERS:
+            raise ValueError("it is full of fields that no request has")
 
 
 def _examine(fields: cabc.Iterable[wire.Field], found: Evidence) -> None:

@@ -430,3 +430,9 @@ def test_random_bytes_are_refused(body: bytes) -> None:
     for protocol in ("auto", "v2", "v3"):
         with pytest.raises(ProtocolError):
             handler(protocol)(body)
+
+
+def test_a_body_full_of_unknown_fields_is_refused_soon() -> None:
+    """The walk is plain Python, so it must not go through megabytes of junk."""
+    with pytest.raises(ProtocolError, match="it is full of fields that no request has"):
+        sniff.evidence(b"\x08\x01" * 200_000)
