@@ -19,6 +19,7 @@ from . import jars
 from . import java
 from . import ports
 from .errors import EngineError
+from .errors import StartFailed
 from .failures import cause
 from .job import Job
 from .kafka import Kafka
@@ -31,6 +32,9 @@ from .rest import Rest
 _JOBMANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 _TASKMANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 _CLIENT = "org.apache.flink.client.cli.CliFrontend"
+#: The exit status of Flink's processes when one of their threads failed. In their start it happens
+#: on a machine that is too busy for their own deadlines.
+_FATAL = 239
 _JOB = "org.apache.flink.statefun.flink.core.StatefulFunctionsJob"
 
 
@@ -286,8 +290,11 @@ class Cluster:
                 "the TaskManagers have registered",
                 self.processes(),
             )
-        except EngineError:
+        except EngineError as exc:
+            is_fatal = any(each.status == _FATAL for each in self.processes())
             self._shut_down()
+            if is_fatal:
+                raise StartFailed(str(exc)) from exc
             raise
 
     def _shut_down(self) -> None:

@@ -9,5 +9,9 @@ class EngineError(StateFunError):
     """The engine cannot be fetched, started or used; the message says what to do."""
 
 
-class PortTaken(EngineError):
+class StartFailed(EngineError):
+    """A process ended in its start, for a reason that may be gone at the next try."""
+
+
+class PortTaken(StartFailed):
     """A process ended because somebody took its port between the choice and the start."""

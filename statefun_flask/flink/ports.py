@@ -7,7 +7,7 @@ import contextlib
 import socket
 import typing as t
 
-from .errors import PortTaken
+from .errors import StartFailed
 
 T = t.TypeVar("T")
 
@@ -24,12 +24,12 @@ def free(count: int) -> list[int]:
 
 
 def retrying(start: cabc.Callable[[], T], attempts: int = 3) -> T:
-    """Return what a start returns, trying it again while somebody else takes the ports it chose.
+    """Return what a start returns, trying it again when it failed by chance.
 
-    Java processes want their ports as numbers, so there is always a moment between the choice of
-    a free one and its use.
+    Mostly somebody else took the ports that it chose: Java processes want them as numbers,
+    so there is always a moment between the choice of a free one and its use.
     """
     for _ in range(attempts - 1):
-        with contextlib.suppress(PortTaken):
+        with contextlib.suppress(StartFailed):
             return start()
     return start()

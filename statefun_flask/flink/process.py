@@ -55,6 +55,11 @@ class Process:
         """Return whether it still runs."""
         return self._popen.poll() is None
 
+    @property
+    def status(self) -> int | None:
+        """Its exit status; None while it runs."""
+        return self._popen.poll()
+
     def check(self) -> None:
         """Raise if it has ended, with the end of its log.
 
