@@ -31,7 +31,11 @@ from ..errors import FunctionNotFound
 from ..modules import ModuleError
 from ..runtime import events
 from ..runtime.errors import DataFolderError
+from ..runtime.records import Delay
 from ..state import readable
+
+#: How many of the delays that are still pending are listed at the end.
+LISTED = 20
 
 _PACKAGE = str(pathlib.Path(__file__).parent.parent) + os.sep
 
@@ -320,12 +324,23 @@ class Run:
             due = dt.timedelta(milliseconds=max(0, delays[0].due - now))
             plural = "s" * (len(delays) != 1)
             left.append(f"{len(delays)} delay{plural} pending (next in {_roughly(due)})")
+            if self._given["exit_when_idle"]:
+                self._list_delays(session, delays, now)
         if self._given["data"] is None and (status.parked or delays or status.queued):
             left.append("lost with the temporary data; --data DIR keeps them")
         for error in errors:
             left.append(f"the input ended: {error}")
         self._say("end", " · ".join(left), err=True)
         return 1 if status.parked or status.down or bad or errors else 0
+
+    def _list_delays(self, session: Session, delays: list[Delay], now: int) -> None:
+        """Say which messages nobody waits for any more."""
+        for delay in delays[:LISTED]:
+            due = dt.timedelta(milliseconds=max(0, delay.due - now))
+            value = session.values.show(delay.message)
+            self._say("delay", f"  {delay.target} in {_roughly(due)}  <- {value}", err=True)
+        if len(delays) > LISTED:
+            self._say("delay", f"  and {len(delays) - LISTED} more", err=True)
 
     # -- what is shown --------------------------------------------------------------------
 

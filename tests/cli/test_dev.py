@@ -392,6 +392,7 @@ def test_the_first_command_of_the_readme_greets_all_its_names() -> None:
         (b"ann\n\xff\tbob\n", 1, "names, line 2 is left out: 'utf-8' codec can't decode"),
         (b"ann\nbad\n", 1, "1 address parked"),
         (b"later\n", 0, "1 delay pending (next in 8 d 23 h) · lost with the temporary data"),
+        (b"later\n", 0, " in 8 d 23 h  <- "),
         (b"", 0, "drained in"),
     ],
 )
