@@ -31,6 +31,9 @@ from .values import BadMessage
 from .values import named
 from .values import Values
 
+#: How large a body may be, or a part of one that comes in parts, in bytes.
+LARGEST = 64 << 20
+
 #: How long a request with ``wait`` is kept, in seconds.
 PATIENCE = 300.0
 
@@ -309,6 +312,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             """Trailers say nothing here."""
 
     def _read(self, size: int) -> bytes:
+        if size > LARGEST:
+            self.close_connection = True
+            raise BadMessage(
+                413, f"The body is larger than {LARGEST} bytes. Send smaller messages."
+            )
         data = self.rfile.read(size) if size > 0 else b""
         if len(data) < size:
             self.close_connection = True

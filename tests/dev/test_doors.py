@@ -111,6 +111,11 @@ def test_a_length_that_is_no_number(door: t.Any, length: str) -> None:
     assert door.ask("PUT", "/dev/words/bob", "x", {"Content-Length": length}).status == 400
 
 
+def test_a_body_over_the_limit_is_refused_before_it_is_read(door: t.Any) -> None:
+    answer = door.ask("PUT", "/dev/words/bob", "x", {"Content-Length": str(1 << 40)})
+    assert answer.status == 413
+
+
 def test_one_connection_takes_many_requests(door: t.Any) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", door.session.server.port, timeout=10)
     began = time.monotonic()
