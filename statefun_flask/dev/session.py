@@ -20,10 +20,10 @@ from ..runtime.module import ModuleRoutes
 from ..runtime.routes import Routes
 from .clock import SkippingClock
 from .doors import Doors
-from .doors import Server
 from .history import History
 from .inputs import Input
 from .inputs import Lines
+from .server import Server
 from .values import Values
 
 
@@ -34,6 +34,8 @@ class Options:
     :param data: A data folder; None keeps everything in memory.
     :param module: The path of a module.yaml; None for the app's functions alone.
     :param skipping: Skip the time in which nothing happens.
+    :param finite: It ends by itself, when its inputs are read and all is done.
+    :param temporary: Nobody has the data after it.
     """
 
     port: int = 8090
@@ -42,6 +44,8 @@ class Options:
     concurrency: int = 8
     skipping: bool = False
     remote: bool = False
+    finite: bool = False
+    temporary: bool = False
 
 
 class Session:
