@@ -60,6 +60,20 @@ def delimited(field: int, data: bytes) -> bytes:
     return varint(field << 3 | 2) + varint(len(data)) + data
 
 
+class Header(dict[int, bytes]):
+    """What stands before the content of a length-delimited field, by the content's length.
+
+    ``Header(3)[5]`` is the tag of field 3 and the length 5. Most are looked up, not computed.
+    """
+
+    def __init__(self, field: int) -> None:
+        self._tag = varint(field << 3 | 2)
+        super().__init__((size, self._tag + varint(size)) for size in range(1024))
+
+    def __missing__(self, size: int) -> bytes:
+        return self._tag + varint(size)
+
+
 def text(field: int, value: str) -> bytes:
     """Return a string field, or nothing for the empty string, which is the default."""
     return delimited(field, value.encode()) if value else b""

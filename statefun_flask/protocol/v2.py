@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import datetime as dt
+import functools
 import typing as t
 
 from google.protobuf.message import DecodeError
 
+from .. import wire
 from ..address import Address
 from ..address import wire_type
+from ..effects import Delayed
 from ..egress import KAFKA
 from ..egress import KINESIS
 from ..errors import ProtocolError
@@ -33,10 +36,11 @@ from ..types import PROTOBUF
 from .records import Answer
 from .records import Batch
 from .records import Incomplete
-from .schema.request_reply_v2 import FromFunction
+from .results import deletion
+from .results import mutation
+from .results import write
 from .schema.request_reply_v2 import ToFunction
 
-_MODIFY = FromFunction.PersistedValueMutation.MODIFY
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
 # The egresses of 2.x know the same records, field by field, under the names of another package.
@@ -128,52 +132,35 @@ def encode(answer: Answer | Incomplete) -> bytes:
     if isinstance(answer, Incomplete):
         raise _undeclared(answer)
 
-    response = FromFunction()
-    result = response.invocation_result
-    result.SetInParent()
-
-    # Spelled out for each kind of record, as in 3.x.
-    add = result.state_mutations.add
-    for name, cell in answer.changes.items():
-        mutation = add()
-        mutation.state_name = name
-        if cell is not None:  # DELETE is zero: a mutation of only a name deletes
-            mutation.mutation_type = _MODIFY
-            mutation.state_value = _state_value(name, *cell)
-
-    add_message = result.outgoing_messages.add
-    for address, typename, payload in answer.sends:
-        message = add_message()
-        target = message.target
-        kind = address.type
-        target.namespace = kind.namespace
-        target.type = kind.name
-        target.id = address.id
-        value = message.argument
-        value.type_url, value.value = wrap(typename, payload)
-
-    add_delayed = result.delayed_invocations.add
-    for receiver, delay, typename, payload, token in answer.delayed:
+    for receiver, *_, token in answer.delayed:
         if receiver is None or token:
             raise _uncancellable(answer, token, "cancels" if receiver is None else "sends")
-        delayed = add_delayed()
-        delayed.delay_in_ms = delay
-        target = delayed.target
-        target.namespace = receiver.type.namespace
-        target.type = receiver.type.name
-        target.id = receiver.id
-        value = delayed.argument
-        value.type_url, value.value = wrap(typename, payload)
 
-    add_record = result.outgoing_egresses.add
-    for egress, typename, payload in answer.egresses:
-        record = add_record()
-        record.egress_namespace = egress.namespace
-        record.egress_type = egress.name
-        value = record.argument
-        value.type_url, value.value = wrap(_RECORDS.get(typename, typename), payload)
+    pieces: list[bytes] = []
+    for name, cell in answer.changes.items():
+        pieces += deletion(name) if cell is None else mutation(name, b"", _state_value(name, *cell))
+    return write(
+        pieces,
+        [(to, *wrap(typename, payload)) for to, typename, payload in answer.sends],
+        [
+            (to, delay, *wrap(typename, payload), "")
+            for to, delay, typename, payload, _ in t.cast("list[Delayed]", answer.delayed)
+        ],
+        [
+            (egress, *wrap(_RECORDS.get(typename, typename), payload))
+            for egress, typename, payload in answer.egresses
+        ],
+        _type_url,
+        _VALUE,
+    )
 
-    return response.SerializeToString()
+
+_VALUE = wire.Header(2)
+
+
+@functools.lru_cache(maxsize=4096)
+def _type_url(typename: str) -> bytes:
+    return wire.text(1, typename)
 
 
 def _state_value(name: str, typename: str, payload: bytes) -> bytes:
