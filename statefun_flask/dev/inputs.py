@@ -169,9 +169,9 @@ class Input:
                 if len(messages) >= CHUNK or self.path == "-":
                     break
                 raw = file.readline()
-            position = self._position()
-            if messages or position is not None:
-                self._engine.submit(messages, position).result()
+            positions = self._positions()
+            if messages or positions:
+                self._engine.submit(messages, positions).result()
             self.sent += len(messages)
             self._wait_for_room()
 
@@ -191,9 +191,9 @@ class Input:
         self.bad += 1
         self._report(f"{self.path}, line {self.line} is left out: {exc}")
 
-    def _position(self) -> tuple[str, str] | None:
+    def _positions(self) -> dict[str, str]:
         if self.path == "-":
-            return None
+            return {}
         size = min(self.size, _START)
         position = {
             "offset": self.offset,
@@ -202,7 +202,7 @@ class Input:
             "size": size,
             "hash": self._hash,
         }
-        return self._name, json.dumps(position)
+        return {self._name: json.dumps(position)}
 
     def _wait_for_room(self) -> None:
         if self._engine.status().queued <= HIGH:

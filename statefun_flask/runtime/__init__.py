@@ -9,9 +9,9 @@ from .clock import RealClock as RealClock
 from .clock import VirtualClock as VirtualClock
 from .control import Control as Control
 from .engine import Engine as Engine
-from .engine import Status as Status
 from .records import EgressRecord as EgressRecord
 from .remote import Remote as Remote
 from .routes import InProcess as InProcess
 from .routes import LocalRoutes as LocalRoutes
+from .status import Status as Status
 from .store import Store as Store

@@ -310,7 +310,7 @@ class Core:
         for act in committed:
             act()
         for event in told:
-            self._tell_now(event)
+            self.tell_now(event)
         self.outbox.tidy()
         self._deliver()
         return True
@@ -321,7 +321,7 @@ class Core:
         if first:
             self.schedule.later(DISK_DELAY, self._retry_commit)
             reason = str(exc.__cause__)
-            self._tell_now(
+            self.tell_now(
                 events.Full(at=self.clock.now(), path=exc.path, size=exc.size, reason=reason)
             )
 
@@ -337,7 +337,7 @@ class Core:
         except Exception as exc:
             self._held_back = True
             self.schedule.later(DELIVERY_DELAY, self._deliver_again)
-            self._tell_now(events.Undelivered(at=self.clock.now(), error=exc, delay=DELIVERY_DELAY))
+            self.tell_now(events.Undelivered(at=self.clock.now(), error=exc, delay=DELIVERY_DELAY))
 
     def _deliver_again(self) -> None:
         self._held_back = False
@@ -348,6 +348,7 @@ class Core:
         if self.listeners:
             self._told.append(event)
 
-    def _tell_now(self, event: events.Event) -> None:
+    def tell_now(self, event: events.Event) -> None:
+        """Tell of what is no step, and so needs no commit."""
         for listener in self.listeners:
             listener(event)

@@ -11,15 +11,19 @@ import typing as t
 
 from ..address import Address
 from ..message import Message
+from . import events
 from .calls import Call
 from .calls import Workers
 from .clock import Clock
 from .clock import RealClock
 from .clock import VirtualClock
 from .core import Core
+from .courier import Receiver
 from .errors import DiskFull
 from .outbox import Deliver
+from .promises import Promises
 from .routes import Routes
+from .status import Status
 from .store import Store
 
 T = t.TypeVar("T")
@@ -33,34 +37,6 @@ PATIENCE = 0.05
 SWEEP_INTERVAL = 30.0
 
 _CALLS_A_TURN = 32
-
-
-class Status(t.NamedTuple):
-    """How busy an engine is.
-
-    :param ready: Addresses that could be called now.
-    :param flying: Calls in flight.
-    :param queued: Messages that wait, without those of parked addresses.
-    :param retrying: Addresses whose first message failed and is tried again in a moment.
-    :param parked: Addresses that wait for a person.
-    :param down: Function types whose endpoint is down.
-    :param undelivered: Whether egress records wait for their receiver.
-    :param full: The path of the store when it cannot be written to.
-    """
-
-    ready: int
-    flying: int
-    queued: int
-    retrying: int
-    parked: int
-    down: tuple[str, ...]
-    undelivered: bool
-    full: str | None
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing more happens by itself, but for delays and endpoints that are down."""
-        return not (self.ready or self.flying or self.retrying or self.undelivered or self.full)
 
 
 class Engine:
@@ -100,7 +76,7 @@ class Engine:
         self._first_step: float | None = None
         self._last_sweep = time.monotonic()
         self._waiters: list[concurrent.futures.Future[None]] = []
-        self._promises: set[concurrent.futures.Future[t.Any]] = set()
+        self._promises = Promises()
         self._core = Core(routes, self.store, self.clock, self._start, deliver)
 
     # -- for any thread -------------------------------------------------------------------
@@ -122,15 +98,15 @@ class Engine:
     def submit(
         self,
         messages: cabc.Sequence[tuple[Address, Message]],
-        position: tuple[str, str] | None = None,
+        positions: cabc.Mapping[str, str] | None = None,
     ) -> concurrent.futures.Future[list[int]]:
         """Send messages from outside, all of them or none, and return at once.
 
-        :param position: The name of an input and how far it is read; kept in the same commit, see
+        :param positions: How far inputs are read, by their names; kept in the same commit, see
             :meth:`.store.Store.position`.
         :return: Their numbers, when they are on disk; without a loop, at once.
         """
-        future: concurrent.futures.Future[list[int]] = self._promise()
+        future: concurrent.futures.Future[list[int]] = self._promises.make()
 
         def take() -> None:
             core = self._core
@@ -141,8 +117,8 @@ class Engine:
                 future.set_exception(exc)
                 return
             traces = [core.accept(address, message) for address, message in messages]
-            if position is not None:
-                core.store.changes.positions[position[0]] = position[1]
+            if positions:
+                core.store.changes.positions.update(positions)
             if self._thread is None:
                 future.set_result(traces)
             else:
@@ -156,7 +132,7 @@ class Engine:
 
         All that has happened is committed before, if it can be.
         """
-        future: concurrent.futures.Future[T] = self._promise()
+        future: concurrent.futures.Future[T] = self._promises.make()
 
         def answer() -> None:
             try:
@@ -172,15 +148,37 @@ class Engine:
         """Return how busy the engine is."""
         return self.ask(lambda core: self._status())
 
+    @property
+    def queued(self) -> int:
+        """How many messages wait, at a glance; :meth:`status` tells it of a committed instant."""
+        return self._core.queued
+
+    def tell(self, event: events.Event) -> None:
+        """Have the listeners told of something, soon and in the engine's thread."""
+        self._post(lambda: self._core.tell_now(event))
+
     def wait_idle(self, timeout: float | None = None) -> None:
         """Wait until nothing more happens by itself.
 
         :param timeout: In seconds.
         :raises TimeoutError: It took longer.
         """
-        future: concurrent.futures.Future[None] = self._promise()
+        future: concurrent.futures.Future[None] = self._promises.make()
         self._post(lambda: self._waiters.append(future))
         future.result(timeout)
+
+    # -- egress ---------------------------------------------------------------------------
+
+    def attach(self, egress: str, receiver: Receiver) -> None:
+        """Give an egress a receiver, before the start. It is closed with the engine.
+
+        :raises ValueError: All records go to the engine's ``deliver`` already.
+        """
+        self._core.outbox.attach(egress, receiver)
+
+    def acknowledge(self, egress: str, seq: int) -> None:
+        """Note that a receiver has the records of an egress up to a number."""
+        self._inbox.put(lambda: self._core.outbox.acknowledge(egress, seq))
 
     # -- with a loop ----------------------------------------------------------------------
 
@@ -194,8 +192,8 @@ class Engine:
     def close(self, timeout: float = 2.0) -> None:
         """Stop, commit what has happened, and close the store.
 
-        :param timeout: How long calls in flight may take, in seconds. Those that take longer are
-            made again after the next start.
+        :param timeout: How long calls in flight may take, in seconds, and so long again receivers
+            of records. What takes longer is done again after the next start.
         """
         if self._closing:
             return
@@ -205,15 +203,22 @@ class Engine:
             thread.join()
         if self._workers is not None:
             self._workers.close(timeout)
-        while not self._inbox.empty():
-            self._take(self._inbox.get_nowait())
+        self._drain()
         self._thread = None
         if self._ended is None:
             self._commit()
+        self._core.outbox.close(timeout)
+        if self._ended is None:
+            self._drain()
+            self._commit()
             self._wake_waiters()
             self._ended = RuntimeError("it was closed")
-        self._break_promises()
+        self._promises.break_all(self._ended)
         self.store.close()
+
+    def _drain(self) -> None:
+        while not self._inbox.empty():
+            self._take(self._inbox.get_nowait())
 
     def __enter__(self) -> t.Self:
         return self
@@ -253,13 +258,6 @@ class Engine:
 
     # -- the owner ------------------------------------------------------------------------
 
-    def _promise(self) -> concurrent.futures.Future[t.Any]:
-        """Return a future that is resolved in any case, if only with the engine's own end."""
-        future: concurrent.futures.Future[t.Any] = concurrent.futures.Future()
-        self._promises.add(future)
-        future.add_done_callback(self._promises.discard)
-        return future
-
     def _post(self, act: cabc.Callable[[], None]) -> None:
         """Have the owner do something: now if that is the caller."""
         thread = self._thread
@@ -268,11 +266,7 @@ class Engine:
         elif self._ended is None:
             act()
         if self._ended is not None:
-            self._break_promises()
-
-    def _break_promises(self) -> None:
-        for future in list(self._promises):
-            future.set_exception(_ended(self._ended))
+            self._promises.break_all(self._ended)
 
     def _serve(self) -> None:
         try:
@@ -281,7 +275,7 @@ class Engine:
                 self._receive(self._patience())
         except BaseException as exc:
             self._ended = exc
-            self._break_promises()
+            self._promises.break_all(self._ended)
             raise
 
     def _turn(self) -> None:
@@ -389,9 +383,3 @@ class Engine:
             core.outbox.pending,
             None if core.full is None else core.full.path,
         )
-
-
-def _ended(cause: BaseException | None) -> RuntimeError:
-    error = RuntimeError(f"The engine does not run any more: {cause}. Start another one.")
-    error.__cause__ = cause
-    return error

@@ -244,9 +244,28 @@ class Store:
         rows = self._rows("select seq from cursor where reader = ?", reader)
         return rows[0][0] if rows else 0
 
-    def forget_records(self, delivered: int) -> None:
-        """Delete the records up to a number, but for the last ones of each topic."""
-        for (topic,) in self._rows("select distinct topic from egress"):
+    def records_of(self, egress: str, after: int, limit: int) -> list[EgressRecord]:
+        """Return an egress's records with higher numbers than one."""
+        rows = self._rows(
+            "select * from egress where seq > ? and egress = ? order by seq limit ?",
+            after,
+            egress,
+            limit,
+        )
+        return [EgressRecord(*row) for row in rows]
+
+    def last_record(self, egress: str) -> int:
+        """Return the number of an egress's last record; 0 for none."""
+        rows = self._rows("select max(seq) from egress where egress = ?", egress)
+        return rows[0][0] or 0
+
+    def forget_records(self, delivered: int, egress: str | None = None) -> None:
+        """Delete the records up to a number, but for the last ones of each topic.
+
+        :param egress: Delete those of its topics alone.
+        """
+        whose, names = ("", ()) if egress is None else (" where egress = ?", (egress,))
+        for (topic,) in self._rows(f"select distinct topic from egress{whose}", *names):
             self.connection.execute(
                 "delete from egress where topic = ? and seq <= ? and seq <= (select seq from egress"
                 " where topic = ? order by seq desc limit 1 offset ?)",

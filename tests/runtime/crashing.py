@@ -83,7 +83,7 @@ def main(folder: str, out: str, total: int) -> None:
             (Address("t/count", str(number % ADDRESSES)), Message(*encode(number)))
             for number in numbers
         ]
-        engine.submit(messages, ("input", str(first + PART))).result()
+        engine.submit(messages, {"input": str(first + PART)}).result()
         print(first, flush=True)
     control = Control(engine)
     engine.wait_idle()

@@ -140,7 +140,7 @@ def test_position_of_an_input_is_kept_with_its_messages(
 ) -> None:
     script.add("ns/fn", lambda batch: None)
     engine = run(store=Store(tmp_path / "data"))
-    engine.submit([(Address("ns/fn", "1"), X)], ("file", "42")).result()
+    engine.submit([(Address("ns/fn", "1"), X)], {"file": "42"}).result()
     engine.close()
     store = Store(tmp_path / "data")
     assert store.position("file") == "42"

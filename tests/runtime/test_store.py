@@ -173,7 +173,7 @@ def test_old_delivered_records_are_deleted(
     from statefun_flask.runtime import outbox
 
     monkeypatch.setattr(stores, "KEPT_RECORDS", 10)
-    monkeypatch.setattr(outbox, "_TIDY", 50)
+    monkeypatch.setattr(outbox, "TIDY", 50)
     got: list[int] = []
     made = bench(deliver=lambda records: got.extend(each.seq for each in records))
     for n in range(120):
