@@ -21,6 +21,7 @@ from .cli import group
 from .config import Settings
 from .endpoint import Endpoint
 from .handler import RequestHandler
+from .health import Health
 from .registry import FunctionRegistry
 from .registry import refuse_bare_decorator
 from .registry import StatefulFunction
@@ -129,14 +130,17 @@ class StateFun:
         with self._binding:
             if self._endpoint is None:
                 self._settings = config.read(app.config, self._options)
-                self._add_endpoint(app, self._settings)
-                self._endpoint = Endpoint(_FirstRequest(self), self._settings)
+                endpoint = Endpoint(_FirstRequest(self), self._settings)
+                self._add_endpoint(app, endpoint)
+                self._endpoint = endpoint
 
-    def _add_endpoint(self, app: Flask, settings: Settings) -> None:
+    def _add_endpoint(self, app: Flask, endpoint: Endpoint) -> None:
         blueprint = Blueprint("statefun", __name__)
         blueprint.add_url_rule(
-            settings.url, "handle", views.handle, methods=["POST"], strict_slashes=False
+            endpoint.settings.url, "handle", views.handle, methods=["POST"], strict_slashes=False
         )
+        for path in Health(endpoint).paths:
+            blueprint.add_url_rule(path, "health", views.health)
         app.register_blueprint(blueprint)
 
     def runtime(

@@ -11,8 +11,17 @@ from flask import Response
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
+from .health import Health
+
 if t.TYPE_CHECKING:
     from .extension import StateFun
+
+
+def health() -> Response:
+    """Tell a probe or a load balancer how the worker is."""
+    statefun: StateFun = current_app.extensions["statefun"]
+    reply = Health(statefun.endpoint)(request.path)
+    return Response(reply.body, reply.status, content_type=reply.content_type)
 
 
 def handle() -> Response:

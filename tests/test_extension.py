@@ -37,8 +37,11 @@ def post(request_body: t.Any) -> t.Any:
 
 
 def urls(app: Flask) -> set[str]:
+    """Return where the runtime's requests are answered."""
     with app.test_request_context():
-        return {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"}
+        return {
+            rule.rule for rule in app.url_map.iter_rules() if rule.endpoint == "statefun.handle"
+        }
 
 
 # -- the decorator --------------------------------------------------------------------------------

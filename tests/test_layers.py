@@ -31,7 +31,7 @@ LAYERS: dict[str, set[str]] = {
     "values": VALUES,
     "protocol": {"protocol"},
     "handler": {"handler", "invocation", "loop", "registry", "signature"},
-    "endpoint": {"config", "endpoint"},
+    "endpoint": {"config", "endpoint", "health"},
     "extension": {"app", "blueprint", "extension", "hooks", "signals", "views"},
     "transport": {"transport"},
     "top": {"cli", "testing"},

@@ -47,6 +47,18 @@ _FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--cert", type=_FILE, help="The certificate for TLS, with granian.")
 @click.option("--key", type=_FILE, help="Its private key.")
 @click.option("--client-ca", type=_FILE, help="Take only clients with a certificate of this one.")
+@click.option(
+    "--drain-seconds",
+    default=30,
+    type=click.IntRange(min=1),
+    help="How long what was begun may take once SIGTERM came.",
+)
+@click.option(
+    "--notice-seconds",
+    default=0,
+    type=click.IntRange(min=0),
+    help="How long SIGTERM leaves the door open for load balancers that ask whether it is ready.",
+)
 @with_appcontext
 def serve(
     host: str,
@@ -59,7 +71,8 @@ def serve(
 ) -> None:
     """Serve the whole app, its other routes included, until it is interrupted.
 
-    With --server asgi only the functions are served.
+    With --server asgi only the functions are served. SIGTERM has it finish what was begun and
+    refuse the rest with 503; /statefun/health says so.
     """
     app = current_app._get_current_object()  # type: ignore[attr-defined,unused-ignore]
     listen = f"unix:{unix}" if unix else f"{host}:{port}"
@@ -75,7 +88,7 @@ def serve(
         else:
             kind = GranianTransport if server == "granian" else AsgiTransport
             tls = {"certificate": options["cert"], "key": options["key"]}
-            others = {name: options[name] for name in ("direct", "skip_hooks", "client_ca")}
+            others = {name: value for name, value in options.items() if name not in ("cert", "key")}
             granian = kind(listen, workers=workers, threads=threads, **tls, **others)
             granian.run(_target(app), started=started)
     except OSError as exc:
@@ -88,16 +101,23 @@ def serve(
 
 
 def _waitress(
-    listen: str, workers: int, threads: int, *, direct: bool, skip_hooks: bool, **tls: str | None
+    listen: str,
+    workers: int,
+    threads: int,
+    *,
+    cert: str | None,
+    key: str | None,
+    client_ca: str | None,
+    **others: t.Any,
 ) -> WaitressTransport:
     if workers > 1:
         raise click.UsageError(
             f"waitress is one process, and --workers is {workers}. Use --server granian, or start"
             " several of them."
         )
-    if any(tls.values()):
+    if cert or key or client_ca:
         raise click.UsageError("waitress speaks no TLS. Use --server granian, or a proxy.")
-    return WaitressTransport(listen, threads=threads, direct=direct, skip_hooks=skip_hooks)
+    return WaitressTransport(listen, threads=threads, **others)
 
 
 class _Load:

@@ -9,6 +9,7 @@ import typing as t
 from ..endpoint import Endpoint
 from ..endpoint import refuse
 from ..endpoint import Reply
+from ..health import Health
 from . import granian
 from .direct import Direct
 from .direct import Served
@@ -46,6 +47,7 @@ class _Application:
     def __init__(self, direct: Direct, threads: int, otherwise: ASGIApp | None) -> None:
         self._direct = direct
         self._endpoint: Endpoint = direct.endpoint
+        self._health = Health(direct.endpoint)
         self._otherwise = otherwise
         self._executor = (
             concurrent.futures.ThreadPoolExecutor(threads, "statefun") if threads else None
@@ -60,6 +62,8 @@ class _Application:
                     self._executor.shutdown()
         elif scope["type"] == "http" and scope["path"].rstrip("/") == self._direct.url:
             await _respond(send, await self._answer(scope, receive))
+        elif _is_get(scope) and scope["path"] in self._health.paths:
+            await _respond(send, self._health(scope["path"]))
         elif self._otherwise is not None:
             await self._otherwise(scope, receive, send)
         elif scope["type"] == "http":
@@ -103,13 +107,13 @@ class AsgiTransport(granian.GranianTransport):
     _interface = "asginl"
     _blocking_threads = 1
 
-    def _load(self, target: granian.Target) -> t.Any:
-        return asgi_app(
-            granian.resolve(target),
-            threads=self.threads,
-            skip_hooks=self.skip_hooks,
-            **self.options,
-        )
+    def _load(self, target: granian.Target) -> tuple[t.Any, Endpoint]:
+        direct = Direct(granian.resolve(target), skip_hooks=self.skip_hooks, **self.options)
+        return _Application(direct, self.threads, None), direct.endpoint
+
+
+def _is_get(scope: Scope) -> bool:
+    return bool(scope["type"] == "http" and scope["method"] == "GET")
 
 
 def _read_headers(scope: Scope) -> tuple[str | None, int | None]:

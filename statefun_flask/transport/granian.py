@@ -8,13 +8,15 @@ import pkgutil
 import typing as t
 
 from ..config import Settings
+from ..endpoint import Endpoint
 from ..registry import FunctionRegistry
 from . import wsgi
 from .direct import Served
 from .listen import Listen
 from .listen import Started
+from .notice import Notice
 from .waitress import CONNECTIONS
-from .waitress import GRACE
+from .waitress import DRAIN
 
 if t.TYPE_CHECKING:
     import collections.abc as cabc
@@ -38,6 +40,9 @@ class GranianTransport:
     :param certificate: The server's certificate, for TLS.
     :param key: Its private key.
     :param client_ca: The authority of the certificates that clients must then have.
+    :param drain_seconds: How long what was begun may take once SIGTERM came.
+    :param notice_seconds: How long the workers go on listening before, and answer 503, for load
+        balancers that find out by asking whether they are ready.
     :param options: Settings by name for a registry, see :class:`~statefun_flask.config.Settings`.
     """
 
@@ -54,6 +59,8 @@ class GranianTransport:
         certificate: str | None = None,
         key: str | None = None,
         client_ca: str | None = None,
+        drain_seconds: float = DRAIN,
+        notice_seconds: float = 0,
         **options: t.Any,
     ) -> None:
         Settings(**options)
@@ -67,10 +74,12 @@ class GranianTransport:
         self.direct = direct
         self.skip_hooks = skip_hooks
         self.certificate, self.key, self.client_ca = map(_path, (certificate, key, client_ca))
+        self.drain_seconds = drain_seconds
+        self.notice_seconds = notice_seconds
         self.options = options
 
     def run(self, target: Target, *, started: Started | None = None) -> None:
-        """Serve until SIGINT or SIGTERM; requests in flight are answered first.
+        """Serve until SIGINT or SIGTERM; what was begun is answered first.
 
         :param target: ``"module:app"``, which every worker imports, or a function that returns the
             app or registry, which every worker calls. An app or a registry itself reaches the
@@ -82,17 +91,24 @@ class GranianTransport:
         """
         granian = _granian()
         _check_start_method(target)
-        load = functools.partial(self._load, target)
-        load()
+        self._load(target)
+        notice = Notice(self.notice_seconds)
 
         with Listen.parse(self.listen).reserved() as listen:
             server = self._server(granian, listen)
             if started is not None:
                 server.on_startup(functools.partial(started, listen))
+            server.on_startup(functools.partial(notice.precede, server.signal_handler_interrupt))
+            load = functools.partial(self._load_in_worker, target, notice)
             server.serve(target_loader=load, wrap_loader=False)
 
-    def _load(self, target: Target) -> t.Any:
-        """Return what the server calls, in a worker."""
+    def _load_in_worker(self, target: Target, notice: Notice) -> t.Any:
+        application, endpoint = self._load(target)
+        notice.watch(endpoint)
+        return application
+
+    def _load(self, target: Target) -> tuple[t.Any, Endpoint]:
+        """Return what the server calls, and its endpoint."""
         return wsgi.application(
             resolve(target), direct=self.direct, skip_hooks=self.skip_hooks, **self.options
         )
@@ -115,7 +131,8 @@ class GranianTransport:
             websockets=False,
             backpressure=CONNECTIONS,
             respawn_failed_workers=True,
-            workers_kill_timeout=int(GRACE),
+            # With 0 it would wait for ever.
+            workers_kill_timeout=max(self.drain_seconds, 0.001),
             # It warns of more threads than cores, which functions that wait need.
             log_level="error",
             ssl_cert=self.certificate,

@@ -5,6 +5,10 @@ from __future__ import annotations
 import http
 import typing as t
 
+from ..endpoint import Endpoint
+from ..endpoint import refuse
+from ..endpoint import Reply
+from ..health import Health
 from ..registry import FunctionRegistry
 from .direct import Direct
 from .direct import refuse_options
@@ -21,16 +25,18 @@ _STATUS = {status.value: f"{status.value} {status.phrase}" for status in http.HT
 
 def application(
     served: Served, *, direct: bool, skip_hooks: bool = False, **options: t.Any
-) -> WSGIApplication:
-    """Return what a WSGI server calls: an app as it is, or past its request dispatch.
+) -> tuple[WSGIApplication, Endpoint]:
+    """Return what a WSGI server calls, an app as it is or past its request dispatch.
+
+    With it comes the endpoint, which the server tells when it is about to stop.
 
     :param direct: Past the dispatch; a registry has none.
     """
     if direct or isinstance(served, FunctionRegistry):
-        return wsgi_app(served, skip_hooks=skip_hooks, **options)
+        short = Direct(served, skip_hooks=skip_hooks, **options)
+        return _past_dispatch(short), short.endpoint
     refuse_options(options)
-    statefun(served)
-    return served
+    return served, statefun(served).endpoint
 
 
 def wsgi_app(served: Served, *, skip_hooks: bool = False, **options: t.Any) -> WSGIApplication:
@@ -42,19 +48,25 @@ def wsgi_app(served: Served, *, skip_hooks: bool = False, **options: t.Any) -> W
     :param skip_hooks: Serve an app although it has hooks that would not be called.
     :param options: Settings by name, for a registry; an app has its own.
     """
-    direct = Direct(served, skip_hooks=skip_hooks, **options)
+    return _past_dispatch(Direct(served, skip_hooks=skip_hooks, **options))
+
+
+def _past_dispatch(direct: Direct) -> WSGIApplication:
     endpoint = direct.endpoint
     context = direct.context
     url = direct.url
+    health = Health(endpoint)
     otherwise = direct.app or _nothing_here(url)
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> t.Iterable[bytes]:
         path = environ["PATH_INFO"]
         if path != url and path.rstrip("/") != url:
+            if path in health.paths and environ["REQUEST_METHOD"] == "GET":
+                return _send(start_response, health(path))
             return otherwise(environ, start_response)
         if environ["REQUEST_METHOD"] != "POST":
-            text = "Only POST is answered here, as the StateFun runtime sends it.\n"
-            return _say(start_response, 405, text, [("Allow", "POST")])
+            refused = refuse(405, "Only POST is answered here, as the StateFun runtime sends it.")
+            return _send(start_response, refused, [("Allow", "POST")])
 
         length = environ.get("CONTENT_LENGTH")
         with context():
@@ -72,23 +84,23 @@ def wsgi_app(served: Served, *, skip_hooks: bool = False, **options: t.Any) -> W
 
 
 def _nothing_here(url: str) -> WSGIApplication:
+    refused = refuse(404, f"There is nothing here. The functions are at '{url or '/'}'.")
+
     def nothing_here(environ: WSGIEnvironment, start_response: StartResponse) -> t.Iterable[bytes]:
-        text = f"There is nothing here. The functions are at '{url or '/'}'.\n"
-        return _say(start_response, 404, text)
+        return _send(start_response, refused)
 
     return nothing_here
 
 
-def _say(
-    start_response: StartResponse, status: int, text: str, headers: t.Iterable[tuple[str, str]] = ()
+def _send(
+    start_response: StartResponse, reply: Reply, headers: t.Iterable[tuple[str, str]] = ()
 ) -> list[bytes]:
-    body = text.encode()
     start_response(
-        _STATUS[status],
+        _STATUS[reply.status],
         [
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Content-Length", str(len(body))),
+            ("Content-Type", reply.content_type),
+            ("Content-Length", str(len(reply.body))),
             *headers,
         ],
     )
-    return [body]
+    return [reply.body]

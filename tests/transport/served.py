@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pathlib
 import threading
 import time
 
@@ -35,18 +36,20 @@ def thread(context: Context, text: str) -> Effects:
 
 @app.statefun("test/slow")
 def slow(context: Context, text: str) -> Effects:
-    """Announce itself in the file that the message names, and take a while."""
-    with open(text, "w"):
-        pass
-    time.sleep(0.3)
+    """Announce itself in the file that the message names, and end when that is gone."""
+    mark = pathlib.Path(text)
+    mark.touch()
+    while mark.exists():
+        time.sleep(0.01)
     return Effects().send(TO, "done")
 
 
 @app.statefun("test/slow_async")
 async def slow_async(context: Context, text: str) -> Effects:
-    with open(text, "w"):
-        pass
-    await asyncio.sleep(0.3)
+    mark = pathlib.Path(text)
+    mark.touch()
+    while mark.exists():
+        await asyncio.sleep(0.01)
     return Effects().send(TO, "done")
 
 

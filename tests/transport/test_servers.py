@@ -43,26 +43,6 @@ def test_waitress_says_what_it_serves_where(serve: Serve) -> None:
     assert server.terminate() == 0
 
 
-@each_server
-def test_what_is_in_flight_at_sigterm_is_answered(
-    serve: Serve, ask: Ask, wait_for: t.Any, tmp_path: pathlib.Path, options: tuple[str, ...]
-) -> None:
-    server = serve(*options, "--threads", "1")
-    marks = [tmp_path / "sync", tmp_path / "async"]
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        # With one thread the second is not begun yet on WSGI, but has been taken.
-        asked = [pool.submit(ask, server.url, "test/slow", str(marks[0]))]
-        wait_for(marks[0].exists, "the first request")
-        asked.append(pool.submit(ask, server.url, "test/slow_async", str(marks[1])))
-        if "asgi" in options:
-            wait_for(marks[1].exists, "the second request")
-        else:
-            time.sleep(0.1)
-        assert server.terminate() == 0
-        assert [each.result() for each in asked] == [["done"], ["done"]]
-    assert server.output.read() == ""
-
-
 @each_path
 def test_async_functions_are_served(running: Serve, ask: Ask, options: tuple[str, ...]) -> None:
     loops = {ask(running(*options).url, "test/wait", "0")[0]}

@@ -1,0 +1,53 @@
+"""How the workers of granian learn that the server is about to stop.
+
+granian passes SIGTERM on to its workers, which close the door and finish what they were given. Here
+they are told before that, so that they say so while the door is still open.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import multiprocessing
+import signal
+import threading
+import time
+import typing as t
+
+from ..endpoint import Endpoint
+
+
+class Notice:
+    """Given once, by the server's process, and heard by all of its workers.
+
+    :param seconds: How long they go on listening, and refusing, before they are stopped.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._given = multiprocessing.Event()
+
+    def watch(self, endpoint: Endpoint) -> None:
+        """Have an endpoint of this worker drain when the notice is given."""
+
+        def drain() -> None:
+            self._given.wait()
+            endpoint.draining = True
+
+        threading.Thread(target=drain, name="statefun-notice", daemon=True).start()
+
+    def precede(self, stop: cabc.Callable[..., t.Any]) -> None:
+        """Give the notice at SIGTERM, and stop the server when its time is over.
+
+        A second signal stops it at once.
+        """
+
+        def give() -> None:
+            self._given.set()
+            time.sleep(self._seconds)
+            stop()
+
+        def told(number: int, frame: object) -> None:
+            signal.signal(signal.SIGTERM, stop)
+            threading.Thread(target=give, daemon=True).start()
+
+        signal.signal(signal.SIGTERM, told)

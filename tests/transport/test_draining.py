@@ -1,0 +1,207 @@
+"""SIGTERM on each server: what was begun is answered, the rest is sent elsewhere, the end is 0."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import pathlib
+import signal
+import socket
+import time
+import typing as t
+
+import pytest
+
+OCTET_STREAM = {"Content-Type": "application/octet-stream"}
+SERVERS = {
+    "view on waitress": ("--server", "waitress"),
+    "direct on waitress": ("--server", "waitress", "--direct"),
+    "view on granian": ("--server", "granian"),
+    "direct on granian": ("--server", "granian", "--direct", "--workers", "2"),
+    "asgi": ("--server", "asgi"),
+}
+GRANIAN = {name: SERVERS[name] for name in SERVERS if "waitress" not in name}
+
+each_path = pytest.mark.parametrize("options", SERVERS.values(), ids=SERVERS)
+#: The paths on one server stop in the same way.
+each_server = pytest.mark.parametrize(
+    "options",
+    [SERVERS["view on waitress"], SERVERS["direct on granian"], SERVERS["asgi"]],
+    ids=["waitress", "granian", "asgi"],
+)
+Ask: t.TypeAlias = cabc.Callable[..., list[str]]
+Serve: t.TypeAlias = cabc.Callable[..., t.Any]
+
+
+def _call(connection: http.client.HTTPConnection, method: str, *request: t.Any) -> tuple[int, str]:
+    connection.request(method, *request)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+@pytest.fixture
+def call(connect: t.Any) -> cabc.Callable[..., tuple[int, str]]:
+    """Return a function that makes a request on a connection of its own."""
+
+    def once(url: str, method: str, *request: t.Any) -> tuple[int, str]:
+        with contextlib.closing(connect(url)) as connection:
+            return _call(connection, method, *request)
+
+    return once
+
+
+@pytest.fixture
+def is_ready(call: t.Any) -> cabc.Callable[[str], bool]:
+    """Return a function that asks as a load balancer does; a closed door is no."""
+
+    def ask(url: str) -> bool:
+        try:
+            return bool(call(url, "GET", "/statefun/health")[0] == 200)
+        except OSError:
+            return False
+
+    return ask
+
+
+@pytest.fixture
+def busy(ask: Ask, wait_for: t.Any, tmp_path: pathlib.Path) -> t.Any:
+    """Return a context in which a server is at a batch, which must be answered afterwards."""
+
+    @contextlib.contextmanager
+    def begin(url: str, typename: str = "test/slow") -> cabc.Iterator[None]:
+        mark = tmp_path / typename.rpartition("/")[2]
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(ask, url, typename, str(mark))
+            wait_for(mark.exists, "the slow function")
+            try:
+                yield
+            finally:
+                mark.unlink()
+            assert asked.result() == ["done"]
+
+    return begin
+
+
+@each_server
+@pytest.mark.parametrize("typename", ["test/slow", "test/slow_async"])
+def test_what_was_begun_is_answered_and_the_process_ends_with_0(
+    serve: Serve,
+    busy: t.Any,
+    is_ready: t.Any,
+    wait_for: t.Any,
+    options: tuple[str, ...],
+    typename: str,
+) -> None:
+    server = serve(*options)
+    assert is_ready(server.url)
+    with busy(server.url, typename):
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: not is_ready(server.url), "the worker to drain")
+        assert server.process.poll() is None
+    assert server.process.wait(10) == 0
+    assert server.output.read() == ""
+
+
+def test_waitress_refuses_at_once_while_its_threads_are_at_what_was_begun(
+    serve: Serve, busy: t.Any, call: t.Any, connect: t.Any, encode: t.Any
+) -> None:
+    server = serve("--threads", "1")
+    request = ("/statefun", encode("test/echo", "hello"), OCTET_STREAM)
+    with contextlib.closing(connect(server.url)) as waiting, busy(server.url):
+        assert call(server.url, "GET", "/statefun/health") == (
+            200,
+            '{"live": true, "ready": true}\n',
+        )
+        waiting.request("POST", *request)
+        server.process.send_signal(signal.SIGTERM)
+        assert waiting.getresponse().status == 503
+        assert call(server.url, "POST", *request) == (
+            503,
+            "This worker is shutting down. Send the request to another one.\n",
+        )
+        assert call(server.url, "GET", "/statefun/health/ready")[0] == 503
+        assert call(server.url, "GET", "/statefun/health/live")[0] == 200
+    assert server.process.wait(10) == 0
+
+
+@pytest.mark.slow
+@each_path
+def test_during_its_notice_a_worker_says_that_it_is_not_ready(
+    serve: Serve,
+    busy: t.Any,
+    call: t.Any,
+    is_ready: t.Any,
+    wait_for: t.Any,
+    encode: t.Any,
+    options: tuple[str, ...],
+) -> None:
+    server = serve(*options, "--notice-seconds", "1")
+    start = time.monotonic()
+    with busy(server.url):
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: not is_ready(server.url), "the notice")
+        assert json.loads(call(server.url, "GET", "/statefun/health")[1]) == {
+            "live": True,
+            "ready": False,
+        }
+        assert call(server.url, "GET", "/statefun/health/live")[0] == 200
+        request = ("/statefun", encode("test/echo", "hello"), OCTET_STREAM)
+        assert call(server.url, "POST", *request)[0] == 503
+    assert server.process.wait(10) == 0
+    assert time.monotonic() - start >= 1
+
+
+@pytest.mark.slow
+@each_server
+def test_a_second_signal_ends_the_notice(
+    serve: Serve, is_ready: t.Any, wait_for: t.Any, options: tuple[str, ...]
+) -> None:
+    server = serve(*options, "--notice-seconds", "60")
+    server.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: not is_ready(server.url), "the notice")
+    server.terminate()
+
+
+@pytest.mark.slow
+@each_server
+def test_what_does_not_end_is_given_up(
+    serve: Serve,
+    wait_for: t.Any,
+    connect: t.Any,
+    encode: t.Any,
+    tmp_path: pathlib.Path,
+    options: tuple[str, ...],
+) -> None:
+    server = serve(*options, "--drain-seconds", "1")
+    mark = tmp_path / "mark"
+    with contextlib.closing(connect(server.url)) as connection:
+        connection.request("POST", "/statefun", encode("test/slow", str(mark)), OCTET_STREAM)
+        wait_for(mark.exists, "the function")
+        assert server.terminate() == 0
+        with pytest.raises((OSError, http.client.HTTPException)):
+            connection.getresponse()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", GRANIAN.values(), ids=GRANIAN)
+def test_granian_closes_its_door_at_once_without_a_notice(
+    serve: Serve, busy: t.Any, wait_for: t.Any, options: tuple[str, ...]
+) -> None:
+    server = serve(*options)
+    port = int(server.url.rpartition(":")[2].partition("/")[0])
+
+    def is_closed() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    with busy(server.url):
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(is_closed, "the door to close")
+        assert server.process.poll() is None
+    assert server.process.wait(10) == 0
