@@ -82,7 +82,10 @@ class Context:
         :raises UnknownStateError: The function does not declare it.
         :raises StateTypeError: It is declared, stored or asked for with another type.
         """
-        spec = self._spec(state)
+        if state.__class__ is ValueSpec and self._declared.get(state.name) is state:
+            spec = state
+        else:
+            spec = self._spec(state)
         cell = self._cells.get(spec.name)
         value = spec.decode(cell) if type is None else _read_as(spec, cell, type)
         if self._handed_out is not None and value is not None:

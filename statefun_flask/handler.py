@@ -100,16 +100,20 @@ class RequestHandler:
         if tables is None:
             tables = self._tables = self.registry.compile()
         codec, batch = self._read(body, tables)
-        table = tables.get((batch.namespace, batch.name))
+        table = tables.get(batch.target)
         if table is None:
-            raise FunctionNotFound(f"{batch.namespace}/{batch.name}", self.registry)
+            raise FunctionNotFound("/".join(batch.target), self.registry)
 
         cells = batch.cells
         specs = table.specs
-        missing = [spec for name, spec in specs.items() if name not in cells]
-        if not missing:
-            codec.admit(cells, specs)
-        return codec, batch, table, missing
+        for name in specs:
+            if name not in cells:
+                return codec, batch, table, [specs[each] for each in specs if each not in cells]
+        codec.admit(cells, specs)
+        return codec, batch, table, _NOTHING
+
+
+_NOTHING: list[ValueSpec[t.Any]] = []
 
 
 @contextlib.contextmanager

@@ -39,10 +39,11 @@ def run(batch: Batch, table: Table, watch: bool) -> Steps:
     answer = Answer(table.typename)
     pending: set[str] = set()
     self_address = Address(table.typename, batch.id)
+    routes = table.routes
 
     for position, (caller, message) in enumerate(batch.messages):
         try:
-            take, reader, function = table.route(message)
+            take, reader, function = routes.get(message.typename) or table.route(message)
             argument = message.read(reader) if take is None else take(message)
             context = invocation_context(self_address, caller, cells, specs, watch)
 
@@ -116,7 +117,13 @@ def _apply(
 
     All is checked before anything is added, so that a refused function has done nothing.
     """
-    changes = [_change(state, cell, table) for state, cell in effects.changes]
+    specs = table.specs
+    changes = [
+        (state.name, cell)
+        if state.__class__ is ValueSpec and specs.get(state.name) is state
+        else _change(state, cell, table)
+        for state, cell in effects.changes
+    ]
     if effects.delayed:
         _check_tokens(effects, pending)
 
@@ -135,7 +142,7 @@ def _change(state: ValueSpec[t.Any] | str, cell: Cell, table: Table) -> tuple[st
 
     if spec is None:
         raise unknown_state(state, table.specs, table.typename)
-    if spec is state or cell is None:
+    if cell is None:
         return name, cell
     if isinstance(state, ValueSpec):
         if state.type != spec.type:

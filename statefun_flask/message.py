@@ -8,6 +8,7 @@ import msgspec
 
 from .address import check_text
 from .errors import MessageTypeError
+from .types import PRIMITIVES
 from .types import PROTOBUF
 from .types import Type
 from .types import type_of
@@ -89,6 +90,9 @@ def encode(value: t.Any, type: t.Any = None) -> tuple[str, bytes]:
     if type is not None:
         chosen = type_of(type)
         return chosen.typename, chosen.serialize(value)
+    primitive = PRIMITIVES.get(value.__class__)
+    if primitive is not None:
+        return primitive.typename, primitive.serialize(value)
     if value.__class__ is Message:
         if not value.has_value:
             raise ValueError(

@@ -23,7 +23,7 @@ _INT = struct.Struct("<Bi")
 _LONG = struct.Struct("<Bq")
 _FLOAT = struct.Struct("<Bf")
 _DOUBLE = struct.Struct("<Bd")
-_SHORT = tuple(bytes((0x0A, length)) for length in range(128))
+_FIELD = wire.Header(1)
 
 
 def write_bool(value: bool) -> bytes:
@@ -134,24 +134,26 @@ def write_bytes(value: bytes) -> bytes:
         if not isinstance(value, bytes | bytearray | memoryview):
             raise unfit("bytes", value)
         value = bytes(value)
-    size = len(value)
-    if size < 128:
-        return _SHORT[size] + value if size else b""
-    return b"\x0a" + wire.varint(size) + value
+    return _FIELD[len(value)] + value if value else b""
 
 
 def read_bytes(data: bytes, name: str = "bytes") -> bytes:
-    if not data:
-        return b""
-    if data[0] == 0x0A and len(data) > 1:
-        if data[1] < 0x80:
-            size, start = data[1], 2
-        else:
-            try:
-                size, start = wire.read_varint(data, 1)
-            except ValueError:
-                raise _malformed(name, data) from None
-        if size == len(data) - start:
+    size = len(data)
+    if size < 2:
+        if not size:
+            return b""
+        raise _malformed(name, data)
+    # The length says which header there has to be; what is large or oddly written is read below.
+    start = 2 if size < 130 else 3
+    header = _FIELD[size - start]
+    if data.startswith(header) and len(header) == start:
+        return data[start:]
+    if data[0] == 0x0A:
+        try:
+            length, start = wire.read_varint(data, 1)
+        except ValueError:
+            raise _malformed(name, data) from None
+        if length == size - start:
             return data[start:]
     raise _malformed(name, data)
 

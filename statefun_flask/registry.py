@@ -167,7 +167,7 @@ class Table:
 
         :raises MessageTypeError: No function takes its type.
         """
-        route = self.routes.get(message.typename) or match(self.routes, message.typename)
+        route = match(self.routes, message.typename)
         if route is None:
             route = self.catch_all
             if route is None:

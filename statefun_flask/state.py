@@ -48,10 +48,12 @@ class ValueSpec(t.Generic[T]):
     :raises RegistrationError: The name, the type or the expiration is not allowed.
     """
 
-    __slots__ = ("_read", "_typename", "expire_after_call", "expire_after_write", "name", "type")
+    __slots__ = ("_read", "expire_after_call", "expire_after_write", "name", "type", "typename")
 
     name: str
     type: Type[T]
+    #: What the values are stored as.
+    typename: str
     expire_after_write: dt.timedelta | None
     expire_after_call: dt.timedelta | None
 
@@ -97,8 +99,8 @@ class ValueSpec(t.Generic[T]):
             raise RegistrationError(f"The state '{name}' cannot be typed so. {exc}") from None
         self.expire_after_write = expire_after_write
         self.expire_after_call = expire_after_call
-        self._typename = self.type.typename
-        self._read = self.type.reader(self._typename)
+        self.typename = self.type.typename
+        self._read = self.type.reader(self.typename)
 
     @property
     def is_untyped(self) -> bool:
@@ -114,9 +116,9 @@ class ValueSpec(t.Generic[T]):
         if type is not None and (wanted := type_of(type)) != self.type:
             if not self.is_untyped:
                 raise other_type(self, wanted.typename)
-            return self._typename, write_any(*encode(value, wanted))
+            return self.typename, write_any(*encode(value, wanted))
         try:
-            return self._typename, self.type.serialize(value)
+            return self.typename, self.type.serialize(value)
         except (TypeError, ValueError) as exc:
             raise StateTypeError(
                 f"The state '{self.name}' of type '{self.type.typename}' cannot hold"
@@ -131,7 +133,7 @@ class ValueSpec(t.Generic[T]):
         if cell is None:
             return None
         typename, payload = cell
-        reader = self._read if typename == self._typename else self.type.reader(typename)
+        reader = self._read if typename == self.typename else self.type.reader(typename)
         if reader is None:
             raise stored_otherwise(self, typename)
         try:

@@ -63,15 +63,18 @@ def delimited(field: int, data: bytes) -> bytes:
 class Header(dict[int, bytes]):
     """What stands before the content of a length-delimited field, by the content's length.
 
-    ``Header(3)[5]`` is the tag of field 3 and the length 5. Most are looked up, not computed.
+    ``Header(3)[5]`` is the tag of field 3 and the length 5. Those of up to 16 KB are remembered.
     """
 
     def __init__(self, field: int) -> None:
+        super().__init__()
         self._tag = varint(field << 3 | 2)
-        super().__init__((size, self._tag + varint(size)) for size in range(1024))
 
     def __missing__(self, size: int) -> bytes:
-        return self._tag + varint(size)
+        header = self._tag + varint(size)
+        if size < 1 << 14:
+            self[size] = header
+        return header
 
 
 def text(field: int, value: str) -> bytes:

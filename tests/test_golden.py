@@ -129,7 +129,7 @@ def test_the_six_types_have_the_typenames_of_the_runtime(type: Type[t.Any], type
 def test_a_request_of_only_a_target_is_read() -> None:
     batch = v3.decode(TARGET_ONLY)
 
-    assert (batch.namespace, batch.name, batch.id) == ("ns", "fn", "id")
+    assert (batch.target, batch.id) == (("ns", "fn"), "id")
     assert batch.cells == {}
     assert batch.messages == []
 
@@ -137,7 +137,7 @@ def test_a_request_of_only_a_target_is_read() -> None:
 def test_a_request_with_an_unset_state_and_one_int_is_read() -> None:
     batch = v3.decode(ONE_INT)
 
-    assert (batch.namespace, batch.name, batch.id) == ("ns", "fn", "id")
+    assert (batch.target, batch.id) == (("ns", "fn"), "id")
     assert batch.cells == {"seen": None}
     assert batch.messages == [(None, Message("io.statefun.types/int", bytes.fromhex("0d01000000")))]
 

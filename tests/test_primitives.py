@@ -16,6 +16,7 @@ from statefun_flask import INT
 from statefun_flask import LONG
 from statefun_flask import STRING
 from statefun_flask import Type
+from statefun_flask import wire
 from statefun_flask.primitives import int_to_varint
 from statefun_flask.primitives import read_int32
 from statefun_flask.primitives import read_int64
@@ -97,6 +98,23 @@ def test_exactly_one_field_is_read(type: Type[t.Any], change: t.Any) -> None:
 
     with pytest.raises(ValueError, match="its"):
         read(type, data)
+
+
+@pytest.mark.parametrize("size", [0, 1, 126, 127, 128, 129, 130, 131, 16_383, 16_384, 16_387])
+def test_text_is_as_long_as_its_header_says(size: int) -> None:
+    text = "x" * size
+    data = STRING.serialize(text)
+    assert data == wire.text(1, text)
+    assert read(STRING, data) == text
+
+    # Around where the length grows by a byte, every other length that could pass for it.
+    for length in {size - 2, size - 1, size + 1, size + 2} & set(range(1, 1 << 20)):
+        with pytest.raises(ValueError, match="its"):
+            read(STRING, b"\x0a" + wire.varint(length) + text.encode())
+
+
+def test_a_length_written_in_more_bytes_than_it_needs_is_read() -> None:
+    assert read(STRING, b"\x0a\x83\x00Bob") == "Bob"
 
 
 @pytest.mark.parametrize("payload", ["0802", "088001", "08", "00", "01", "080100"])

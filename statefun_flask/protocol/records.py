@@ -20,14 +20,12 @@ from ..state import ValueSpec
 class Batch(msgspec.Struct):
     """A request: messages for one function instance, with its states.
 
-    :param namespace: Of the function's typename.
-    :param name: Of the function's typename.
+    :param target: The namespace and the name of the function's typename.
     :param cells: The states that the runtime knows; None for one without a value.
     :param messages: Each with its sender, which is None for a message from an ingress.
     """
 
-    namespace: str
-    name: str
+    target: tuple[str, str]
     id: str
     cells: dict[str, Cell]
     messages: list[tuple[Address | None, Message]]

@@ -191,7 +191,8 @@ class Auto:
 
         messages = batch.messages
         if messages and messages[0][1].has_value:
-            self._remember(batch, v3, tables)
+            if self._last.get(batch.target) is not v3:
+                self._remember(batch, v3, tables)
             return v3, batch
         return self._examine(body, tables, batch)
 
@@ -224,14 +225,13 @@ class Auto:
         return v3, as_v3
 
     def _remember(self, batch: Batch, codec: Codec, tables: Tables) -> None:
-        target = batch.namespace, batch.name
-        if target in tables:
-            self._last[target] = codec
+        if batch.target in tables:
+            self._last[batch.target] = codec
 
     def _recall(self, batch: Batch, body: bytes, tables: Tables) -> Codec:
         """Return what the function was last sent; without that, 3.x if it cannot do harm."""
-        target = batch.namespace, batch.name
-        typename = f"{batch.namespace}/{batch.name}"
+        target = batch.target
+        typename = "/".join(target)
         last = self._last.get(target)
         if last is not None:
             return last

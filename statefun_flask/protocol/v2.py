@@ -63,31 +63,21 @@ def decode(body: bytes) -> Batch:
             " Only the StateFun runtime should call this address.",
             body,
         ) from None
-    if not request.HasField("invocation"):
-        raise ProtocolError(
-            f"The body of {len(body)} bytes holds no invocation."
-            " Send a ToFunction of StateFun 2.x, as the runtime does.",
-            body,
-        )
-
     batch = request.invocation
     target = batch.target
     namespace = target.namespace
     name = target.type
     if not (namespace and name):
-        raise ProtocolError(
-            "The invocation names no target function."
-            " Send a ToFunction with a target address, as the runtime does.",
-            body,
-        )
+        raise _untargeted(request, body)
 
     cells: dict[str, Cell] = {}
-    for state in batch.state:
+    # Slices are lists: iterating over the field itself ends with an IndexError and costs more.
+    for state in batch.state[:]:
         value = state.state_value
         cells[state.state_name] = (ANY, value) if value else None
 
     messages: list[tuple[Address | None, Message]] = []
-    for invocation in batch.invocations:
+    for invocation in batch.invocations[:]:
         argument = invocation.argument
         caller = None
         if invocation.HasField("caller"):
@@ -96,7 +86,21 @@ def decode(body: bytes) -> Batch:
                 caller = Address(wire_type(sender.namespace, sender.type), sender.id)
         messages.append((caller, Message(argument.type_url, argument.value)))
 
-    return Batch(namespace, name, target.id, cells, messages)
+    return Batch((namespace, name), target.id, cells, messages)
+
+
+def _untargeted(request: ToFunction, body: bytes) -> ProtocolError:
+    if not request.HasField("invocation"):
+        return ProtocolError(
+            f"The body of {len(body)} bytes holds no invocation."
+            " Send a ToFunction of StateFun 2.x, as the runtime does.",
+            body,
+        )
+    return ProtocolError(
+        "The invocation names no target function."
+        " Send a ToFunction with a target address, as the runtime does.",
+        body,
+    )
 
 
 def admit(cells: dict[str, Cell], specs: cabc.Mapping[str, ValueSpec[t.Any]]) -> None:

@@ -46,32 +46,22 @@ def decode(body: bytes) -> Batch:
             " Only the StateFun runtime should call this address.",
             body,
         ) from None
-    if not request.HasField("invocation"):
-        raise ProtocolError(
-            f"The body of {len(body)} bytes holds no invocation."
-            " Send a ToFunction of StateFun 3.x, as the runtime does.",
-            body,
-        )
-
     batch = request.invocation
     target = batch.target
     namespace = target.namespace
     name = target.type
     if not (namespace and name):
-        raise ProtocolError(
-            "The invocation names no target function."
-            " Send a ToFunction with a target address, as the runtime does.",
-            body,
-        )
+        raise _untargeted(request, body)
 
     cells: dict[str, Cell] = {}
-    for state in batch.state:
+    # Slices are lists: iterating over the field itself ends with an IndexError and costs more.
+    for state in batch.state[:]:
         value = state.state_value
         # A registered state without a value comes with state_value unset (protocol 1.1).
         cells[state.state_name] = (value.typename, value.value) if value.has_value else None
 
     messages: list[tuple[Address | None, Message]] = []
-    for invocation in batch.invocations:
+    for invocation in batch.invocations[:]:
         argument = invocation.argument
         caller = None
         if invocation.HasField("caller"):
@@ -79,7 +69,21 @@ def decode(body: bytes) -> Batch:
             caller = Address(wire_type(sender.namespace, sender.type), sender.id)
         messages.append((caller, Message(argument.typename, argument.value, argument.has_value)))
 
-    return Batch(namespace, name, target.id, cells, messages)
+    return Batch((namespace, name), target.id, cells, messages)
+
+
+def _untargeted(request: ToFunction, body: bytes) -> ProtocolError:
+    if not request.HasField("invocation"):
+        return ProtocolError(
+            f"The body of {len(body)} bytes holds no invocation."
+            " Send a ToFunction of StateFun 3.x, as the runtime does.",
+            body,
+        )
+    return ProtocolError(
+        "The invocation names no target function."
+        " Send a ToFunction with a target address, as the runtime does.",
+        body,
+    )
 
 
 def admit(cells: dict[str, Cell], specs: cabc.Mapping[str, ValueSpec[t.Any]]) -> None:
@@ -89,7 +93,7 @@ def admit(cells: dict[str, Cell], specs: cabc.Mapping[str, ValueSpec[t.Any]]) ->
     """
     for name, spec in specs.items():
         cell = cells[name]
-        if cell is not None and cell[0] != spec.type.typename:
+        if cell is not None and cell[0] != spec.typename:
             raise stored_otherwise(spec, cell[0])
 
 
