@@ -2,7 +2,7 @@
 
     python datagen.py --count 20
 
-Ends when every name has its greeting, or on Ctrl-C.
+Ends when every name has its greeting, or on Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import random
+import signal
 import time
 
 from confluent_kafka import Consumer
@@ -50,8 +51,18 @@ def deserialize(value: bytes, as_json: bool) -> str:
     return value.decode() if as_json else GreetResponse.FromString(value).greeting
 
 
-def run(bootstrap: str, rate: float, count: int | None, seed: int | None, as_json: bool) -> None:
-    """Produce names at a rate, and print greetings as they come."""
+def run(
+    bootstrap: str,
+    rate: float,
+    count: int | None,
+    seed: int | None,
+    as_json: bool,
+    alive: pathlib.Path | None = None,
+) -> None:
+    """Produce names at a rate, and print greetings as they come.
+
+    :param alive: A file that is touched all the time, for a health check.
+    """
     create_topics(bootstrap)
     producer = Producer({"bootstrap.servers": bootstrap})
     consumer = subscribe(bootstrap)
@@ -61,6 +72,8 @@ def run(bootstrap: str, rate: float, count: int | None, seed: int | None, as_jso
     finished = False
     try:
         while not finished or received < sent:
+            if alive is not None:
+                alive.touch()
             while not finished and time.monotonic() >= due:
                 name = next(pending, None)
                 if name is None:
@@ -129,11 +142,14 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=10, help="names a second (default: 10)")
     parser.add_argument("--count", type=int, help="stop after this many names")
     parser.add_argument("--seed", type=int, help="produce the same names each time")
+    parser.add_argument("--alive", type=pathlib.Path, help="touch this file as a sign of life")
     parser.add_argument("--json", action="store_true", help="for greeter_json.py")
     options = parser.parse_args()
     if options.rate <= 0:
         parser.error("--rate must be above 0")
-    run(options.bootstrap, options.rate, options.count, options.seed, options.json)
+    # Without a handler the first process of a container would not hear it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    run(options.bootstrap, options.rate, options.count, options.seed, options.json, options.alive)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,7 @@
+# The runtime with the greeter's module, for master and worker alike. Build it at the root of the
+# checkout:
+#     docker build -f examples/greeter/runtime.Dockerfile -t greeter-runtime .
+
+FROM apache/flink-statefun:3.3.0
+COPY examples/greeter/flink-conf.yaml /opt/flink/conf/flink-conf.yaml
+COPY examples/greeter/deployed.yaml /opt/statefun/modules/greeter/module.yaml
