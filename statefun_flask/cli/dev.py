@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pathlib
+import re
 import sys
 import typing as t
 
@@ -13,6 +14,8 @@ from flask.cli import pass_script_info
 from flask.cli import ScriptInfo
 
 from ..dev.run import Run
+
+_BROKERS = re.compile(r"module|[^\s,/]+:\d+(,[^\s,/]+:\d+)*")
 
 
 @click.command("dev", short_help="Run the app on the embedded engine, for development.")
@@ -26,6 +29,11 @@ from ..dev.run import Run
 )
 @click.option("--data", type=click.Path(file_okay=False), help="Keep everything in this folder.")
 @click.option("--module", "-m", type=click.Path(), help="A module.yaml; else ./module.yaml if any.")
+@click.option(
+    "--kafka",
+    metavar="HOST:PORT",
+    help="Connect module.yaml's Kafka topics to this broker, or with 'module' to those it names.",
+)
 @click.option("--reload", "reloads", is_flag=True, help="Run again when a source file changes.")
 @click.option("--input", "input_", metavar="FILE", help="Send the lines of a file; '-' for stdin.")
 @click.option("--to", metavar="FUNCTION", help="The function that the lines are for.")
@@ -33,7 +41,7 @@ from ..dev.run import Run
 @click.option("--id", "id_", metavar="ID", help="The id of lines that are plain text.")
 @click.option("--from-start", is_flag=True, help="Read the file from its first line again.")
 @click.option("--not-resumable", is_flag=True, help="Read standard input even with --data.")
-@click.option("--exit-when-idle", is_flag=True, help="End when the file is read and all is done.")
+@click.option("--exit-when-idle", is_flag=True, help="End when all is read and done.")
 @click.option(
     "--linger",
     default=10.0,
@@ -89,8 +97,17 @@ def _check(given: dict[str, t.Any]) -> None:
     """Refuse options that do not go together."""
     if given["module"] is None and pathlib.Path("module.yaml").exists():
         given["module"] = "module.yaml"
-    if given["exit_when_idle"] and given["input_"] is None:
-        raise click.UsageError("--exit-when-idle needs --input: without one it has no end.")
+    if given["exit_when_idle"] and given["input_"] is None and given["kafka"] is None:
+        raise click.UsageError(
+            "--exit-when-idle needs --input or --kafka: without one it has no end."
+        )
+    if given["kafka"] is not None and given["module"] is None:
+        raise click.UsageError("--kafka needs --module, which names the topics. Add it.")
+    if given["kafka"] is not None and not _BROKERS.fullmatch(given["kafka"]):
+        raise click.UsageError(
+            f"'{given['kafka']}' is not the address of a broker. Write --kafka HOST:PORT, or"
+            " --kafka module for those that module.yaml names."
+        )
     if given["exit_when_idle"] and given["reloads"]:
         raise click.UsageError("--exit-when-idle and --reload do not go together: choose one.")
     if given["clock"] == "virtual" and not given["exit_when_idle"]:

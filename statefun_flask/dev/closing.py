@@ -20,20 +20,21 @@ Say = cabc.Callable[[str, str], None]
 def close(session: Session, say: Say) -> int:
     """End a session, say what is left, and return the exit status: 1 when a person has to look."""
     started = time.monotonic()
-    for source in session.inputs:
+    for source in session.sources:
         source.stop()
     status = session.engine.status()
     delays = session.control.delays(1_000_000)
     now = session.clock.now()
     session.close()
 
-    bad = sum(source.bad for source in session.inputs)
-    errors = [source.error for source in session.inputs if source.error is not None]
+    bad = sum(source.bad for source in session.sources)
+    errors = [source.error for source in session.sources if source.error is not None]
     left = [f"drained in {time.monotonic() - started:.1f} s"]
     if status.parked:
         left.append(f"{status.parked} address{'es' * (status.parked != 1)} parked")
     if bad:
-        left.append(f"{bad} line{'s' * (bad != 1)} left out")
+        what = "record" if session.links is not None else "line"
+        left.append(f"{bad} {what}{'s' * (bad != 1)} left out")
     if delays:
         plural = "s" * (len(delays) != 1)
         left.append(f"{len(delays)} delay{plural} pending (next in {_until(delays[0], now)})")

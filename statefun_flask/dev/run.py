@@ -20,6 +20,7 @@ from ..errors import FunctionNotFound
 from ..modules import ModuleError
 from ..runtime import events
 from ..runtime.errors import DataFolderError
+from ..runtime.errors import UnknownTarget
 from . import closing
 from . import reload
 from . import welcome
@@ -131,6 +132,7 @@ class Run:
             port=self._given["port"],
             data=data,
             module=self._given["module"],
+            kafka=self._given["kafka"],
             concurrency=self._given["concurrency"],
             skipping=self._given["clock"] == "virtual",
             remote=self._given["remote"],
@@ -140,7 +142,7 @@ class Run:
         with app.app_context():
             try:
                 return Session(app, options, listening)
-            except (ModuleError, DataFolderError, ValueError) as exc:
+            except (ModuleError, DataFolderError, UnknownTarget, RuntimeError, ValueError) as exc:
                 raise click.ClickException(str(exc)) from None
             except OSError as exc:
                 raise _port_taken(options.port, exc) from None
@@ -215,6 +217,7 @@ class Run:
                     "url": session.url,
                     "functions": list(session.registry),
                     "data": session.options.data,
+                    "kafka": session.options.kafka,
                     "start_seconds": round(time.monotonic() - self._started, 3),
                 }
             )

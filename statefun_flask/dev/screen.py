@@ -85,6 +85,14 @@ class Screen:
                 self._line(event.at, "the data can be written again", "green")
             case events.Undelivered():
                 self._undelivered(event)
+            case events.Disconnected():
+                self._disconnected(event)
+            case events.Connected():
+                self._line(event.at, f"Kafka at {event.broker} answers again", "green")
+            case events.Missing():
+                self._missing(event)
+            case events.LeftOut():
+                self._line(event.at, f"{event.source} leaves out {event.what}", "yellow")
 
     def _line(self, at: int, text: str, colour: str | None = None) -> None:
         stamp = dt.datetime.fromtimestamp(at / 1000).strftime("%H:%M:%S.%f")[:-3]
@@ -216,6 +224,22 @@ class Screen:
             event.at,
             f"records were not taken ({event.error}); they are sent again in"
             f" {event.delay / 1000:.1f} s",
+            "yellow",
+        )
+
+    def _disconnected(self, event: events.Disconnected) -> None:
+        self._line(
+            event.at,
+            f"Kafka at {event.broker} does not answer ({event.reason}): its topics wait, and go on"
+            " when it does",
+            "yellow",
+        )
+
+    def _missing(self, event: events.Missing) -> None:
+        self._line(
+            event.at,
+            f"there is no topic '{event.topic}' at {event.broker}: it is read from its start once"
+            " it is made",
             "yellow",
         )
 

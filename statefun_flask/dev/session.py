@@ -26,6 +26,9 @@ from .inputs import Lines
 from .server import Server
 from .values import Values
 
+if t.TYPE_CHECKING:
+    from ..runtime.kafka import Links
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
@@ -33,6 +36,8 @@ class Options:
 
     :param data: A data folder; None keeps everything in memory.
     :param module: The path of a module.yaml; None for the app's functions alone.
+    :param kafka: The brokers that its Kafka topics are read from and written to, or ``module`` for
+        those that it names; None leaves them unconnected.
     :param skipping: Skip the time in which nothing happens.
     :param finite: It ends by itself, when its inputs are read and all is done.
     :param temporary: Nobody has the data after it.
@@ -41,11 +46,28 @@ class Options:
     port: int = 8090
     data: str | None = None
     module: str | None = None
+    kafka: str | None = None
     concurrency: int = 8
     skipping: bool = False
     remote: bool = False
     finite: bool = False
     temporary: bool = False
+
+
+class Source(t.Protocol):
+    """What sends messages by itself: a file, or a Kafka ingress.
+
+    :param finished: Whether all was sent that there was at the start.
+    :param bad: How many lines or records were left out.
+    :param error: Why it ended before its end.
+    """
+
+    finished: bool
+    bad: int
+    error: BaseException | None
+
+    def stop(self) -> None:
+        """Send no more."""
 
 
 class Session:
@@ -57,6 +79,7 @@ class Session:
     :raises ModuleError: module.yaml is wrong.
     :raises ValueError: It, or the app, speaks 2.x only.
     :raises DataFolderError: The data folder cannot be used.
+    :raises RuntimeError: Kafka's client is not installed.
     :raises OSError: The port is taken.
     """
 
@@ -81,11 +104,15 @@ class Session:
         )
         self.control = Control(self.engine)
         self.inputs: list[Input] = []
+        self.links: Links | None = None
         self.engine.listeners.append(self.history.add)
         try:
+            self.links = self._connect()
             doors = Doors(self.engine, self.values, self.history, self.topics())
             self.server = Server(doors, options.port, listening)
         except BaseException:
+            if self.links is not None:
+                self.links.stop()
             self.engine.close()
             raise
 
@@ -100,6 +127,14 @@ class Session:
             return LocalRoutes(InProcess(handle), functions)
         return ModuleRoutes(self.module, None if self.options.remote else handle, functions)
 
+    def _connect(self) -> Links | None:
+        """Connect the Kafka topics of module.yaml, if that is wanted."""
+        if self.options.kafka is None or self.module is None:
+            return None
+        from ..runtime.kafka import connect
+
+        return connect(self.engine, self.module, self.options.kafka)
+
     def topics(self) -> dict[str, tuple[str, cabc.Sequence[str]]]:
         """Return the Kafka topics that module.yaml reads, each with its value type and targets."""
         ingresses = () if self.module is None else self.module.ingresses
@@ -111,6 +146,11 @@ class Session:
         }
 
     @property
+    def sources(self) -> list[Source]:
+        """All that sends messages by itself."""
+        return [*self.inputs, *(self.links.ingresses if self.links is not None else ())]
+
+    @property
     def url(self) -> str:
         """Where its doors are."""
         return f"http://127.0.0.1:{self.server.port}"
@@ -119,6 +159,8 @@ class Session:
         """Begin to handle messages and to answer requests."""
         self.engine.start()
         self.server.start()
+        if self.links is not None:
+            self.links.start()
 
     def add_input(self, lines: Lines, path: str, **options: t.Any) -> Input:
         """Begin to send the messages of a file."""
@@ -131,6 +173,8 @@ class Session:
         """Stop taking messages, finish calls in flight, and keep the rest."""
         for source in self.inputs:
             source.stop()
+        if self.links is not None:
+            self.links.stop()
         self.history.close()
         self.server.stop()
         self.engine.close()
@@ -139,7 +183,7 @@ class Session:
 
     def is_idle(self) -> bool:
         """Return whether all inputs are read and nothing more happens by itself, but for delays."""
-        return all(source.finished for source in self.inputs) and self.engine.status().idle
+        return all(source.finished for source in self.sources) and self.engine.status().idle
 
     def next_due(self) -> float | None:
         """Return in how many seconds the next delay is due; None when there is none."""

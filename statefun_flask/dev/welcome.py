@@ -47,14 +47,26 @@ def _rows(session: Session, data: str) -> cabc.Iterator[tuple[str, str]]:
     yield "Data", data
     if session.options.module is not None:
         yield "Module", session.options.module
-    topics = session.topics()
-    if topics:
-        listed = ", ".join(f"{topic} -> {', '.join(to)}" for topic, (_, to) in topics.items())
-        yield "Kafka", f"not connected ({listed}; PUT /-/topic/TOPIC/KEY feeds it)"
+    yield from _kafka(session)
     yield "Listening", session.url
     if functions:
         first = functions[0]
         yield "Try", f"curl -X PUT {session.url}/{first.typename}/bob -d '{_sample(first)}'"
+
+
+def _kafka(session: Session) -> cabc.Iterator[tuple[str, str]]:
+    topics = session.topics()
+    listed = ", ".join(f"{topic} -> {', '.join(to)}" for topic, (_, to) in topics.items())
+    if session.links is None:
+        feed = "--kafka HOST:PORT connects it, PUT /-/topic/TOPIC/KEY feeds it"
+        if topics:
+            yield "Kafka", f"not connected ({listed}; {feed})"
+        return
+    where = ", ".join(session.links.brokers)
+    yield "Kafka", f"{where}{f' ({listed})' if listed else ''}"
+    for egress in session.links.egresses:
+        if egress.part.delivery == "exactly-once":
+            yield "Kafka", f"{egress.part.id} is at-least-once here; 'statefun-seq' tells repeats"
 
 
 def _takes(function: StatefulFunction) -> str:

@@ -139,5 +139,36 @@ class Undelivered(Event):
     delay: int
 
 
+class Disconnected(Event):
+    """Kafka brokers do not answer; their topics wait, and go on by themselves."""
+
+    broker: str
+    reason: str
+
+
+class Connected(Event):
+    """Kafka brokers that did not answer do so again."""
+
+    broker: str
+
+
+class Missing(Event):
+    """A Kafka topic that is to be read does not exist yet; it is waited for."""
+
+    topic: str
+    broker: str
+
+
+class LeftOut(Event):
+    """Something of a Kafka ingress or egress was left out.
+
+    :param source: A partition, ``topic/0``, or the id of an ingress or egress.
+    :param what: What, and why.
+    """
+
+    source: str
+    what: str
+
+
 #: Is told every event, in the engine's thread; it must be quick and not raise.
 Listener = cabc.Callable[[Event], None]

@@ -53,6 +53,7 @@ class Mailbox(msgspec.Struct, eq=False):
         alone = self.flying == 1
         if alone:
             self.tries += 1
+            self.singly = self.singly or 1
         else:
             self.singly = self.flying
         self.flying = self.again = 0

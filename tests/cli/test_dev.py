@@ -440,7 +440,19 @@ EXISTS = ("--input", "hello.py")
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--exit-when-idle"], "--exit-when-idle needs --input: without one it has no end."),
+        (
+            ["--exit-when-idle"],
+            "--exit-when-idle needs --input or --kafka: without one it has no end.",
+        ),
+        (
+            ["--kafka", "127.0.0.1:9092"],
+            "--kafka needs --module, which names the topics. Add it.",
+        ),
+        (
+            ["--kafka", "9092", "--module", "m.yaml"],
+            "'9092' is not the address of a broker. Write --kafka HOST:PORT, or --kafka module for"
+            " those that module.yaml names.",
+        ),
         (
             [*EXISTS, "--exit-when-idle", "--reload"],
             "--exit-when-idle and --reload do not go together: choose one.",
@@ -489,7 +501,7 @@ def test_wrong_options_together(folder: pathlib.Path, options: list[str], told: 
 def test_a_usage_error_ends_with_2(folder: pathlib.Path) -> None:
     status, told = fails(folder, "--exit-when-idle")
     assert status == 2
-    assert "Error: --exit-when-idle needs --input: without one it has no end." in told
+    assert "Error: --exit-when-idle needs --input or --kafka: without one it has no end." in told
 
 
 def test_an_input_for_no_function_or_any_of_several(folder: pathlib.Path) -> None:

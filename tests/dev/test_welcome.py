@@ -44,7 +44,8 @@ def test_module_yaml_and_its_topics_are_named(start: cabc.Callable[..., t.Any]) 
     assert " Data        kept\n" in text
     assert f" Module      {module}\n" in text
     assert (
-        " Kafka       not connected (names -> example/greeter; PUT /-/topic/TOPIC/KEY feeds it)\n"
+        " Kafka       not connected (names -> example/greeter; --kafka HOST:PORT connects it,"
+        " PUT /-/topic/TOPIC/KEY feeds it)\n"
     ) in text
 
 

@@ -1,0 +1,94 @@
+"""Whether the brokers at an address answer, told once when that changes."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import re
+import threading
+import time
+import typing as t
+
+from confluent_kafka import KafkaError
+from confluent_kafka import KafkaException
+
+from .. import events
+
+#: Between looks at brokers that do not answer, in seconds.
+INTERVAL = 0.5
+
+#: How long a look may take, in seconds.
+TIMEOUT = 2.0
+
+_CAUSE = re.compile(r"(?:.*failed: |[^ ]*/[^ ]*: )?(?P<cause>.*?)(?: \(after .*| \(config.*)?")
+
+
+class Broker:
+    """What several clients of the same brokers know of them together.
+
+    :param tell: Is told events, by any thread.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        tell: cabc.Callable[[events.Event], None],
+        now: cabc.Callable[[], int],
+    ) -> None:
+        self.address = address
+        self._tell = tell
+        self._now = now
+        self._lock = threading.Lock()
+        self._down = False
+        self._suspect = False
+        self._reason: str | None = None
+        self._next = 0.0
+
+    @property
+    def is_down(self) -> bool:
+        """Whether they did not answer when they were last asked."""
+        return self._down
+
+    def error(self, error: KafkaError) -> None:
+        """Take an error that a client meets at any time; it may mean much or nothing."""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self._reason = _cause(error)
+        self._suspect = True
+
+    def look(self, client: t.Any) -> None:
+        """Ask them if there is a reason to, and tell what is new."""
+        if not self._suspect or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + INTERVAL
+        try:
+            client.list_topics(timeout=TIMEOUT)
+        except KafkaException as exc:
+            self.went(exc)
+        else:
+            self.came()
+
+    def went(self, exc: KafkaException) -> None:
+        """Note that they do not answer."""
+        with self._lock:
+            if self._down:
+                return
+            self._down = self._suspect = True
+            reason = self._reason or _cause(exc.args[0])
+            at = self._now()
+        self._tell(events.Disconnected(at=at, broker=self.address, reason=reason))
+
+    def came(self) -> None:
+        """Note that they answer."""
+        with self._lock:
+            self._suspect = False
+            self._reason = None
+            if not self._down:
+                return
+            self._down = False
+            at = self._now()
+        self._tell(events.Connected(at=at, broker=self.address))
+
+
+def _cause(error: KafkaError) -> str:
+    """Return what is wrong without the library's own words around it."""
+    match = _CAUSE.fullmatch(error.str())
+    return match["cause"] if match else error.str()
