@@ -15,6 +15,7 @@ from .direct import Served
 from .listen import Listen
 from .listen import Started
 from .notice import Notice
+from .scheduling import let_threads_finish
 from .waitress import CONNECTIONS
 from .waitress import DRAIN
 
@@ -103,6 +104,7 @@ class GranianTransport:
             server.serve(target_loader=load, wrap_loader=False)
 
     def _load_in_worker(self, target: Target, notice: Notice) -> t.Any:
+        let_threads_finish()
         application, endpoint = self._load(target)
         notice.watch(endpoint)
         return application

@@ -16,6 +16,7 @@ from ..endpoint import Endpoint
 from .direct import Served
 from .listen import Listen
 from .listen import Started
+from .scheduling import let_threads_finish
 from .wsgi import application
 
 #: The runtime keeps up to 1024 connections open to each function type. A server that takes fewer
@@ -71,6 +72,7 @@ class WaitressTransport:
         :raises OSError: The address is taken or not this machine's.
         :raises RuntimeError: The app cannot be served directly; the message says why.
         """
+        let_threads_finish()
         self.bind(served).run(started=started)
 
     def bind(self, served: Served) -> Server:

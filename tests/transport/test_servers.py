@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import concurrent.futures
 import contextlib
+import os
 import pathlib
 import socket
 import subprocess
@@ -62,6 +63,17 @@ def test_a_unix_socket_is_served_and_removed(
     assert ask(server.url, "test/echo", "hello") == ["hello"]
     assert server.terminate() == 0
     assert not path.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux alone has this policy")
+@each_server
+def test_no_thread_interrupts_another(running: Serve, ask: Ask, options: tuple[str, ...]) -> None:
+    worker = int(ask(running(*options).url, "test/pid", "")[0])
+
+    threads = [int(each.name) for each in pathlib.Path(f"/proc/{worker}/task").iterdir()]
+
+    assert len(threads) > 1
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
 
 
 @pytest.mark.parametrize("server", ["granian", "asgi"])
