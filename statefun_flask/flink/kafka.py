@@ -102,6 +102,18 @@ class Kafka:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    def kill(self) -> None:
+        """End it as a power cut does. Its data stays, for :meth:`restart`."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def restart(self) -> None:
+        """Start it again after :meth:`kill`, at its port and with its data."""
+        if self._folder is None:
+            raise EngineError("Kafka was not started, so it cannot be restarted. Call start().")
+        self._boot(self._folder)
+
     @property
     def running(self) -> bool:
         """Whether it was started and not stopped."""
@@ -152,19 +164,21 @@ class Kafka:
         pathlib.Path(properties).write_text(configuration.properties(settings))
 
         # It must not begin with a dash, which would be an option.
-        identity = f"x{base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]}"
-        arguments = ["format", "-t", identity, "-c", properties]
+        self._identity = f"x{base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22]}"
+        arguments = ["format", "-t", self._identity, "-c", properties]
         formatting = self._run(folder, "Kafka format", "kafka.tools.StorageTool", *arguments)
         if formatting.wait() != 0:
             raise EngineError(f"Kafka could not format its folder:\n{formatting.tail()}")
+        self._boot(folder)
 
-        process = self._run(folder, "Kafka", "kafka.Kafka", properties)
+    def _boot(self, folder: pathlib.Path) -> None:
+        process = self._run(folder, "Kafka", "kafka.Kafka", str(folder / "server.properties"))
         self._process = process
         self._admin = _client().AdminClient(
             # Until it listens, the client would complain on the screen.
             {"bootstrap.servers": self.bootstrap, "log_level": 0}
         )
-        wait_until(lambda: self._answers(identity), "Kafka answers", [process])
+        wait_until(lambda: self._answers(self._identity), "Kafka answers", [process])
 
     def _run(self, folder: pathlib.Path, name: str, main: str, *arguments: str) -> Process:
         options = configuration.CLIENT if main != "kafka.Kafka" else ("-Xmx512m",)

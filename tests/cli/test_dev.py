@@ -450,8 +450,10 @@ EXISTS = ("--input", "hello.py")
         ),
         (
             ["--kafka", "9092", "--module", "m.yaml"],
-            "'9092' is not the address of a broker. Write --kafka HOST:PORT, or --kafka module for"
-            " those that module.yaml names.",
+            (
+                "'9092' is not the address of a broker. Write --kafka HOST:PORT, or --kafka module"
+                " for those that module.yaml names."
+            ),
         ),
         (
             [*EXISTS, "--exit-when-idle", "--reload"],
