@@ -1,0 +1,69 @@
+"""The door for messages from tests: a function that passes them on to any other.
+
+It runs beside the app's functions and not among them: on Flink with a server of its own.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+import msgspec
+
+from ..address import Address
+from ..context import Context
+from ..effects import Effects
+from ..json import json_type
+from ..message import Message
+from ..registry import FunctionRegistry
+
+FUNCTION = "statefun.testing/inbox"
+#: The topic that it reads, and the type of the records there.
+TOPIC = "statefun.testing.inbox"
+TYPENAME = "statefun.testing/message"
+
+
+@json_type(TYPENAME)
+class Outside(msgspec.Struct):
+    """A message on its way to a function."""
+
+    target: str
+    id: str
+    typename: str
+    value: bytes
+
+
+def registry() -> FunctionRegistry:
+    """Return the inbox as functions to serve."""
+    functions = FunctionRegistry()
+    functions.register_fn(FUNCTION, _pass_on)
+    functions.register_fn(FUNCTION, _ignore)
+    return functions
+
+
+def _pass_on(context: Context, outside: Outside) -> Effects:
+    message = Message(outside.typename, outside.value)
+    return Effects().send(Address(outside.target, outside.id), message)
+
+
+def _ignore(context: Context, reply: Message) -> Effects:
+    """Take what functions send back to their caller."""
+    return Effects()
+
+
+def write(target: Address, message: tuple[str, bytes]) -> bytes:
+    """Return the record that has a message sent."""
+    typename, value = message
+    return msgspec.json.encode(Outside(str(target.type), target.id, typename, value))
+
+
+def address(text: Address | str) -> Address:
+    """Return an address that may be written as ``namespace/name/id``.
+
+    :raises ValueError: It is not written so.
+    """
+    if isinstance(text, Address):
+        return text
+    parts: t.Sequence[str] = text.split("/", 2)
+    if len(parts) != 3:
+        raise ValueError(f"'{text}' is not an address. Write it as 'namespace/name/id'.")
+    return Address("/".join(parts[:2]), parts[2])
