@@ -149,6 +149,7 @@ class StateFun:
         clock: t.Literal["virtual", "real"] = "virtual",
         data: str | os.PathLike[str] | None = None,
         module: str | os.PathLike[str] | None = None,
+        kafka: str | None = None,
         errors: t.Literal["raise", "park"] = "raise",
     ) -> EmbeddedRuntime:
         """Return the app's functions on an engine in this process, for tests.
@@ -178,6 +179,7 @@ class StateFun:
             clock=clock,
             data=data,
             module=module,
+            kafka=kafka,
             errors=errors,
         )
 

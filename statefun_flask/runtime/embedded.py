@@ -29,6 +29,9 @@ from .routes import LocalRoutes
 from .routes import Routes
 from .store import Store
 
+if t.TYPE_CHECKING:
+    from .kafka import Links
+
 
 class Record(msgspec.Struct, frozen=True):
     """What a function wrote to an egress.
@@ -75,7 +78,10 @@ class EmbeddedRuntime:
     :param data: A data folder, so that another runtime can go on; None keeps all in memory.
     :param module: A module.yaml to route by; its endpoints for the app's functions are called in
         process. Without one there are the app's functions and every egress they write to.
+    :param kafka: ``host:port`` of the brokers that the Kafka topics of `module` are read from and
+        written to, or ``"module"`` for those that it names. The clock must be real then.
     :param errors: ``"raise"`` what functions raise; ``"park"`` leaves it in :meth:`parked`.
+    :raises ValueError: The parameters do not go together.
     """
 
     def __init__(
@@ -86,14 +92,21 @@ class EmbeddedRuntime:
         clock: t.Literal["virtual", "real"] = "virtual",
         data: str | os.PathLike[str] | None = None,
         module: str | os.PathLike[str] | None = None,
+        kafka: str | None = None,
         errors: t.Literal["raise", "park"] = "raise",
     ) -> None:
+        if kafka is not None and (module is None or clock != "real"):
+            raise ValueError(
+                "Kafka topics are named by a module.yaml and read as records come. Make the runtime"
+                " with module='…' and clock='real'."
+            )
         self._registry = registry
         self._raise = errors == "raise"
         self._virtual = clock == "virtual"
         routes: Routes = LocalRoutes(InProcess(handle), registry)
-        if module is not None:
-            routes = ModuleRoutes(load(module), handle, registry)
+        loaded = None if module is None else load(module)
+        if loaded is not None:
+            routes = ModuleRoutes(loaded, handle, registry)
         #: What happened so far; see :mod:`statefun_flask.runtime.events`.
         self.events: list[events.Event] = []
         self._errors: list[BaseException] = []
@@ -102,8 +115,15 @@ class EmbeddedRuntime:
         self.engine.listeners.append(self._note)
         #: Parked addresses, queues, delays and more.
         self.control = Control(self.engine)
+        self._links: Links | None = None
+        if kafka is not None and loaded is not None:
+            from .kafka import connect
+
+            self._links = connect(self.engine, loaded, kafka)
         if not self._virtual:
             self.engine.start()
+        if self._links is not None:
+            self._links.start()
 
     def _note(self, event: events.Event) -> None:
         self.events.append(event)
@@ -149,6 +169,8 @@ class EmbeddedRuntime:
 
     def close(self) -> None:
         """Stop, and commit what has happened."""
+        if self._links is not None:
+            self._links.stop()
         self.engine.close()
 
     def __enter__(self) -> t.Self:

@@ -39,8 +39,9 @@ class Broker:
         self._now = now
         self._lock = threading.Lock()
         self._down = False
-        self._suspect = False
+        self._suspect = True
         self._reason: str | None = None
+        self._asked = 0
         self._next = 0.0
 
     @property
@@ -58,20 +59,23 @@ class Broker:
         """Ask them if there is a reason to, and tell what is new."""
         if not self._suspect or time.monotonic() < self._next:
             return
-        self._next = time.monotonic() + INTERVAL
         try:
             client.list_topics(timeout=TIMEOUT)
         except KafkaException as exc:
             self.went(exc)
+            self._next = time.monotonic() + INTERVAL
         else:
             self.came()
 
     def went(self, exc: KafkaException) -> None:
-        """Note that they do not answer."""
+        """Note that they do not answer. Why is known a little later, if at all."""
         with self._lock:
             if self._down:
                 return
-            self._down = self._suspect = True
+            self._suspect, self._asked = True, self._asked + 1
+            if self._reason is None and self._asked < 2:
+                return
+            self._down = True
             reason = self._reason or _cause(exc.args[0])
             at = self._now()
         self._tell(events.Disconnected(at=at, broker=self.address, reason=reason))
@@ -81,6 +85,7 @@ class Broker:
         with self._lock:
             self._suspect = False
             self._reason = None
+            self._asked = 0
             if not self._down:
                 return
             self._down = False

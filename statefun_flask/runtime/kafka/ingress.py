@@ -121,6 +121,10 @@ class Ingress:
 
     def _turn(self) -> None:
         self._broker.look(self._consumer)
+        if self._broker.is_down:
+            self._settle()
+            self._consumer.poll(0.1)
+            return
         try:
             self._look()
         except KafkaException as exc:
