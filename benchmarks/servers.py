@@ -30,6 +30,7 @@ class Contestant(t.NamedTuple):
         :mod:`benchmarks.programs`.
     :param cases: The cases that it is measured in.
     :param quick: Whether it is part of a quick run.
+    :param batch: Whether its threads are under SCHED_BATCH, as ours put theirs on their own.
     """
 
     key: str
@@ -39,18 +40,23 @@ class Contestant(t.NamedTuple):
     arguments: tuple[str, ...]
     cases: str = "abcde"
     quick: bool = False
+    batch: bool = False
 
     def command(self, port: int) -> tuple[list[str], pathlib.Path | None]:
         """Return the command that serves at a port, and the folder where it runs."""
         if self.python is not None:
             script, *rest = self.arguments
-            return [peers.python(self.python), str(HERE / script), *rest, str(port)], None
+            policy = ["chrt", "--batch", "0"] if self.batch else []
+            command = [*policy, peers.python(self.python), str(HERE / script), *rest, str(port)]
+            return command, None
         name = self.arguments[0]
         return [*programs.PROGRAMS[name].run, str(port)], programs.folder(name)
 
     def missing(self) -> list[str]:
         """Return the tools that are missing for it."""
-        return [] if self.python is not None else programs.missing(self.arguments[0])
+        if self.python is None:
+            return programs.missing(self.arguments[0])
+        return ["chrt"] if self.batch and shutil.which("chrt") is None else []
 
 
 def _ours(key: str, title: str, cases: str = "abcde", quick: bool = False) -> Contestant:
@@ -60,6 +66,14 @@ def _ours(key: str, title: str, cases: str = "abcde", quick: bool = False) -> Co
 def _floor(kind: str, key: str, title: str, cases: str = "abcd", quick: bool = False) -> Contestant:
     arguments = ("floor_http.py", kind, key)
     return Contestant(f"{kind} {key}", title, kind, "ours", arguments, cases, quick)
+
+
+def _batch(kind: str, key: str, title: str) -> Contestant:
+    arguments = ("floor_http.py", kind, key)
+    title = f"{title}, SCHED_BATCH"
+    return Contestant(
+        f"{kind} {key} batch", title, kind, "ours", arguments, "abcd", quick=True, batch=True
+    )
 
 
 def _sdk(name: str, key: str, title: str, cases: str = "abcde", quick: bool = False) -> Contestant:
@@ -90,10 +104,13 @@ CONTESTANTS = [
     _sdk("apache", "aiohttp", "apache-flink-statefun 3.3.0, aiohttp", quick=True),
     _sdk("apache", "flask-waitress", "apache-flink-statefun 3.3.0, Flask on waitress"),
     _floor("typed", "granian", "raw protobuf, granian WSGI", quick=True),
+    _batch("typed", "granian", "raw protobuf, granian WSGI"),
     _floor("typed", "granian-asgi", "raw protobuf, granian ASGI"),
     _floor("typed", "uvicorn", "raw protobuf, uvicorn"),
     _floor("typed", "waitress", "raw protobuf, waitress"),
     _floor("typed", "flask-waitress", "raw protobuf, Flask on waitress", quick=True),
+    _batch("typed", "waitress", "raw protobuf, waitress"),
+    _batch("typed", "flask-waitress", "raw protobuf, Flask on waitress"),
     _floor("constant", "granian", "constant answer, granian WSGI"),
     _floor("constant", "waitress", "constant answer, waitress"),
     _floor("constant", "flask-waitress", "constant answer, Flask on waitress", quick=True),

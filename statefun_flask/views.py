@@ -28,11 +28,14 @@ def handle() -> Response:
     """Answer a request of the runtime."""
     statefun: StateFun = current_app.extensions["statefun"]
     environ = request.environ
-    length = request.content_length
     # Read from the server's own stream: the app's MAX_CONTENT_LENGTH is for its other routes. A
     # stream of unknown length is read to its end only where the server says that it has one.
-    has_end = length is not None or environ.get("wsgi.input_terminated")
-    body = environ["wsgi.input"] if has_end else request.stream
+    given = environ.get("CONTENT_LENGTH", "")
+    if given.isdecimal() and "HTTP_TRANSFER_ENCODING" not in environ:
+        length, body = int(given), environ["wsgi.input"]
+    else:
+        length = None
+        body = environ["wsgi.input"] if environ.get("wsgi.input_terminated") else request.stream
     reply = statefun.endpoint(environ.get("CONTENT_TYPE"), length, body)
     if reply.error is not None:
         report(reply.error)
