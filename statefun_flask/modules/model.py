@@ -216,6 +216,12 @@ class KafkaEgress(Part):
     transaction_timeout: dt.timedelta | None = None
     properties: Properties = ()
 
+    @property
+    def largest(self) -> int:
+        """How large a record may be, in bytes: Kafka's own limit if no property says another."""
+        text = dict(self.properties).get("max.request.size", "")
+        return int(text) if text.isdecimal() else 1 << 20
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KinesisEgress(Aws):

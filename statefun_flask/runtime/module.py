@@ -86,7 +86,7 @@ class ModuleRoutes:
 
 def _outlet(egress: modules.Egress) -> Outlet:
     if isinstance(egress, modules.KafkaEgress):
-        return outlets.Kafka(egress.id)
+        return outlets.Kafka(egress.id, egress.largest)
     if isinstance(egress, modules.KinesisEgress):
         return outlets.Kinesis(egress.id)
     return outlets.Playground(egress.id, frozenset(egress.topics))

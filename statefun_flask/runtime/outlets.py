@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 
 import msgspec
@@ -14,6 +15,11 @@ from ..message import Message
 from ..protocol.schema import DecodeError
 from ..protocol.schema.egress import KafkaProducerRecord
 from ..protocol.schema.egress import KinesisEgressRecord
+
+#: What Kafka adds to a record's key and value at most, in bytes.
+OVERHEAD = 100
+
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 
 class Content(msgspec.Struct, frozen=True, gc=False):
@@ -28,15 +34,38 @@ class Content(msgspec.Struct, frozen=True, gc=False):
 
 
 class Kafka:
-    """A Kafka egress."""
+    """A Kafka egress.
 
-    def __init__(self, identifier: str) -> None:
+    :param largest: How large a record may be, in bytes; None for any size.
+    """
+
+    def __init__(self, identifier: str, largest: int | None = None) -> None:
         self.identifier = identifier
+        self._largest = largest
+        self._topics: set[str] = set()
 
     def read(self, message: Message) -> Content:
         """Return a record's topic, key and value."""
         record = _parse(self.identifier, message, KAFKA, KafkaProducerRecord, "kafka_record")
-        return Content(record.topic, record.key or None, record.value_bytes)
+        topic, key, value = record.topic, record.key or None, record.value_bytes
+        if topic not in self._topics:
+            self._check(topic)
+            self._topics.add(topic)
+        if self._largest is not None and len(value) + len(key or "") + OVERHEAD > self._largest:
+            raise ValueError(
+                f"The egress '{self.identifier}' got a record of {len(value)} bytes for the topic"
+                f" '{topic}', which Kafka does not take. Make it smaller, or raise"
+                f" 'max.request.size' ({self._largest}) in the egress's properties and the topic's"
+                " own limit."
+            )
+        return Content(topic, key, value)
+
+    def _check(self, topic: str) -> None:
+        if _TOPIC.fullmatch(topic) is None or topic in (".", ".."):
+            raise ValueError(
+                f"The egress '{self.identifier}' got a record for the topic '{topic}', which is no"
+                " name of a Kafka topic. Use 1 to 249 letters, digits, '.', '_' and '-'."
+            )
 
 
 class Kinesis:

@@ -10,10 +10,13 @@ import pytest
 from statefun_flask import modules
 from statefun_flask.egress import KAFKA
 from statefun_flask.egress import kafka_record
+from statefun_flask.message import Message
+from statefun_flask.protocol.schema.egress import KafkaProducerRecord
 from statefun_flask.runtime import Store
 from statefun_flask.runtime.errors import UnknownEgress
 from statefun_flask.runtime.errors import UnknownTarget
 from statefun_flask.runtime.module import ModuleRoutes
+from statefun_flask.runtime.outlets import Kafka
 
 TEXT = """
 kind: io.statefun.endpoints.v2/http
@@ -188,3 +191,27 @@ def test_popping_a_topic_moves_on_and_outlives_a_restart(
     second = bench(Store(tmp_path / "data"))
     assert second.control.pop("ns/out").value == b"3"
     assert second.control.pop("ns/out") is None
+
+
+@pytest.mark.parametrize("topic", ["", ".", "a/b", "ä", "x" * 250])
+def test_topic_that_is_no_name_of_one(topic: str) -> None:
+    message = Message(KAFKA, KafkaProducerRecord(topic=topic).SerializeToString())
+    with pytest.raises(ValueError, match="no name of a Kafka topic") as caught:
+        Kafka("ns/out").read(message)
+    assert str(caught.value) == (
+        f"The egress 'ns/out' got a record for the topic '{topic}', which is no name of a Kafka"
+        " topic. Use 1 to 249 letters, digits, '.', '_' and '-'."
+    )
+
+
+def test_record_that_is_larger_than_kafka_takes() -> None:
+    outlet = Kafka("ns/out", 1000)
+    sizes = {size: kafka_record("t", value=b"x" * size) for size in (899, 901)}
+    assert len(outlet.read(sizes[899]).value) == 899
+    with pytest.raises(ValueError, match="Kafka does not take") as caught:
+        outlet.read(sizes[901])
+    assert str(caught.value) == (
+        "The egress 'ns/out' got a record of 901 bytes for the topic 't', which Kafka does not"
+        " take. Make it smaller, or raise 'max.request.size' (1000) in the egress's properties and"
+        " the topic's own limit."
+    )

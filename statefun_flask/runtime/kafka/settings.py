@@ -9,9 +9,6 @@ from confluent_kafka import KafkaException
 
 from ... import modules
 
-#: Kafka's own limit of a record, unless ``max.request.size`` says another one.
-LARGEST = 1 << 20
-
 Settings: t.TypeAlias = "dict[str, t.Any]"
 
 # The engine's own business: its store has the offsets, and records keep their order.
@@ -73,7 +70,8 @@ def producer(egress: modules.KafkaEgress, address: str) -> Settings:
         # A key has the partition that Kafka's own client gives it.
         "partitioner": "murmur2_random",
         "linger.ms": 5,
-        "message.max.bytes": largest(egress),
+        # What is too large is refused before, see outlets.Kafka; headers come on top.
+        "message.max.bytes": egress.largest + 1000,
         **_given(egress, _PRODUCER),
         "bootstrap.servers": address,
         "enable.idempotence": True,
@@ -81,12 +79,6 @@ def producer(egress: modules.KafkaEgress, address: str) -> Settings:
         # It is tried until the broker has it.
         "message.timeout.ms": 0,
     }
-
-
-def largest(egress: modules.KafkaEgress) -> int:
-    """Return how large a record of an egress may be, in bytes."""
-    text = dict(egress.properties).get("max.request.size", "")
-    return int(text) if text.isdecimal() else LARGEST
 
 
 def _given(part: modules.KafkaIngress | modules.KafkaEgress, own: cabc.Container[str]) -> Settings:
