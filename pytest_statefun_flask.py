@@ -55,11 +55,20 @@ def statefun_engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def statefun_engines() -> cabc.Iterator[Engines]:
-    """Return the engines of this run, for fixtures that need one for longer than a test."""
+    """Return the engines of this run, for fixtures that need one for longer than a test.
+
+    Without Java, what asks for Flink is skipped; where the environment says ``CI``, it fails.
+    """
     from statefun_flask.testing import Engines
 
-    with Engines(report=print) as engines:
+    with Engines(report=print, unavailable=_unavailable) as engines:
         yield engines
+
+
+def _unavailable(reason: str) -> t.NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 @pytest.fixture
@@ -85,17 +94,7 @@ def engine(
     statefun_app: t.Any,
     statefun_module: str | os.PathLike[str] | None,
 ) -> Engine:
-    """Return the app on the engine that ``--engine`` names.
-
-    Without Java, tests on Flink are skipped; where the environment says ``CI``, they fail.
-    """
-    from statefun_flask.testing import Unavailable
-
-    try:
-        engine = statefun_engines.get(statefun_engine, statefun_app, statefun_module)
-    except Unavailable as exc:
-        if os.environ.get("CI"):
-            pytest.fail(str(exc), pytrace=False)
-        pytest.skip(str(exc))
+    """Return the app on the engine that ``--engine`` names."""
+    engine = statefun_engines.get(statefun_engine, statefun_app, statefun_module)
     engine.begin()
     return engine

@@ -11,9 +11,11 @@ from flask import Flask
 
 @pytest.fixture(scope="session")
 def statefun_app() -> Flask:
+    """Return the app that the tests are about."""
     return greeter.app
 
 
 @pytest.fixture(scope="session")
 def statefun_module() -> pathlib.Path:
+    """Return how messages come in and go out."""
     return pathlib.Path(greeter.__file__).with_name("module.yaml")

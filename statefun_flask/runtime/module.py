@@ -66,6 +66,12 @@ class ModuleRoutes:
             raise UnknownEgress(identifier, tuple(sorted(self._outlets)))
         return found
 
+    def close(self) -> None:
+        """Close the connections to endpoints, once nothing is called any more."""
+        for endpoint in self._endpoints.values():
+            if isinstance(endpoint, Remote):
+                endpoint.close()
+
     def _make(self, typename: str) -> Endpoint:
         endpoint = self._module.endpoint_for(typename) if typename != "/" else None
         if endpoint is None:

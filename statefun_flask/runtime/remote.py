@@ -59,6 +59,7 @@ class Remote:
         self._largest = largest
         self._context = context
         self._local = threading.local()
+        self._connections: set[http.client.HTTPConnection] = set()
         self._path = self._url.path or "/"
         if self._url.scheme.endswith("+unix"):
             self._socket, self._path = _split_unix(self._url.path)
@@ -77,15 +78,16 @@ class Remote:
                 try:
                     return self._exchange(kept, body)
                 except (http.client.RemoteDisconnected, ConnectionError):
-                    kept.close()  # the server ended an idle connection; that is no trouble yet
+                    self._drop()  # the server ended an idle connection; that is no trouble yet
             return self._exchange(self._open(), body)
         except (http.client.HTTPException, OSError) as exc:
             self._drop()
             raise EndpointDown(self.name, _reason(exc)) from None
 
     def close(self) -> None:
-        """Close the calling thread's connection."""
-        self._drop()
+        """Close the connections of all threads, which make no calls any more."""
+        while self._connections:
+            self._connections.pop().close()
 
     def _open(self) -> http.client.HTTPConnection:
         host = self._url.hostname or "localhost"
@@ -101,11 +103,13 @@ class Remote:
         connection.connect()
         connection.sock.settimeout(self._timeout)
         self._local.connection = connection
+        self._connections.add(connection)
         return connection
 
     def _drop(self) -> None:
         connection = self._local.__dict__.pop("connection", None)
         if connection is not None:
+            self._connections.discard(connection)
             connection.close()
 
     def _exchange(self, connection: http.client.HTTPConnection, body: bytes) -> bytes:

@@ -179,6 +179,7 @@ class EmbeddedEngine(Engine):
     def close(self) -> None:
         """Stop, and remove all files."""
         self._engine.close()
+        self._routes.close()
         self._folder.cleanup()
 
 
@@ -194,6 +195,9 @@ class _Routes:
 
     def egress(self, identifier: str) -> Outlet:
         return self._module.egress(identifier)
+
+    def close(self) -> None:
+        self._module.close()
 
 
 class _Store(Store):

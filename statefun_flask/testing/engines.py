@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import importlib.util
 import typing as t
 
 from ..transport.direct import Served
@@ -23,10 +24,17 @@ class Engines:
     """The engines of a test run; a context manager.
 
     :param report: Is called with a line of text for whoever waits.
+    :param unavailable: Is called with the reason when an engine cannot run on this machine, and
+        raises what is to be raised.
     """
 
-    def __init__(self, report: cabc.Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self,
+        report: cabc.Callable[[str], None] = lambda line: None,
+        unavailable: cabc.Callable[[str], t.NoReturn] | None = None,
+    ) -> None:
         self._report = report
+        self._unavailable = unavailable or _raise
         self._running: dict[str, tuple[Served, Source, dict[str, t.Any], Engine]] = {}
         self._kafka: Kafka | None = None
         self._cluster: Cluster | None = None
@@ -80,7 +88,9 @@ class Engines:
         if self._kafka is None:
             from ..flink import Kafka
 
-            _require()
+            lacking = _lacking()
+            if lacking is not None:
+                self._unavailable(lacking)
             broker = Kafka(report=self._report)
             broker.start()
             self._kafka = broker
@@ -123,8 +133,12 @@ class Engines:
         self.close()
 
 
-def _require() -> None:
-    """Raise if the machine lacks what Flink and Kafka need."""
+def _raise(reason: str) -> t.NoReturn:
+    raise Unavailable(reason)
+
+
+def _lacking() -> str | None:
+    """Return what the machine lacks of what Flink and Kafka need."""
     from ..flink import EngineError
     from ..flink import jars
     from ..flink import java
@@ -137,11 +151,10 @@ def _require() -> None:
         if not all((jars.cache() / bundle.folder).is_dir() for bundle in bundles):
             java.maven()
     except EngineError as exc:
-        raise Unavailable(str(exc)) from exc
-    try:
-        import confluent_kafka  # noqa: F401
-    except ImportError:
-        raise Unavailable(
+        return str(exc)
+    if importlib.util.find_spec("confluent_kafka") is None:
+        return (
             "The Python package confluent-kafka is not installed, which the engine 'flink' needs."
             " Install it with: pip install 'statefun-flask[kafka]'"
-        ) from None
+        )
+    return None

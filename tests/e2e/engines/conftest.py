@@ -1,0 +1,157 @@
+"""One job an engine for the whole suite: all messages are sent at the start, tests look later.
+
+The engines are the embedded one with a virtual clock, the same with threads and a real clock, and
+StateFun 3.3.0. Their worker is one Flask app, :mod:`behaving`, beside an endpoint of scripted
+answers, :mod:`scripted`, which both are called over HTTP for.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import datetime as dt
+import typing as t
+
+import behaving
+import pytest
+import scripted
+import stimuli
+
+from statefun_flask import Message
+from statefun_flask.flink.serving import Server
+from statefun_flask.testing import Engine
+from statefun_flask.testing import Engines
+
+MODULE = """\
+{endpoints}
+kind: io.statefun.endpoints.v2/http
+spec:
+  functions: scripted/*
+  urlPathTemplate: {url}/any/{{function.name}}?query=kept
+---
+kind: io.statefun.endpoints.v2/http
+spec:
+  functions: scripted/exact
+  urlPathTemplate: {url}/own
+---
+kind: io.statefun.kafka.v1/ingress
+spec:
+  id: suite/ingress
+  address: kafka:9092
+  consumerGroupId: suite
+  topics:
+    - {{topic: both, valueType: suite/plain, targets: [ingress/one, ingress/two]}}
+    - {{topic: ordered, valueType: suite/plain, targets: [ingress/one]}}
+    - {{topic: scripted, valueType: suite/raw, targets: [scripted/plain]}}
+---
+kind: io.statefun.kafka.v1/egress
+spec:
+  id: suite/said
+  address: kafka:9092
+  deliverySemantic: {{type: exactly-once, transactionTimeout: 1min}}
+---
+kind: io.statefun.kafka.v1/egress
+spec:
+  id: suite/twice
+  address: kafka:9092
+"""
+ENDPOINT = """\
+kind: io.statefun.endpoints.v2/http
+spec:
+  functions: {namespace}/*
+  urlPathTemplate: http://worker/statefun
+---"""
+
+
+@pytest.fixture(scope="session")
+def require_engine() -> None:
+    """Let the embedded engine's half run without Java; the other one asks for it itself."""
+
+
+@dataclasses.dataclass
+class Suite:
+    """The suite on an engine.
+
+    :param threads: Whether calls are made at a time, on a real clock.
+    """
+
+    engine: Engine
+    worker: scripted.Worker
+    threads: bool
+
+    def said(self, address: str, count: int) -> list[str]:
+        """Return what a function said, at least so much of it."""
+        return [each.text for each in self.engine.records("said", count, key=address)]
+
+    def calls(self, address: str, count: int) -> list[scripted.Call]:
+        """Return the requests that the scripted endpoint has got for an address."""
+        calls = self.worker.calls[address]
+        self.engine.eventually(
+            lambda: len(calls) >= count,
+            f"{count} calls of '{address}'",
+            so_far=lambda: [(each.values, each.states) for each in calls],
+        )
+        return calls
+
+    def send(self, address: str, *values: bytes) -> None:
+        """Send values to a function of the scripted endpoint."""
+        for value in values:
+            self.engine.send(address, Message(scripted.TYPE, value))
+
+
+@pytest.fixture(
+    scope="session",
+    params=["embedded", "embedded-threads", pytest.param("flink", marks=pytest.mark.e2e)],
+)
+def suite(request: pytest.FixtureRequest, statefun_engines: Engines) -> cabc.Iterator[Suite]:
+    """Return the suite on each engine, after everything was sent."""
+    name, _, threads = request.param.partition("-")
+    options: dict[str, t.Any] = {"clock": "real"} if threads else {}
+    worker = scripted.Worker(threads=bool(threads) or name == "flink")
+    with Server(worker, threads=16) as server:
+        namespaces = sorted({each.partition("/")[0] for each in behaving.app.statefun.registry})
+        endpoints = "\n".join(ENDPOINT.format(namespace=each) for each in namespaces)
+        module = MODULE.format(endpoints=endpoints, url=server.url)
+        engine = statefun_engines.get(name, behaving.app, module, **options)
+        engine.begin()
+        made = Suite(engine, worker, worker.threads)
+        stimuli.send_all(made)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def aftermath(suite: Suite) -> Suite:
+    """Return the suite after its worker was away and the engine has failed, in that order."""
+    engine = suite.engine
+    suite.send("scripted/relearning/one", b"before")
+    suite.send("scripted/replayed/one", b"before")
+    engine.send("surviving/delay/one", "plan")
+    for id in range(20):
+        for _ in range(10):
+            engine.send(f"counting/one/survivor-{id}", "before")
+    # Everything else is over, and in a checkpoint: what it said is there.
+    suite.said("expiring/write/written", 6)
+    suite.calls("scripted/relearning/one", 2)
+    suite.calls("scripted/replayed/one", 2)
+    engine.send("counting/one/checkpoint", "checkpoint")
+    suite.said("counting/one/checkpoint", 1)
+
+    engine.stop_worker()
+    engine.send("counting/one/worker", "away")
+    engine.wait(dt.timedelta(seconds=1))
+    engine.send("counting/one/worker", "away")
+    engine.start_worker()
+    suite.said("counting/one/worker", 2)
+
+    for id in range(20):
+        for _ in range(10):
+            engine.send(f"counting/one/survivor-{id}", "during")
+    suite.send("scripted/replayed/one", b"hold")
+    if suite.threads:
+        suite.calls("scripted/replayed/one", 3)
+    else:
+        suite.worker.failed.set()
+    engine.fail()
+    suite.worker.failed.set()
+    suite.send("scripted/relearning/one", b"after")
+    return suite
