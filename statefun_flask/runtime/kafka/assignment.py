@@ -105,7 +105,10 @@ class Assignment:
         """
         gone, reading.offset = reading.offset, self._startup.reset(reading.partition)
         reading.finished = reading.finished or reading.offset >= reading.end
-        self._consumer.seek(TopicPartition(*reading.partition, reading.offset))
+        # The client has stopped reading it, so there is nothing to seek in.
+        where = [TopicPartition(*reading.partition, reading.offset)]
+        self._consumer.incremental_unassign(where)
+        self._consumer.incremental_assign(where)
         return gone
 
 

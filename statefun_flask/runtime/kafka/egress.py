@@ -6,6 +6,7 @@ import collections
 import collections.abc as cabc
 import functools
 import queue
+import re
 import threading
 import time
 import typing as t
@@ -100,14 +101,21 @@ class Egress:
     def _run(self) -> None:
         while not self._ended():
             self._take()
-            self._producer.poll(0.01 if self._flying else 0)
+            self._poll(0.01 if self._flying else 0)
             self._acknowledge()
             if self._refused is not None:
                 self._start_again(self._refused)
             elif self._flying:
                 self._broker.look(self._producer)
         self._producer.purge()
-        self._producer.poll(0)
+        self._poll(0)
+
+    def _poll(self, timeout: float) -> None:
+        """Let the producer tell what has become of records."""
+        try:
+            self._producer.poll(timeout)
+        except KafkaException as exc:
+            self._refused = self._refused or exc.args[0]
 
     def _ended(self) -> bool:
         if not self._closing:
@@ -143,7 +151,7 @@ class Egress:
                     )
                     return
                 except BufferError:
-                    self._producer.poll(0.05)
+                    self._poll(0.05)
         except KafkaException as exc:
             self._refused = self._refused or exc.args[0]
 
@@ -164,30 +172,44 @@ class Egress:
     def _start_again(self, error: KafkaError) -> None:
         """Write all that is not acknowledged once more, in order, with a new producer.
 
-        The old one would let later records of a key overtake what was refused.
+        The old one would let later records of a key overtake what was refused. The new one sends
+        each record alone, so that none is refused with another.
         """
-        record = next((each.record for each in self._flying if not each.done), None)
-        text = f"{error.str()}, from record {record and record.seq} on"
-        if text != self._told:
-            self._told = text
-            told = RuntimeError(f"'{self.part.id}' to Kafka: {text}")
-            self._engine.tell(
-                events.Undelivered(
-                    at=self._engine.clock.now(), error=told, delay=round(self._delay * 1000)
-                )
-            )
-        self._stop.wait(self._delay)
-        self._delay = min(2 * self._delay, LONGEST)
         self._producer.purge()
-        self._producer.poll(0)
+        self._poll(0)
         self._acknowledge()
+        if self._settings.get(_BATCH) == 1:
+            self._tell(error)
+            self._stop.wait(self._delay)
+            self._delay = min(2 * self._delay, LONGEST)
+        self._settings[_BATCH] = 1
         self._made += 1
         self._refused = None
         self._producer, _ = self._make()
         for flying in list(self._flying):
-            if not flying.done:
+            if not flying.done and self._refused is None:
                 self._write(flying)
 
+    def _tell(self, error: KafkaError) -> None:
+        """Tell once why a record is refused."""
+        record = next((each.record for each in self._flying if not each.done), None)
+        cause = _CAUSE.search(error.str())
+        text = f"{cause[1] if cause else error.str()}, from record {record and record.seq} on"
+        if text == self._told:
+            return
+        self._told = text
+        at, delay = self._engine.clock.now(), round(self._delay * 1000)
+        told = RuntimeError(f"'{self.part.id}' to Kafka: {text}")
+        self._engine.tell(events.Undelivered(at=at, error=told, delay=delay))
+
+
+_BATCH = "batch.num.messages"
+
+_CAUSE = re.compile(r"failed: (.*?)(?: \(broker .*|: unable .*)?$")
 
 # What follows for all others once one record is refused.
-_CONSEQUENCES: cabc.Container[int] = (KafkaError._FATAL, KafkaError._PURGE_QUEUE)
+_CONSEQUENCES: cabc.Container[int] = (
+    KafkaError._FATAL,
+    KafkaError._PURGE_INFLIGHT,
+    KafkaError._PURGE_QUEUE,
+)
