@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 
 from flask import current_app
+from flask import Flask
 from flask import got_request_exception
 from flask import request
 from flask import Response
@@ -51,7 +52,7 @@ def report(error: Exception) -> None:
     The app's error handlers never see it: one that answers every exception with a page would tell
     the runtime that all is well.
     """
-    app = current_app._get_current_object()  # type: ignore[attr-defined,unused-ignore]
+    app = app_itself()
     propagate = app.config["PROPAGATE_EXCEPTIONS"]
 
     if propagate if propagate is not None else (app.testing or app.debug):
@@ -62,3 +63,9 @@ def report(error: Exception) -> None:
 
     got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=error)
     app.logger.error("A stateful function failed", exc_info=error)
+
+
+def app_itself() -> Flask:
+    """Return what ``current_app`` stands for, to be used outside of its context."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined,unused-ignore]
+    return app

@@ -17,7 +17,6 @@ import typing as t
 import urllib.parse
 
 import click
-from flask import current_app
 from flask.cli import with_appcontext
 
 from ..flink import Cluster
@@ -30,6 +29,7 @@ from ..flink.repeats import Repeats
 from ..flink.serving import is_loopback
 from ..flink.serving import Server
 from ..flink.watch import Watch
+from ..views import app_itself
 
 
 @click.command("flink", short_help="Run the app on Flink, without Docker.")
@@ -193,7 +193,7 @@ def _serve(
 
     # One line for each request that waits for a thread is too much; the engine sends many.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-    app = current_app._get_current_object()  # type: ignore[attr-defined,unused-ignore]
+    app = app_itself()
     repeats = Repeats(time.monotonic)
     app.logger.addFilter(repeats)
     stack.callback(app.logger.removeFilter, repeats)

@@ -6,7 +6,6 @@ import os
 import typing as t
 
 import click
-from flask import current_app
 from flask import Flask
 from flask.cli import ScriptInfo
 from flask.cli import with_appcontext
@@ -15,6 +14,7 @@ from ..transport import AsgiTransport
 from ..transport import GranianTransport
 from ..transport import WaitressTransport
 from ..transport.listen import Listen
+from ..views import app_itself
 
 _FILE = click.Path(exists=True, dir_okay=False)
 
@@ -74,7 +74,7 @@ def serve(
     With --server asgi only the functions are served. SIGTERM has it finish what was begun and
     refuse the rest with 503; /statefun/health says so.
     """
-    app = current_app._get_current_object()  # type: ignore[attr-defined,unused-ignore]
+    app = app_itself()
     listen = f"unix:{unix}" if unix else f"{host}:{port}"
 
     def started(listen: Listen) -> None:

@@ -119,7 +119,11 @@ class EmbeddedRuntime:
         if kafka is not None and loaded is not None:
             from .kafka import connect
 
-            self._links = connect(self.engine, loaded, kafka)
+            try:
+                self._links = connect(self.engine, loaded, kafka)
+            except BaseException:
+                store.close()
+                raise
         if not self._virtual:
             self.engine.start()
         if self._links is not None:

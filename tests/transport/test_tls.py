@@ -29,11 +29,15 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     for name in ("ca", "other"):
         files = ("-keyout", f"{name}.key", "-out", f"{name}.pem")
-        _openssl(folder, *new, "-x509", "-days", "1", "-subj", f"/CN={name}", *files)
+        # Python 3.13 verifies strictly: an authority says that it may sign.
+        may_sign = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        _openssl(folder, *new, "-x509", "-days", "1", "-subj", f"/CN={name}", *may_sign, *files)
     for name in ("server", "client"):
         files = ("-keyout", f"{name}.key", "-out", f"{name}.csr")
         _openssl(folder, *new, "-subj", f"/CN={name}", *files)
-        folder.joinpath("extensions").write_text("subjectAltName=IP:127.0.0.1\n")
+        folder.joinpath("extensions").write_text(
+            "subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n"
+        )
         signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "1")
         files = ("-in", f"{name}.csr", "-out", f"{name}.pem", "-extfile", "extensions")
         _openssl(folder, "x509", "-req", *signed, *files)
