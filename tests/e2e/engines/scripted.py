@@ -177,11 +177,11 @@ def answer_nothing(worker: Worker, call: Call) -> Answer:
 
 @script("batches")
 def send_three(worker: Worker, call: Call) -> Answer:
-    """Warm the batched function up, then send it three messages at a time."""
+    """Send the batched function three messages at a time."""
     answer = Answer()
     for value in (b"1", b"2", b"3") if call.values == [b"go"] else ():
         answer.send("scripted/batched/one", value)
-    return answer.send("scripted/batched/warm", b"0") if call.values == [b"warm"] else answer
+    return answer
 
 
 @script("batched")
