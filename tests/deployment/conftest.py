@@ -17,6 +17,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import typing as t
 
@@ -33,6 +34,12 @@ def missing(text: str) -> t.NoReturn:
     if os.environ.get("CI"):
         pytest.fail(text)
     pytest.skip(text)
+
+
+@pytest.fixture(scope="session", name="missing")
+def _missing() -> cabc.Callable[[str], t.NoReturn]:
+    """Return a function that skips the test, or fails it on CI, with the reason."""
+    return missing
 
 
 @pytest.fixture(scope="session")
@@ -161,24 +168,28 @@ class Buildah:
 
 
 @pytest.fixture(scope="session")
-def buildah(
-    require: cabc.Callable[..., None], tmp_path_factory: pytest.TempPathFactory
-) -> cabc.Iterator[Buildah]:
+def buildah(require: cabc.Callable[..., None]) -> cabc.Iterator[Buildah]:
     """Return buildah with stand-ins for all images that the Dockerfiles begin with."""
     require(*TOOLS)
     if os.geteuid() != 0:
         missing("buildah and mmdebstrap are run as root here. Run the tests as root.")
-    folder = tmp_path_factory.mktemp("images")
-    buildah = Buildah(folder)
-    content = folder / "python.tar"
-    _bootstrap(content)
-    buildah.base(PYTHON, content)
-    content.unlink()
-    buildah.base(RUNTIME, None)
-    try:
+    with tempfile.TemporaryDirectory(prefix="images-", dir=_roomy()) as folder:
+        buildah = Buildah(pathlib.Path(folder))
+        content = buildah.folder / "python.tar"
+        _bootstrap(content)
+        buildah.base(PYTHON, content)
+        content.unlink()
+        buildah.base(RUNTIME, None)
         yield buildah
-    finally:
-        shutil.rmtree(folder)
+
+
+def _roomy() -> str | None:
+    """Return a folder in memory where that is large, since each container copies its base."""
+    memory = "/dev/shm"
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(memory).free > 4 * 2**30:
+            return memory
+    return None
 
 
 def _bootstrap(content: pathlib.Path) -> None:
@@ -189,6 +200,8 @@ def _bootstrap(content: pathlib.Path) -> None:
     authorities = ssl.get_default_verify_paths().cafile
     hooks = (
         'rm "$1"/usr/lib/python3.*/EXTERNALLY-MANAGED',
+        # Every container is a copy of it all.
+        'cd "$1/usr/share" && rm -r doc info locale man perl',
         'ln -s /usr/bin/python3 "$1/usr/local/bin/python"',
         f'cp "{pip}" "$1/etc/pip.conf"',
         f'cp -L "{authorities}" "$1/etc/ssl/certs/ca-certificates.crt"',
@@ -197,7 +210,13 @@ def _bootstrap(content: pathlib.Path) -> None:
     suite = PYTHON.rpartition("-")[2]
     command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}"]
     command += [f"--customize-hook={hook}" for hook in hooks]
-    done = subprocess.run([*command, suite, content], capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [*command, suite, content],
+        env=os.environ | {"TMPDIR": str(content.parent)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stderr
 
 
