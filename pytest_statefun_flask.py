@@ -31,6 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("statefun_engine", "the default of --engine", default="embedded")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a setting that names no engine before anything runs."""
+    _chosen(config)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Have the tests that use an engine run on the chosen ones."""
     if "statefun_engine" not in metafunc.fixturenames:
@@ -38,19 +43,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for mark in metafunc.definition.iter_markers("parametrize"):
         if "statefun_engine" in str(mark.args[0]).replace(" ", "").split(","):
             return  # a test that says itself where it runs
-    chosen = metafunc.config.getoption("engine") or metafunc.config.getini("statefun_engine")
+    names = _chosen(metafunc.config)
+    metafunc.parametrize("statefun_engine", names, indirect=True, scope="session")
+
+
+def _chosen(config: pytest.Config) -> tuple[str, ...]:
+    chosen = config.getoption("engine") or config.getini("statefun_engine")
     if chosen not in (*_NAMES, "both"):
         raise pytest.UsageError(
             f"The setting statefun_engine is '{chosen}'. Use 'embedded', 'flink' or 'both'."
         )
-    names = _NAMES if chosen == "both" else (chosen,)
-    metafunc.parametrize("statefun_engine", names, indirect=True, scope="session")
+    return _NAMES if chosen == "both" else (chosen,)
 
 
 @pytest.fixture(scope="session")
 def statefun_engine(request: pytest.FixtureRequest) -> str:
     """Return the name of the engine that the test runs on."""
-    return str(request.param)
+    # A test that asks for 'engine' by getfixturevalue has no parameter.
+    return str(getattr(request, "param", _chosen(request.config)[0]))
 
 
 @pytest.fixture(scope="session")

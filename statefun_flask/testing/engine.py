@@ -159,7 +159,8 @@ class Engine(abc.ABC):
         if value:
             return value
         found = [str(each) for each in itertools.islice(so_far(), _SHOWN)]
-        lines = [f"There is not yet {what} after {timeout:g} s on the engine '{self.name}'."]
+        verb = "is" if what[:2] == "1 " or not what[:1].isdigit() else "are"
+        lines = [f"There {verb} not yet {what} after {timeout:g} s on the engine '{self.name}'."]
         lines += [f"There is: {each}" for each in found]
         lines += [f"A function raised {_told(each)}" for each in self.errors[:_SHOWN]]
         lines += self._troubles()

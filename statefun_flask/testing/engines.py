@@ -16,6 +16,10 @@ if t.TYPE_CHECKING:
     from .flink import FlinkEngine
 
 
+#: Of StateFun, on Flink.
+VERSION = "3.3.0"
+
+
 class Unavailable(Exception):
     """An engine cannot run on this machine; the text says what is missing."""
 
@@ -107,7 +111,10 @@ class Engines:
             from .flink import CHECKPOINTS
 
             cluster = Cluster(
-                kafka=self.kafka, checkpoint_interval=CHECKPOINTS, report=self._report
+                engine=VERSION,
+                kafka=self.kafka,
+                checkpoint_interval=CHECKPOINTS,
+                report=self._report,
             )
             cluster.start()
             self._cluster = cluster
@@ -147,7 +154,7 @@ def _lacking() -> str | None:
 
     try:
         java.java()
-        bundles = [KAFKA, *(engine.bundle for engine in ENGINES.values())]
+        bundles = (KAFKA, ENGINES[VERSION].bundle)
         if not all((jars.cache() / bundle.folder).is_dir() for bundle in bundles):
             java.maven()
     except EngineError as exc:

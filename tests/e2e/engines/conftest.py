@@ -101,7 +101,11 @@ class Suite:
 
 @pytest.fixture(
     scope="session",
-    params=["embedded", "embedded-threads", pytest.param("flink", marks=pytest.mark.e2e)],
+    params=[
+        "embedded",
+        pytest.param("embedded-threads", marks=pytest.mark.slow),
+        pytest.param("flink", marks=pytest.mark.e2e),
+    ],
 )
 def suite(request: pytest.FixtureRequest, statefun_engines: Engines) -> cabc.Iterator[Suite]:
     """Return the suite on each engine, after everything was sent."""
