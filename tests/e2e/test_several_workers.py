@@ -1,0 +1,349 @@
+"""Two worker processes behind nginx, as they are deployed: one is replaced, the other is killed."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import http.client
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+import uuid
+
+import greeter
+import pytest
+from confluent_kafka import Consumer
+from greeter_pb2 import GreetRequest
+from greeter_pb2 import GreetResponse
+
+from statefun_flask.flink import Cluster
+from statefun_flask.flink import Kafka
+from statefun_flask.flink import ports
+
+pytestmark = pytest.mark.e2e
+
+GREETER = pathlib.Path(greeter.__file__).parent
+KEYS, ROUNDS = 100, 100
+#: What the access log says of each request: its size, the answer, and every worker that was asked.
+TRIED = "$request_length|$status|$upstream_addr|$upstream_status"
+
+Unique = cabc.Callable[[str], str]
+Greetings = cabc.Callable[[cabc.Collection[str], int], dict[str, list[str]]]
+
+
+def wait_for(condition: cabc.Callable[[], bool], what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def is_ready(port: int) -> bool:
+    try:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+            connection.request("GET", "/statefun/health/ready")
+            return connection.getresponse().status == 200
+    except OSError:
+        return False
+
+
+class Worker:
+    """A worker process at a port that stays the same, run as the image runs it."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        (line,) = re.findall(r"^CMD (\[.*\])$", (GREETER / "Dockerfile").read_text(), re.M)
+        command = [word.strip(' "') for word in line.strip("[]").split(",")]
+        serve = {"HOST": "127.0.0.1", "PORT": str(self.port)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=GREETER,
+            env=os.environ
+            | {"FLASK_APP": "greeter"}
+            | {f"FLASK_STATEFUN_SERVE_{name}": value for name, value in serve.items()},
+        )
+        wait_for(lambda: is_ready(self.port), f"a worker at port {self.port}")
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal, and return the exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+class Try(t.NamedTuple):
+    """A request to the load balancer, as its log has it."""
+
+    size: int
+    status: int
+    workers: list[str]
+    answers: list[int]
+
+
+class Nginx:
+    """nginx with the example's configuration, on ports of its own."""
+
+    def __init__(self, folder: pathlib.Path, workers: cabc.Sequence[Worker]) -> None:
+        (self.port,) = ports.free(1)
+        self.folder = folder
+        self._log = folder / "access.log"
+        text = (GREETER / "nginx.conf").read_text()
+        for number, worker in enumerate(workers, 1):
+            text = self._replace(text, f"worker-{number}:8000", f"127.0.0.1:{worker.port}")
+        text = self._replace(text, "listen 8000;", f"listen 127.0.0.1:{self.port};")
+        own = "".join(
+            f"{name}_temp_path {folder / name};\n"
+            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        log = f"log_format tried '{TRIED}';\naccess_log {self._log} tried;\n{own}"
+        text = self._replace(text, "access_log off;", log)
+        self._configuration = folder / "nginx.conf"
+        self._configuration.write_text(text)
+
+    @staticmethod
+    def _replace(text: str, old: str, new: str) -> str:
+        assert text.count(old) == 1, old
+        return text.replace(old, new)
+
+    def without(self, pattern: str) -> None:
+        """Leave a directive out, as somebody may who has not read why it is there."""
+        text = self._configuration.read_text()
+        assert len(re.findall(pattern, text)) == 1, pattern
+        self._configuration.write_text(re.sub(pattern, "", text))
+
+    def __enter__(self) -> t.Self:
+        directives = (
+            f"daemon off; pid {self.folder / 'pid'}; error_log {self.folder / 'error.log'};"
+        )
+        if os.geteuid() == 0:
+            directives += " user root;"
+        command = ["nginx", "-p", str(self.folder), "-c", str(self._configuration)]
+        command += ["-e", str(self.folder / "error.log"), "-g", directives]
+        self.process = subprocess.Popen(command)
+        wait_for(self._is_listening, "nginx")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGQUIT)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.terminate()
+            self.process.wait(10)
+        print((self.folder / "error.log").read_text()[-4000:])
+
+    def _is_listening(self) -> bool:
+        assert self.process.poll() is None, (self.folder / "error.log").read_text()
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+        except OSError:
+            return False
+        return True
+
+    def tries(self, since: int = 0) -> list[Try]:
+        """Return what the access log has after that many lines."""
+        lines = self._log.read_text().split("\n")[since:-1]
+        return [self._try(*line.split("|")) for line in lines]
+
+    @staticmethod
+    def _try(size: str, status: str, workers: str, answers: str) -> Try:
+        codes = [int(code) for code in answers.split(", ") if code.isdecimal()]
+        return Try(int(size), int(status), workers.split(", "), codes)
+
+
+@pytest.fixture
+def workers() -> cabc.Iterator[list[Worker]]:
+    both = [Worker(port) for port in ports.free(2)]
+    try:
+        yield both
+    finally:
+        for worker in both:
+            if worker.process is not None and worker.process.poll() is None:
+                worker.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def nginx(tmp_path: pathlib.Path, workers: list[Worker]) -> Nginx:
+    if shutil.which("nginx") is None:
+        text = "nginx is not installed. Install it with apt."
+        if os.environ.get("CI"):
+            pytest.fail(text)
+        pytest.skip(text)
+    return Nginx(tmp_path, workers)
+
+
+@pytest.fixture
+def topic(unique: Unique) -> str:
+    return unique("names")
+
+
+@pytest.fixture
+def greetings(kafka: Kafka) -> Greetings:
+    """Return a function that reads the greetings of some names until there are so many.
+
+    It goes on for a moment, to see that there are no more: ``greetings(names, count)``.
+    """
+
+    def read(names: cabc.Collection[str], count: int) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {name: [] for name in names}
+        deadline = time.monotonic() + 120
+        complete = False
+        consumer = Consumer(
+            {
+                "bootstrap.servers": kafka.bootstrap,
+                "group.id": uuid.uuid4().hex,
+                "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",
+            }
+        )
+        consumer.subscribe(["greetings"])
+        try:
+            while time.monotonic() < deadline:
+                for message in consumer.consume(500, timeout=0.1):
+                    name = (message.key() or b"").decode()
+                    if name in found:
+                        found[name].append(
+                            GreetResponse.FromString(message.value() or b"").greeting
+                        )
+                if not complete and sum(map(len, found.values())) >= count:
+                    complete, deadline = True, time.monotonic() + 2
+        finally:
+            consumer.close()
+        assert sum(map(len, found.values())) == count
+        return found
+
+    return read
+
+
+@pytest.fixture
+def start_job(
+    start_cluster: cabc.Callable[..., Cluster], nginx: Nginx, unique: Unique, topic: str
+) -> cabc.Callable[[], Cluster]:
+    """Return a function that runs the deployed module on a topic of the test's own."""
+    module = (GREETER / "deployed.yaml").read_text().replace("topic: names", f"topic: {topic}")
+    module = module.replace("consumerGroupId: greeter", f"consumerGroupId: {unique('greeter')}")
+    return lambda: start_cluster(module, endpoint=f"http://127.0.0.1:{nginx.port}")
+
+
+def test_no_name_is_lost_while_workers_are_replaced_and_killed(
+    nginx: Nginx,
+    workers: list[Worker],
+    start_job: cabc.Callable[[], Cluster],
+    topic: str,
+    unique: Unique,
+    produce: cabc.Callable[..., None],
+    greetings: Greetings,
+) -> None:
+    """10,000 names, and not one request failed before the load balancer or behind it."""
+    names = [f"{unique('name')}-{number}" for number in range(KEYS)]
+    for worker in workers:
+        worker.start()
+
+    def a_round() -> None:
+        produce(topic, [(name, GreetRequest(name=name).SerializeToString()) for name in names])
+
+    with nginx:
+        cluster = start_job()
+        rounds = threading.Thread(target=lambda: [a_round() for _ in range(ROUNDS)])
+        rounds.start()
+        try:
+            more(nginx, "the first names")
+            start = len(nginx.tries())
+            assert workers[0].end(signal.SIGTERM) == 0
+            more(nginx, "names without the first worker")
+            workers[0].start()
+            answered_by(nginx, workers[0])
+            drained = nginx.tries(start)
+
+            workers[1].end(signal.SIGKILL)
+            more(nginx, "names without the second worker")
+            workers[1].start()
+            answered_by(nginx, workers[1])
+        finally:
+            rounds.join()
+        found = greetings(names, KEYS * ROUNDS)
+
+    assert {each.status for each in drained} == {200}
+    assert any(len(each.workers) > 1 for each in drained), "no request came in its way"
+    assert cluster.job.failure() is None
+    assert found == {
+        name: [
+            f"Say hello to {name} from Flask. I've seen them {seen} times now."
+            for seen in range(1, ROUNDS + 1)
+        ]
+        for name in names
+    }
+
+
+def more(nginx: Nginx, what: str, count: int = 100) -> None:
+    """Wait until that many more requests were answered."""
+    start = len(nginx.tries())
+    wait_for(lambda: len(nginx.tries()) >= start + count, what)
+
+
+def answered_by(nginx: Nginx, worker: Worker) -> None:
+    """Wait until a worker has answered again."""
+    start = len(nginx.tries())
+    address = f"127.0.0.1:{worker.port}"
+    wait_for(
+        lambda: any(
+            each.workers[-1] == address and each.status == 200 for each in nginx.tries(start)
+        ),
+        f"an answer of the worker at {address}",
+    )
+
+
+def test_a_batch_of_2_mb_passes(
+    nginx: Nginx,
+    workers: list[Worker],
+    start_job: cabc.Callable[[], Cluster],
+    topic: str,
+    unique: Unique,
+    produce: cabc.Callable[..., None],
+    greetings: Greetings,
+) -> None:
+    """What comes while no worker is there is one batch when there is one."""
+    name = unique("long") + "g" * 10_000
+    record = (name, GreetRequest(name=name).SerializeToString())
+    with nginx:
+        cluster = start_job()
+        produce(topic, [record])
+        wait_for(lambda: len(nginx.tries()) > 0, "the first request")
+        produce(topic, [record] * 299)
+        workers[0].start()
+        found = greetings([name], 300)
+    assert [text.rpartition(" seen ")[2] for text in found[name]] == [
+        f"them {seen} times now." for seen in range(1, 301)
+    ]
+    assert cluster.job.failure() is None
+    assert max(each.size for each in nginx.tries() if each.status == 200) > 2_000_000
+
+
+@pytest.mark.parametrize("left_out", [None, r"client_max_body_size .*;"])
+def test_the_size_of_a_batch_is_the_workers_affair(
+    nginx: Nginx, workers: list[Worker], left_out: str | None
+) -> None:
+    if left_out is not None:
+        nginx.without(left_out)
+    workers[0].start()
+    body = bytes(2_000_000)
+    headers = {"Content-Type": "application/octet-stream"}
+    with (
+        nginx,
+        contextlib.closing(http.client.HTTPConnection("127.0.0.1", nginx.port)) as connection,
+    ):
+        connection.request("POST", "/statefun", body, headers)
+        answer = connection.getresponse().status
+    # It is no ToFunction, which the worker finds out.
+    assert answer == (400 if left_out is None else 413)
