@@ -355,7 +355,7 @@ MODES = {
     "group": "{type: group-offsets}",
     "specific": "{{type: specific-offsets, offsets: [{topic}/0: 7]}}",
     "date": '{{type: date, date: "{date}"}}',
-    "future": '{type: date, date: "2100-01-01 00:00:00.000 +0000"}',
+    "recent": '{{type: date, date: "{recent}"}}',
 }
 HEAD = """\
 kind: io.statefun.endpoints.v2/http
@@ -446,11 +446,15 @@ def read(kafka: Kafka, topic: str, count: int) -> list[bytes]:
     return values
 
 
-def prepared(kafka: Kafka, topic: str, group: str) -> str:
-    """Write ten records, a second apart, to each of two partitions; return the sixth's date."""
+def prepared(kafka: Kafka, topic: str, group: str) -> dict[str, str]:
+    """Write ten records, a second apart, to each of two partitions.
+
+    Return the date of the sixth, and one of between the last and now.
+    """
     kafka.create_topics([topic], partitions=2)
     producer = Producer({"bootstrap.servers": kafka.bootstrap})
-    base = 1_600_000_000_000
+    # Not so old that the broker would delete it.
+    base = (round(time.time()) - 3600) * 1000
     for partition in (0, 1):
         for number in range(10):
             producer.produce(
@@ -463,8 +467,11 @@ def prepared(kafka: Kafka, topic: str, group: str) -> str:
     assert producer.flush(30) == 0
     with contextlib.closing(reader(kafka.bootstrap, group)) as consumer:
         consumer.commit(offsets=[TopicPartition(topic, 0, 4)], asynchronous=False)
-    moment = dt.datetime.fromtimestamp(base / 1000 + 5, dt.UTC)
-    return moment.strftime("%Y-%m-%d %H:%M:%S.000 +0000")
+    dates = {"date": base / 1000 + 5, "recent": base / 1000 + 1800}
+    return {
+        name: dt.datetime.fromtimestamp(each, dt.UTC).strftime("%Y-%m-%d %H:%M:%S.000 +0000")
+        for name, each in dates.items()
+    }
 
 
 def until_all_have_more(kafka: Kafka, topic: str, seen: Seen) -> None:
@@ -486,14 +493,14 @@ def test_startup_positions_mean_what_they_mean_to_the_real_engine(
     found: dict[str, Seen] = {}
     for engine in ("embedded", "flink"):
         topic, group = unique(f"start-{engine}"), unique(f"group-{engine}")
-        date = prepared(kafka, topic, group)
+        dates = prepared(kafka, topic, group)
         seen: Seen = {mode: set() for mode in MODES}
         module = HEAD + "".join(
             INGRESS.format(
                 mode=mode,
                 topic=topic,
                 group=group,
-                startup=startup.format(topic=topic, date=date) if "{{" in startup else startup,
+                startup=startup.format(topic=topic, **dates) if "{{" in startup else startup,
             )
             for mode, startup in MODES.items()
         )
@@ -518,7 +525,7 @@ def test_startup_positions_mean_what_they_mean_to_the_real_engine(
         "group": values(4, 0),
         "specific": values(7, 0),
         "date": values(5, 5),
-        "future": set(),
+        "recent": set(),
     }
     assert found["flink"] == found["embedded"]
 

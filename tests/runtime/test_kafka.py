@@ -54,6 +54,7 @@ spec: {id: t/out, address: 127.0.0.1:1}
         (b"\xff", "\ufffd"),
         (b"a\xc3", "a\ufffd"),
         (b"\xe4\xb8z", "\ufffdz"),
+        (b"\xed\xa0", "\ufffd"),
         (b"\xed\xa0\x80", "\ufffd"),  # a surrogate: one wrong character
         (b"\xc0\xaf", "\ufffd\ufffd"),
     ],
@@ -261,6 +262,18 @@ def test_a_target_that_no_endpoint_serves_is_refused_at_once(
     module.write_text(MODULE.replace("targets: [t/words]", "targets: [u/words]"))
     with pytest.raises(UnknownTarget, match="u/words"):
         word_app.statefun.runtime(clock="real", module=module, kafka="here:9092")
+
+
+def test_a_start_in_the_future_is_refused(word_app: StateFunFlask, module: pathlib.Path) -> None:
+    date = "2100-01-01 00:00:00.000 +0000"
+    start = f'startupPosition: {{type: date, date: "{date}"}}'
+    module.write_text(MODULE.replace("  topics:", f"  {start}\n  topics:"))
+    with pytest.raises(ValueError, match="in the future") as caught:
+        word_app.statefun.runtime(clock="real", module=module, kafka="here:9092")
+    assert str(caught.value) == (
+        f"'t/in' starts at {date}, which is in the future. Write a moment that has passed, or"
+        " 'type: latest'."
+    )
 
 
 def test_nothing_imports_the_client_unless_topics_are_connected(module: pathlib.Path) -> None:

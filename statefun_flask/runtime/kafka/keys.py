@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-# A surrogate is one wrong character to Java, and three wrong bytes to Python.
-_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+# A surrogate, also half of its bytes, is one wrong character to Java, and several to Python.
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]?")
 _WRONG = "\ufffd".encode()
 
 

@@ -26,12 +26,23 @@ class Watermarks(t.NamedTuple):
 class Startup:
     """Finds the first offset of each partition, as ``startupPosition`` says.
 
-    :raises KafkaException: Raised by each method when the brokers do not answer.
+    Each method raises a KafkaException when the brokers do not answer.
+
+    :raises ValueError: The position is in the future, which the real engine refuses as well.
     """
 
     def __init__(self, ingress: modules.KafkaIngress, consumer: t.Any) -> None:
         self._ingress = ingress
         self._consumer = consumer
+        self._moment = 0
+        if ingress.startup == "date":
+            date = dt.datetime.strptime(str(ingress.date), "%Y-%m-%d %H:%M:%S.%f %z")
+            if date > dt.datetime.now(dt.UTC):
+                raise ValueError(
+                    f"'{ingress.id}' starts at {ingress.date}, which is in the future. Write a"
+                    " moment that has passed, or 'type: latest'."
+                )
+            self._moment = round(date.timestamp() * 1000)
 
     def watermarks(self, partition: Partition) -> Watermarks:
         """Return where a partition's records are."""
@@ -74,9 +85,7 @@ class Startup:
 
     def _of_date(self, partitions: list[Partition]) -> dict[Partition, int]:
         """Return the first offsets from a moment on; the end where there is none yet."""
-        date = dt.datetime.strptime(str(self._ingress.date), "%Y-%m-%d %H:%M:%S.%f %z")
-        moment = round(date.timestamp() * 1000)
-        asked = [TopicPartition(*each, moment) for each in partitions]
+        asked = [TopicPartition(*each, self._moment) for each in partitions]
         found = self._consumer.offsets_for_times(asked, TIMEOUT)
         return {
             (each.topic, each.partition): each.offset
