@@ -27,6 +27,8 @@ CLAIMS: list[tuple[str, str, str, float | None]] = [
     ("ours waitress", "a", "constant flask-waitress", 0.75),
     ("ours waitress-direct", "a", "typed waitress", 0.85),
     ("ours granian-asgi", "c", "fork aiohttp", 1.0),
+    ("ours granian-asgi", "e", "typed granian-asgi", None),
+    ("ours uvicorn", "e", "typed uvicorn", None),
     ("ours granian-direct", "a", "typed granian batch", None),
     ("ours granian-direct", "b", "typed granian batch", None),
     ("ours granian-direct", "c", "typed granian batch", None),

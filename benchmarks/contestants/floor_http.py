@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import floor
@@ -31,11 +32,13 @@ def handle(body: bytes) -> bytes:
         message = result.outgoing_messages.add()
         message.target.namespace = "example"
         message.target.type = "relay"
-        message.target.id = text if values else batch.target.id
+        waited = batch.target.type == "wait"
+        message.target.id = text if values or waited else batch.target.id
         message.argument.typename = "io.statefun.types/string"
         message.argument.has_value = True
         length = sum(map(len, values)) if values else len(text)
-        message.argument.value = StringWrapper(value=str(length)).SerializeToString()
+        said = text if waited else str(length)
+        message.argument.value = StringWrapper(value=said).SerializeToString()
     return answer.SerializeToString()
 
 
@@ -47,6 +50,8 @@ if __name__ == "__main__":
     kind = constant if sys.argv.pop(1) == "constant" else handle
 
     async def handle_async(body: bytes) -> bytes:
+        if b"\x12\x04wait" in body[:40]:
+            await asyncio.sleep(0.05)
         return kind(body)
 
     web.main(kind, handle_async)
