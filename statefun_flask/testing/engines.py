@@ -30,17 +30,20 @@ class Engines:
     :param report: Is called with a line of text for whoever waits.
     :param unavailable: Is called with the reason when an engine cannot run on this machine, and
         raises what is to be raised.
+    :param kafka: A broker that runs; else one is started when it is needed.
     """
 
     def __init__(
         self,
         report: cabc.Callable[[str], None] = lambda line: None,
         unavailable: cabc.Callable[[str], t.NoReturn] | None = None,
+        kafka: Kafka | None = None,
     ) -> None:
         self._report = report
         self._unavailable = unavailable or _raise
         self._running: dict[str, tuple[Served, Source, dict[str, t.Any], Engine]] = {}
-        self._kafka: Kafka | None = None
+        self._kafka = kafka
+        self._owns_kafka = kafka is None
         self._cluster: Cluster | None = None
 
     def get(
@@ -130,7 +133,7 @@ class Engines:
             self._cluster.stop()
         if flink is not None:
             flink.leave()
-        if self._kafka is not None:
+        if self._kafka is not None and self._owns_kafka:
             self._kafka.stop()
 
     def __enter__(self) -> t.Self:

@@ -110,13 +110,15 @@ class Suite:
 def suite(request: pytest.FixtureRequest, statefun_engines: Engines) -> cabc.Iterator[Suite]:
     """Return the suite on each engine, after everything was sent."""
     name, _, threads = request.param.partition("-")
+    # Engines of its own, since the job of another test would take the place of this one.
+    kafka = statefun_engines.kafka if name == "flink" else None
     options: dict[str, t.Any] = {"clock": "real"} if threads else {}
     worker = scripted.Worker(threads=bool(threads) or name == "flink")
-    with Server(worker, threads=16) as server:
+    with Server(worker, threads=16) as server, Engines(report=print, kafka=kafka) as engines:
         namespaces = sorted({each.partition("/")[0] for each in behaving.app.statefun.registry})
         endpoints = "\n".join(ENDPOINT.format(namespace=each) for each in namespaces)
         module = MODULE.format(endpoints=endpoints, url=server.url)
-        engine = statefun_engines.get(name, behaving.app, module, **options)
+        engine = engines.get(name, behaving.app, module, **options)
         engine.begin()
         made = Suite(engine, worker, worker.threads)
         stimuli.send_all(made)
