@@ -311,23 +311,36 @@ def _environment(name: str, requirements: cabc.Sequence[str]) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
-def start_official() -> cabc.Iterator[cabc.Callable[..., cabc.Callable[[bytes], bytes]]]:
+def interpreter() -> cabc.Callable[..., pathlib.Path]:
+    """Return a function that gives a Python with other packages: ``interpreter(name, *packages)``.
+
+    Where its environment cannot be made the tests are skipped, unless the environment says ``CI``.
+    """
+
+    def make(name: str, *requirements: str) -> pathlib.Path:
+        try:
+            return _environment(name, requirements)
+        except (OSError, subprocess.CalledProcessError) as exc:
+            if os.environ.get("CI"):
+                raise
+            pytest.skip(f"The official SDK cannot be installed: {exc}")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def start_official(
+    interpreter: cabc.Callable[..., pathlib.Path],
+) -> cabc.Iterator[cabc.Callable[..., cabc.Callable[[bytes], bytes]]]:
     """Return a function that starts a program with another SDK, and gives what has it answer.
 
-    ``start_official(program, *requirements)``; the program reads and writes lines of hex. Where its
-    environment cannot be made the tests are skipped, unless the environment says ``CI``.
+    ``start_official(program, *requirements)``; the program reads and writes lines of hex.
     """
     with contextlib.ExitStack() as stack:
 
         def start(program: pathlib.Path, *requirements: str) -> cabc.Callable[[bytes], bytes]:
             name = "oracle-" + requirements[0].rpartition("==")[2]
-            try:
-                python = _environment(name, requirements)
-            except (OSError, subprocess.CalledProcessError) as exc:
-                if os.environ.get("CI"):
-                    raise
-                pytest.skip(f"The official SDK cannot be installed: {exc}")
-
+            python = interpreter(name, *requirements)
             process = stack.enter_context(
                 subprocess.Popen(
                     [python, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -214,6 +214,7 @@ class Engine:
             self._wake_waiters()
             self._ended = RuntimeError("it was closed")
         self._promises.break_all(self._ended)
+        self._core.routes.close()
         self.store.close()
 
     def _drain(self) -> None:

@@ -51,6 +51,9 @@ class Routes(t.Protocol):
         :raises UnknownEgress: There is none of that identifier.
         """
 
+    def close(self) -> None:
+        """Let go of the connections to endpoints. The engine that has ended does so."""
+
 
 class InProcess:
     """An endpoint in this process.
@@ -103,3 +106,6 @@ class LocalRoutes:
         if outlet is None:
             outlet = self._egresses[identifier] = outlets.Anything(identifier)
         return outlet
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
