@@ -509,8 +509,8 @@ def test_queued_messages_are_there_after_a_restart(
 
 def test_number_of_waiting_messages_goes_up_and_down(script: t.Any, bench: t.Any) -> None:
     waiting: list[int] = []
-    made = bench(batch=2)
     script.add("ns/fn", lambda batch: waiting.append(made.engine.queued))
+    made = bench(batch=2)
     made.send("ns/fn", "1", *[b""] * 5)
     assert made.engine.status().queued == 5
     made.run()
