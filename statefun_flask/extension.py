@@ -137,10 +137,16 @@ class StateFun:
     def _add_endpoint(self, app: Flask, endpoint: Endpoint) -> None:
         blueprint = Blueprint("statefun", __name__)
         blueprint.add_url_rule(
-            endpoint.settings.url, "handle", views.handle, methods=["POST"], strict_slashes=False
+            endpoint.settings.url,
+            "handle",
+            views.handling(endpoint),
+            methods=["POST"],
+            strict_slashes=False,
         )
-        for path in Health(endpoint).paths:
-            blueprint.add_url_rule(path, "health", views.health)
+        health = Health(endpoint)
+        tell = views.telling(health)
+        for path in health.paths:
+            blueprint.add_url_rule(path, "health", tell)
         app.register_blueprint(blueprint)
 
     def runtime(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typing as t
+import collections.abc as cabc
 
 from flask import current_app
 from flask import Flask
@@ -12,38 +12,43 @@ from flask import Response
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
+from .endpoint import Endpoint
 from .health import Health
 
-if t.TYPE_CHECKING:
-    from .extension import StateFun
+
+def handling(endpoint: Endpoint) -> cabc.Callable[[], Response]:
+    """Return the view that answers requests of the runtime."""
+
+    def handle() -> Response:
+        environ = request.environ
+        # Read from the server's own stream: the app's MAX_CONTENT_LENGTH is for its other routes.
+        # One of unknown length is read to its end only where the server says that it has one.
+        given = environ.get("CONTENT_LENGTH", "")
+        if given.isdecimal() and "HTTP_TRANSFER_ENCODING" not in environ:
+            length, body = int(given), environ["wsgi.input"]
+        else:
+            length = None
+            body = environ["wsgi.input"] if environ.get("wsgi.input_terminated") else request.stream
+        reply = endpoint(environ.get("CONTENT_TYPE"), length, body)
+        if reply.error is not None:
+            report(reply.error)
+        # With headers given, Response need not work out a content type.
+        headers = Headers()
+        headers["Content-Type"] = reply.content_type
+        headers["Content-Length"] = str(len(reply.body))
+        return Response([reply.body], reply.status, headers)
+
+    return handle
 
 
-def health() -> Response:
-    """Tell a probe or a load balancer how the worker is."""
-    statefun: StateFun = current_app.extensions["statefun"]
-    reply = Health(statefun.endpoint)(request.path)
-    return Response(reply.body, reply.status, content_type=reply.content_type)
+def telling(health: Health) -> cabc.Callable[[], Response]:
+    """Return the view that tells a probe or a load balancer how the worker is."""
 
+    def tell() -> Response:
+        reply = health(request.path)
+        return Response(reply.body, reply.status, content_type=reply.content_type)
 
-def handle() -> Response:
-    """Answer a request of the runtime."""
-    statefun: StateFun = current_app.extensions["statefun"]
-    environ = request.environ
-    # Read from the server's own stream: the app's MAX_CONTENT_LENGTH is for its other routes. A
-    # stream of unknown length is read to its end only where the server says that it has one.
-    given = environ.get("CONTENT_LENGTH", "")
-    if given.isdecimal() and "HTTP_TRANSFER_ENCODING" not in environ:
-        length, body = int(given), environ["wsgi.input"]
-    else:
-        length = None
-        body = environ["wsgi.input"] if environ.get("wsgi.input_terminated") else request.stream
-    reply = statefun.endpoint(environ.get("CONTENT_TYPE"), length, body)
-    if reply.error is not None:
-        report(reply.error)
-    answer = reply.body
-    # With headers given, Response need not work out a content type.
-    headers = Headers([("Content-Type", reply.content_type), ("Content-Length", str(len(answer)))])
-    return Response([answer], reply.status, headers)
+    return tell
 
 
 def report(error: Exception) -> None:
