@@ -65,17 +65,17 @@ def greet(contestant: Contestant, kafka: Kafka, topic: str, names: int) -> Resul
         server.wait()
         group = uuid.uuid4().hex
         module = MODULE.format(url=server.url, address=kafka.bootstrap, topic=topic, group=group)
-        with contextlib.closing(_reader(kafka)) as reader, Cluster(module, kafka=kafka):
-            _count(reader, names // 4)
+        with contextlib.closing(reader(kafka)) as greetings, Cluster(module, kafka=kafka):
+            count(greetings, names // 4)
             start, worker, engine = time.monotonic(), cpu(server.process.pid), _engine()
-            _count(reader, names - names // 4)
+            count(greetings, names - names // 4)
             seconds = time.monotonic() - start
             worker, engine = cpu(server.process.pid) - worker, _engine() - engine
     counted = names - names // 4
     return counted / seconds, worker / counted * 1e6, worker / (worker + engine)
 
 
-def _reader(kafka: Kafka) -> Consumer:
+def reader(kafka: Kafka) -> Consumer:
     """Return a consumer of the greetings that come from now on."""
     kafka.create_topics(["greetings"])
     reader = Consumer(
@@ -92,7 +92,7 @@ def _reader(kafka: Kafka) -> Consumer:
     return reader
 
 
-def _count(reader: Consumer, records: int) -> None:
+def count(reader: Consumer, records: int) -> None:
     """Return when so many records have come.
 
     :raises RuntimeError: None came for two minutes.
