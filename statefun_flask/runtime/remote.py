@@ -85,7 +85,8 @@ class Remote:
             raise EndpointDown(self.name, _reason(exc)) from None
 
     def close(self) -> None:
-        """Close the connections of all threads, which make no calls any more."""
+        """Close the connections of all threads, which make no calls meanwhile."""
+        self._local = threading.local()
         while self._connections:
             self._connections.pop().close()
 

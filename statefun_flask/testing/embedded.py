@@ -179,7 +179,6 @@ class EmbeddedEngine(Engine):
     def close(self) -> None:
         """Stop, and remove all files."""
         self._engine.close()
-        self._routes.close()
         self._folder.cleanup()
 
 
