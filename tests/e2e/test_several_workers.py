@@ -64,12 +64,12 @@ class Worker:
         self.port = port
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         (line,) = re.findall(r"^CMD (\[.*\])$", (GREETER / "Dockerfile").read_text(), re.M)
         command = [word.strip(' "') for word in line.strip("[]").split(",")]
         serve = {"HOST": "127.0.0.1", "PORT": str(self.port)}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", *command],
+            [sys.executable, "-m", *command, *options],
             cwd=GREETER,
             env=os.environ
             | {"FLASK_APP": "greeter"}
@@ -308,20 +308,25 @@ def test_no_name_is_lost_while_workers_are_replaced_and_killed(
 @contextlib.contextmanager
 def long_batch(worker: Worker) -> cabc.Iterator[None]:
     """Have a worker at a batch that takes seconds, and which must be answered."""
-    to_function = ToFunction()
-    batch = to_function.invocation
-    batch.target.namespace, batch.target.type, batch.target.id = "example", "greeter", "long"
-    batch.state.add(state_name="seen_count")
-    for _ in range(200_000):
-        argument = batch.invocations.add().argument
-        argument.typename, argument.has_value = "type.googleapis.com/example.GreetRequest", True
-        argument.value = GreetRequest(name="long").SerializeToString()
     before = worker.worked()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(post, worker.port, to_function.SerializeToString())
+        asked = pool.submit(post, worker.port, names_of("long", 200_000))
         wait_for(lambda: worker.worked() > before + 0.3, "the batch to begin")
         yield
         assert asked.result() == 200
+
+
+def names_of(id: str, count: int) -> bytes:
+    """Return a request for the greeter of that many names."""
+    to_function = ToFunction()
+    batch = to_function.invocation
+    batch.target.namespace, batch.target.type, batch.target.id = "example", "greeter", id
+    batch.state.add(state_name="seen_count")
+    for _ in range(count):
+        argument = batch.invocations.add().argument
+        argument.typename, argument.has_value = "type.googleapis.com/example.GreetRequest", True
+        argument.value = GreetRequest(name=id).SerializeToString()
+    return to_function.SerializeToString()
 
 
 def post(port: int, body: bytes) -> int:
@@ -376,6 +381,40 @@ def test_a_batch_of_2_mb_passes(
     ]
     assert cluster.job.failure() is None
     assert max(each.size for each in nginx.tries() if each.status == 200) > 2_000_000
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--direct",), ("--server", "granian", "--workers", "2"), ("--server", "asgi")],
+    ids=["waitress", "direct", "granian", "asgi"],
+)
+def test_no_request_fails_while_a_worker_is_replaced(
+    nginx: Nginx, workers: list[Worker], options: tuple[str, ...]
+) -> None:
+    for worker in workers:
+        worker.start(*options)
+    done = threading.Event()
+    body = names_of("bob", 100)
+
+    def ask() -> set[int]:
+        statuses = set()
+        while not done.is_set():
+            statuses.add(post(nginx.port, body))
+        return statuses
+
+    with nginx, concurrent.futures.ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(ask) for _ in range(8)]
+        try:
+            for worker in workers:
+                more(nginx, "some answers")
+                assert worker.end(signal.SIGTERM) == 0
+                more(nginx, "answers of the other one")
+                worker.start(*options)
+                answered_by(nginx, worker)
+        finally:
+            done.set()
+        assert set().union(*(each.result() for each in asked)) == {200}
+        assert any(len(each.workers) > 1 for each in nginx.tries())
 
 
 @pytest.mark.parametrize("left_out", [None, r"client_max_body_size .*;"])
