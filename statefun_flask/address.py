@@ -66,7 +66,7 @@ class EgressIdentifier(Name):
     __slots__ = ()
 
 
-class Address(msgspec.Struct, frozen=True, order=True):
+class Address(msgspec.Struct, frozen=True, order=True, gc=False):
     """One instance of a function: a function type and an id.
 
     :param type: ``"namespace/name"`` or a :class:`FunctionType`.

@@ -19,7 +19,7 @@ T = t.TypeVar("T")
 ANY = PROTOBUF + "google.protobuf.Any"
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """A message, or a value of a state, that is not decoded.
 
     A function whose second parameter is annotated ``Message``, or not at all, gets one; it can be

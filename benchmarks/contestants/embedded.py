@@ -12,6 +12,7 @@ import threading
 
 from ours_http import app
 
+from statefun_flask.dev.run import relax_collector
 from statefun_flask.dev.session import Options
 from statefun_flask.dev.session import Session
 
@@ -29,6 +30,7 @@ def main(module: str, kafka: str, data: str, remote: str = "") -> None:
     )
     with app.app_context():
         session = Session(app, options)
+    relax_collector()
     session.start()
     ended.wait()
     session.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pathlib
@@ -165,6 +166,7 @@ class Run:
             )
             session.engine.listeners.append(screen.show)
         self._announce(session)
+        relax_collector()
         session.start()
         if self._given["input_"] is not None:
             self._read_input(session)
@@ -269,6 +271,15 @@ class Run:
                 # Whoever read this has gone, so the run ends as on Ctrl-C.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 os.kill(os.getpid(), signal.SIGINT)
+
+
+def relax_collector() -> None:
+    """Have Python look for cycles less often, in a process that is an engine's.
+
+    It makes many objects and no cycles; looking through them all was a sixth of its CPU time.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 def _ignore_signals() -> None:

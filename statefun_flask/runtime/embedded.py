@@ -122,7 +122,7 @@ class EmbeddedRuntime:
             try:
                 self._links = connect(self.engine, loaded, kafka)
             except BaseException:
-                store.close()
+                self.engine.close()  # with the egresses that it has by then
                 raise
         if not self._virtual:
             self.engine.start()

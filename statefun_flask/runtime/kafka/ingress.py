@@ -27,8 +27,9 @@ from .assignment import Reading
 from .broker import Broker
 from .startup import Partition
 
-#: Reading stops when so many messages wait in the engine, and goes on when only so many do.
-HIGH, LOW = 10_000, 1_000
+#: Reading stops when so many messages wait in the engine, and goes on when only so many do. The
+#: more wait, the more of them are in one call.
+HIGH, LOW = 10_000, 8_000
 
 #: How many records are sent at a time, and how many times before the first is on disk.
 CHUNK, AHEAD = 500, 16
