@@ -32,9 +32,8 @@ def test_echo(engine):
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """Return an empty project; its tests run in a process of their own."""
+    """Return an empty project."""
     monkeypatch.delenv("CI", raising=False)
-    monkeypatch.setattr(pytester, "_method", "subprocess")
     return pytester
 
 
