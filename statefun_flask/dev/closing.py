@@ -32,6 +32,9 @@ def close(session: Session, say: Say) -> int:
     left = [f"drained in {time.monotonic() - started:.1f} s"]
     if status.parked:
         left.append(f"{status.parked} address{'es' * (status.parked != 1)} parked")
+    undelivered = session.engine.undelivered
+    if undelivered:
+        left.append("records wait for Kafka")
     if bad:
         what = "record" if session.links is not None else "line"
         left.append(f"{bad} {what}{'s' * (bad != 1)} left out")
@@ -40,7 +43,7 @@ def close(session: Session, say: Say) -> int:
         left.append(f"{len(delays)} delay{plural} pending (next in {_until(delays[0], now)})")
         if session.options.finite:
             _list(session, delays, now, say)
-    if session.options.temporary and (status.parked or delays or status.queued):
+    if session.options.temporary and (status.parked or delays or status.queued or undelivered):
         left.append("lost with the temporary data; --data DIR keeps them")
     for error in errors:
         left.append(f"the input ended: {error}")

@@ -153,6 +153,11 @@ class Engine:
         """How many messages wait, at a glance; :meth:`status` tells it of a committed instant."""
         return self._core.queued
 
+    @property
+    def undelivered(self) -> bool:
+        """Whether records wait for a receiver, at a glance; also of an engine that has ended."""
+        return self._core.outbox.pending
+
     def tell(self, event: events.Event) -> None:
         """Have the listeners told of something, soon and in the engine's thread."""
         self._post(lambda: self._core.tell_now(event))

@@ -13,6 +13,7 @@ import random
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -430,6 +431,38 @@ def test_standard_input_is_read(folder: pathlib.Path, content: bytes) -> None:
     names = [] if content != b"ann\nbob\n" else ["ann", "bob"]
     assert sorted(done.stdout.decode().split("\n")[:-1]) == [f"greetings k: {x} 1" for x in names]
     assert done.returncode == (content == b"\xff\n")
+
+
+# -- Kafka ----------------------------------------------------------------------------------
+
+
+def test_a_broker_that_does_not_answer_is_told_and_what_waits_for_it(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
+    (folder / "module.yaml").write_text(
+        'kind: io.statefun.endpoints.v2/http\nspec: {functions: example/*, urlPathTemplate: "http://'
+        '127.0.0.1:1/"}\n---\nkind: io.statefun.kafka.v1/egress\nspec: {id: example/out, address:'
+        ' "nowhere:9092"}\n'
+    )
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        nowhere = f"127.0.0.1:{bound.getsockname()[1]}"
+        dev = run("--kafka", nowhere)
+        dev.until(rf"^ Kafka +{nowhere}$")
+        dev.ask("PUT", "/example/greeter/bob", "bob")
+        dev.until(
+            rf"Kafka at {nowhere} does not answer \(Connection refused\): its topics wait, and go"
+            " on when it does$"
+        )
+        dev.process.send_signal(signal.SIGINT)
+        assert dev.rest() == 0
+    assert re.search(
+        r"drained in [\d.]+ s · records wait for Kafka · lost with the temporary data; --data DIR"
+        r" keeps them$",
+        dev.text,
+        re.MULTILINE,
+    ), dev.text
+    assert "%3|" not in dev.text, "the client keeps quiet"
 
 
 # -- wrong use ------------------------------------------------------------------------------

@@ -177,6 +177,10 @@ def test_an_invocation_and_its_records(objects: Objects) -> None:
             events.Undelivered(at=10, error=OSError("gone"), delay=5),
             {"event": "undelivered", "at": 10, "error": "gone", "delay_ms": 5},
         ),
+        (
+            events.LeftOut(at=10, source="names/0", what="a record"),
+            {"event": "leftout", "at": 10, "source": "names/0", "what": "a record"},
+        ),
     ],
 )
 def test_each_event_is_an_object(

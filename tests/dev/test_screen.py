@@ -158,6 +158,25 @@ def show(app: StateFunFlask) -> Show:
             events.Undelivered(at=NOON, error=OSError("gone"), delay=1500),
             "records were not taken (gone); they are sent again in 1.5 s",
         ),
+        (
+            events.Disconnected(at=NOON, broker="here:9092", reason="Connection refused"),
+            (
+                "Kafka at here:9092 does not answer (Connection refused): its topics wait, and go"
+                " on when it does"
+            ),
+        ),
+        (
+            events.Connected(at=NOON, broker="here:9092"),
+            "Kafka at here:9092 answers again",
+        ),
+        (
+            events.Missing(at=NOON, topic="names", broker="here:9092"),
+            ("there is no topic 'names' at here:9092: it is read from its start once it is made"),
+        ),
+        (
+            events.LeftOut(at=NOON, source="names/0", what="offset 2, which is gone"),
+            "names/0 leaves out offset 2, which is gone",
+        ),
     ],
 )
 def test_each_event_is_a_line(show: Show, event: events.Event, line: str) -> None:

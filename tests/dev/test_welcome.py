@@ -4,6 +4,7 @@ import collections.abc as cabc
 import importlib.metadata
 import pathlib
 import re
+import socket
 import typing as t
 
 import click
@@ -16,6 +17,7 @@ from statefun_flask import Effects
 from statefun_flask import Message
 from statefun_flask import StateFunFlask
 from statefun_flask.dev import welcome
+from statefun_flask.runtime.kafka import broker
 
 VERSION = importlib.metadata.version("statefun-flask")
 
@@ -46,6 +48,21 @@ def test_module_yaml_and_its_topics_are_named(start: cabc.Callable[..., t.Any]) 
     assert (
         " Kafka       not connected (names -> example/greeter; --kafka HOST:PORT connects it,"
         " PUT /-/topic/TOPIC/KEY feeds it)\n"
+    ) in text
+
+
+def test_connected_topics_are_named_with_their_brokers(
+    start: cabc.Callable[..., t.Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "TIMEOUT", 0.1)
+    module = pathlib.Path(greeter.__file__).parent / "module.yaml"
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        nowhere = f"localhost:{bound.getsockname()[1]}"
+        text = shown(start(greeter.app, module=str(module), kafka=nowhere))
+    assert (
+        f" Kafka       {nowhere} (names -> example/greeter)\n"
+        "             example/greets is at-least-once here; 'statefun-seq' tells repeats\n"
     ) in text
 
 

@@ -221,7 +221,8 @@ def test_exit_when_idle_ends_at_what_was_there_at_the_start(
     topic = unique("names")
     kafka.create_topics([topic], partitions=3)
     produce(topic, requests(range(5)))
-    dev = Dev(tmp_path, greeter_module(topic, unique("g")), kafka.bootstrap)
+    text = greeter_module(topic, unique("g")).replace("127.0.0.1:9092", kafka.bootstrap)
+    dev = Dev(tmp_path, text, "module")
     with dev.run("--exit-when-idle", "--data", str(tmp_path / "data")) as process:
         assert process.wait(60) == 0
     assert len(dev.said("invocation")) > 0
@@ -623,7 +624,7 @@ def test_an_offset_that_is_gone_is_told(
     with runtime(tmp_path, app, module, kafka, data=data) as rt:
         wait_until(lambda: len(seen["one"]) == 4, "the last come")
         assert [(each.source, each.what) for each in told(rt, events.LeftOut)] == [
-            (f"{topic}/0", "offset 2 is gone, so it goes on at offset 5")
+            (f"{topic}/0", "offset 2, which is gone: it goes on at offset 5")
         ]
     assert seen["one"] == {("k", str(number)) for number in range(5, 9)}
 

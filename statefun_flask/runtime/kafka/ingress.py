@@ -207,7 +207,7 @@ class Ingress:
             gone = self._assignment.reset(reading)
             place = "{}/{}".format(*reading.partition)
             self._leave_out(
-                place, f"offset {gone} is gone, so it goes on at offset {reading.offset}"
+                place, f"offset {gone}, which is gone: it goes on at offset {reading.offset}"
             )
             self._send([], [reading])
         elif code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION):
@@ -268,6 +268,6 @@ class Ingress:
         self._refused_commit = True
         self._leave_out(
             self.part.id,
-            f"offsets of the consumer group '{self.part.consumer_group}' ({error.str()}); the"
-            " engine has its own",
+            f"telling the consumer group '{self.part.consumer_group}' its offsets"
+            f" ({error.str()}); the engine has its own",
         )
