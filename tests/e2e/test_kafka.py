@@ -94,6 +94,13 @@ class Greetings:
             found = key, GreetResponse.FromString(message.value() or b"").greeting
             assert self.by_seq.setdefault(seq, found) == found
 
+    def catch_up(self) -> None:
+        """Read until nothing comes for half a second."""
+        before = -1
+        while len(self.by_seq) > before:
+            before = len(self.by_seq)
+            self.read(0.5)
+
     def until(self, count: int, timeout: float = 90) -> None:
         end = time.monotonic() + timeout
         while len(self.by_seq) < count:
@@ -247,24 +254,26 @@ def test_ten_thousand_records_count_once_each_through_kills(
     prefix = unique("k")
     dev = Dev(tmp_path, greeter_module(topic, unique("g")), kafka.bootstrap)
     data = ("--data", str(tmp_path / "data"))
-    produce(topic, requests(range(TIMES), prefix=prefix))
     greetings = Greetings(kafka.bootstrap, prefix)
-    kills = 0
+    in_work = 0
     with contextlib.closing(greetings):
-        for _ in range(5):
-            goal = len(greetings.by_seq) + random.randint(100, 1500)
+        for part in range(0, TIMES, TIMES // 5):
+            produce(topic, requests(range(part, part + TIMES // 5), prefix=prefix))
+            before = len(greetings.by_seq)
             with dev.run(*data) as process:
-                while len(greetings.by_seq) < min(goal, KEYS * TIMES):
-                    greetings.read(0.02)
+                while len(greetings.by_seq) == before:
+                    greetings.read(0.01)
                     assert process.poll() is None
+                time.sleep(random.random() * 0.05)  # the instant in its work is left to chance
                 process.send_signal(signal.SIGKILL)
                 process.wait(10)
-                kills += 1
+            greetings.catch_up()
+            in_work += len(greetings.by_seq) < (part + TIMES // 5) * KEYS
+        assert in_work, "it was killed at work"
         with dev.run(*data, "--exit-when-idle") as process:
             assert process.wait(120) == 0
         greetings.until(KEYS * TIMES)
         greetings.read(2)
-        assert kills == 5
         assert greetings.by_name() == expected(TIMES, prefix=prefix)
     assert group_offsets(kafka, dev, topic) == KEYS * TIMES
 
