@@ -73,6 +73,9 @@ class Remote:
         :raises EndpointError: It answers otherwise than with a FromFunction.
         """
         kept: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        if kept is not None and kept.sock is None:
+            self._drop()  # the server has said that it ends it
+            kept = None
         try:
             if kept is not None:
                 try:

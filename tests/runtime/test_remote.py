@@ -169,6 +169,36 @@ def test_answer_that_is_too_large(server: Server, remote: t.Any) -> None:
     assert remote(largest=100)(b"") == server.body
 
 
+def test_call_after_a_connection_that_was_said_to_end_has_its_own_timeout(
+    server: Server, remote: t.Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.headers["Connection"] = "close"
+    endpoint = remote(timeout=0.05, connect=60)
+    assert endpoint(b"") == b"answer"
+    asked, over = threading.Event(), threading.Event()
+
+    def never_answer(handler: t.Any) -> None:
+        asked.set()
+        over.wait(2)  # then the connection ends, which is another reason
+
+    monkeypatch.setattr(server.handler, "do_POST", never_answer, raising=False)
+    try:
+        with pytest.raises(EndpointDown) as info:
+            endpoint(b"")
+    finally:
+        over.set()
+    assert asked.is_set()
+    assert info.value.reason == "timeout"
+
+
+def test_closed_endpoint_may_be_called_and_closed_again(server: Server, remote: t.Any) -> None:
+    endpoint = remote()
+    for _ in range(2):
+        endpoint(b"")
+        endpoint.close()
+    assert len(server.connections) == 2
+
+
 def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
