@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -24,13 +25,15 @@ class Notice:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._given = multiprocessing.Event()
+        # Not an event: telling those that wait for one takes for ever when one of them was killed.
+        self._baton = multiprocessing.Semaphore(0)
 
     def watch(self, endpoint: Endpoint) -> None:
         """Have an endpoint of this worker drain when the notice is given."""
 
         def drain() -> None:
-            self._given.wait()
+            self._baton.acquire()
+            self._baton.release()
             endpoint.draining = True
 
         threading.Thread(target=drain, name="statefun-notice", daemon=True).start()
@@ -40,14 +43,23 @@ class Notice:
 
         A second signal stops it at once.
         """
+        server = os.getpid()
+        given = False
 
-        def give() -> None:
-            self._given.set()
+        def wait() -> None:
             time.sleep(self._seconds)
             stop()
 
-        def told(number: int, frame: object) -> None:
-            signal.signal(signal.SIGTERM, stop)
-            threading.Thread(target=give, daemon=True).start()
+        def give(number: int, frame: object) -> None:
+            nonlocal given
+            if os.getpid() != server:
+                # A worker that was forked just now, and has no handler of its own yet.
+                os._exit(0)
+            if given:
+                stop()
+                return
+            given = True
+            self._baton.release()
+            threading.Thread(target=wait, daemon=True).start()
 
-        signal.signal(signal.SIGTERM, told)
+        signal.signal(signal.SIGTERM, give)

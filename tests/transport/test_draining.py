@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
+import os
 import pathlib
 import signal
 import socket
@@ -205,3 +206,16 @@ def test_granian_closes_its_door_at_once_without_a_notice(
         wait_for(is_closed, "the door to close")
         assert server.process.poll() is None
     assert server.process.wait(10) == 0
+
+
+@pytest.mark.slow
+def test_granian_stops_after_a_worker_was_killed(
+    serve: Serve, ask: Ask, is_ready: t.Any, wait_for: t.Any
+) -> None:
+    server = serve("--server", "granian", "--notice-seconds", "60")
+    (pid,) = ask(server.url, "test/pid", "")
+    os.kill(int(pid), signal.SIGKILL)
+    wait_for(lambda: is_ready(server.url), "another worker")
+    server.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: not is_ready(server.url), "the notice")
+    server.terminate()
