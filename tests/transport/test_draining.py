@@ -21,7 +21,7 @@ SERVERS = {
     "view on waitress": ("--server", "waitress"),
     "direct on waitress": ("--server", "waitress", "--direct"),
     "view on granian": ("--server", "granian"),
-    "direct on granian": ("--server", "granian", "--direct", "--workers", "2"),
+    "direct on granian": ("--server", "granian", "--direct"),
     "asgi": ("--server", "asgi"),
 }
 GRANIAN = {name: SERVERS[name] for name in SERVERS if "waitress" not in name}
