@@ -47,12 +47,4 @@ def send(
 def unfinished(engine: Engine, trace: int) -> bool:
     """Return whether messages of a cause wait or run, apart from parked ones."""
 
-    def count(core: Core) -> bool:
-        rows = core.store.connection.execute(
-            "select 1 from queue where trace = ? and not exists (select 1 from parked where"
-            " parked.type = queue.type and parked.id = queue.id) limit 1",
-            (trace,),
-        )
-        return rows.fetchone() is not None
-
-    return engine.ask(count)
+    return engine.ask(lambda core: core.store.is_waiting(trace))

@@ -25,9 +25,14 @@ _plain = str.__str__
 
 
 class Changes:
-    """Collects changes as values, and gives them as rows of the tables."""
+    """Collects changes as values, and gives them as rows of the tables.
 
-    def __init__(self) -> None:
+    :param kept: Messages that were committed and have no row: those of a store in memory, which
+        needs one only for a message that is looked for.
+    """
+
+    def __init__(self, kept: dict[int, Envelope]) -> None:
+        self.kept = kept
         #: Whether a counter was counted up; a number is not given twice, even if nothing is left
         #: of what it was given to.
         self.counted = False
@@ -64,12 +69,17 @@ class Changes:
 
     def consume(self, seq: int) -> None:
         """Take a message out of its queue."""
-        if self.queue.pop(seq, None) is None:
+        if self.queue.pop(seq, None) is None and self.kept.pop(seq, None) is None:
             self.queue_gone.append(seq)
+
+    def keep(self) -> None:
+        """Leave the messages without a row."""
+        self.kept.update(self.queue)
+        self.queue.clear()
 
     def replace(self, envelope: Envelope) -> None:
         """Put a message in the place of the stored one of its number."""
-        self.queue_gone.append(envelope.seq)
+        self.consume(envelope.seq)
         self.queue[envelope.seq] = envelope
 
     def schedule(self, delay: Delay) -> None:

@@ -57,13 +57,15 @@ TIMER_COLUMNS = (
     "seq, trace, due, type, id, caller_type, caller_id, typename, value, has_value, token"
 )
 
+INSERT_MESSAGE = f"insert into queue ({QUEUE_COLUMNS}) values (?,?,?,?,?,?,?,?,?)"
+
 #: What a commit does, in this order: (key of the changes, statement).
 WRITES = (
     ("specs", "insert or replace into spec values (?, ?, ?)"),
     ("states", "insert or replace into state values (?, ?, ?, ?, ?, ?)"),
     ("states_gone", "delete from state where type = ? and id = ? and name = ?"),
     ("queue_gone", "delete from queue where seq = ?"),
-    ("queue", f"insert into queue ({QUEUE_COLUMNS}) values (?,?,?,?,?,?,?,?,?)"),
+    ("queue", INSERT_MESSAGE),
     ("timers_gone", "delete from timer where seq = ?"),
     ("timers", f"insert into timer ({TIMER_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?,?)"),
     ("egress", "insert into egress values (?, ?, ?, ?, ?, ?, ?)"),

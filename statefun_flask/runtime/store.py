@@ -14,6 +14,7 @@ from ..address import wire_type
 from ..message import Message
 from . import schema
 from .changes import Changes
+from .changes import envelope_row
 from .errors import DataFolderError
 from .errors import DiskFull
 from .failpoints import FailPoints
@@ -56,7 +57,7 @@ class Store:
             if self._folder is not None:
                 self._folder.release()
             raise
-        self.changes = Changes()
+        self.changes = Changes({})
         self._cache: dict[Address, Cells] = {}
         self._counters = dict(self._rows("select name, value from counter"))
         #: Typename by (function type, state), of all that was ever stored.
@@ -99,6 +100,8 @@ class Store:
         self._trim()
         if not self.changes:
             return
+        if self._folder is None:
+            self.changes.keep()
         rows = self.changes.rows()
         rows["counters"] = list(self._counters.items())
         try:
@@ -114,8 +117,15 @@ class Store:
                 self.connection.execute("rollback")
             raise self._disk_full(exc) from exc
         self.fail.hit("commit")
-        self.changes = Changes()
+        self.changes = Changes(self.changes.kept)
         self._checkpoint()
+
+    def _write_kept(self) -> None:
+        """Give the messages a row that have none, since somebody looks for messages."""
+        kept = self.changes.kept
+        if kept:
+            self.connection.executemany(schema.INSERT_MESSAGE, map(envelope_row, kept.values()))
+            kept.clear()
 
     def _trim(self) -> None:
         """Forget the states that were not used for longest, but none that is not written."""
@@ -180,6 +190,7 @@ class Store:
 
     def queue(self, address: Address, limit: int = -1) -> list[Envelope]:
         """Return the messages that wait for an address."""
+        self._write_kept()
         rows = self._rows(
             f"select {schema.QUEUE_COLUMNS} from queue where type = ? and id = ?"
             " order by seq limit ?",
@@ -191,10 +202,22 @@ class Store:
 
     def waiting(self, address: Address) -> int:
         """Return how many messages wait for an address."""
+        self._write_kept()
         count: int = self._rows(
             "select count(*) from queue where type = ? and id = ?", address.type, address.id
         )[0][0]
         return count
+
+    def is_waiting(self, trace: int) -> bool:
+        """Return whether messages of a cause wait, apart from those of parked addresses."""
+        self._write_kept()
+        return bool(
+            self._rows(
+                "select 1 from queue where trace = ? and not exists (select 1 from parked where"
+                " parked.type = queue.type and parked.id = queue.id) limit 1",
+                trace,
+            )
+        )
 
     def delay(self, caller_id: str, token: str) -> Delay | None:
         """Return the pending delay with a token, with what is not committed yet."""

@@ -293,3 +293,19 @@ def test_loop_takes_no_calls_while_the_disk_is_full_and_goes_on_by_itself(
     records = engine.ask(lambda core: core.store.records(0, 1000))
     assert [each.seq for each in records] == list(range(1, 201))
     engine.close()
+
+
+def test_messages_in_memory_have_a_row_when_somebody_looks(script: t.Any, bench: t.Any) -> None:
+    script.add("ns/fn", lambda batch: None)
+    made = bench()
+    engine, address = made.engine, Address("ns/fn", "1")
+    for value in (b"a", b"b", b"c"):
+        made.send("ns/fn", "1", value)
+    count = "select count(*) from queue"
+    engine.store.commit()
+    assert engine.store.connection.execute(count).fetchone() == (0,)
+    assert [each.message.value for each in engine.store.queue(address)] == [b"a", b"b", b"c"]
+    assert engine.store.connection.execute(count).fetchone() == (3,)
+    engine.run_until_idle()
+    assert engine.store.connection.execute(count).fetchone() == (0,)
+    assert made.delivered("ns/fn", "1") == [b"a", b"b", b"c"]
