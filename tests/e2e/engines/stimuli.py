@@ -191,8 +191,8 @@ FOLLOWED = {
     ],
 }
 
-#: What is sent to the functions of the scripted endpoint.
-CALLED = {
+#: What is sent to the functions of the scripted endpoint, round by round; None is nothing.
+CALLED: dict[str, list[bytes | None]] = {
     "scripted/plain/one": [b"\x00value\xff"],
     "scripted/exact/one": [b"1"],
     "scripted/untyped/one": [b"1"],
@@ -210,7 +210,7 @@ CALLED = {
     "scripted/garbage/one": [b"1", b"2"],
     "scripted/redirecting/one": [b"1", b"2"],
     "scripted/registering/one": [b"1", b"2"],
-    "scripted/registering/two": [b"1"],
+    "scripted/registering/two": [None, b"1"],  # after the other id has registered them
     "scripted/late/one": [b"1", b"2", b"3", b"4"],
     "scripted/twice/one": [b"1", b"2", b"3"],
     "scripted/deleting/one": [b"write", b"read", b"delete", b"read"],

@@ -66,10 +66,8 @@ def test_a_function_that_asks_for_no_states_gets_none(suite: Suite) -> None:
 
 def test_missing_states_are_attached_unset_and_the_batch_is_sent_again(suite: Suite) -> None:
     first, again, then = suite.calls("scripted/registering/one", 3)
-    if first.states == {}:  # and not registered by the other id
-        assert again.states == {"first": None, "second": None}
-    assert first.values == [b"1"]
-    assert again.values == [b"1"]
+    assert (first.values, first.states) == ([b"1"], {})
+    assert (again.values, again.states) == ([b"1"], {"first": None, "second": None})
     assert again.request.invocations == first.request.invocations
     assert {each.state_value.typename for each in again.request.state} == {""}
     assert then.values == [b"2"]
