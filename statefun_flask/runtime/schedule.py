@@ -7,6 +7,7 @@ import heapq
 import itertools
 
 from .clock import Clock
+from .clock import VirtualClock
 from .records import Delay
 from .store import Store
 from .timers import Timers
@@ -25,6 +26,14 @@ class Schedule:
         self._plans: list[tuple[int, int, cabc.Callable[[], None]]] = []
         self._ticket = itertools.count()
         self._extend(clock.now())
+
+    def after(self, delay: int) -> int:
+        """Return when a delay is over that begins now, which is never too early.
+
+        A machine's clock shows the millisecond that has begun; that one does not count.
+        """
+        begun = not isinstance(self._clock, VirtualClock)
+        return self._clock.now() + delay + begun
 
     def add(self, delay: Delay) -> None:
         """Keep a delay."""

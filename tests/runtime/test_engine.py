@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import threading
+import time
 import typing as t
 
 import pytest
@@ -217,3 +218,26 @@ def test_engine_that_breaks_tells_all_who_wait(script: t.Any, run: t.Any) -> Non
         engine.wait_idle(10)
     with pytest.raises(RuntimeError, match="does not run any more"):
         engine.send(Address("ns/fn", "1"), X)
+
+
+def test_no_delay_is_over_too_early(script: t.Any, answer: t.Any, run: t.Any) -> None:
+    """Not by the part of a millisecond that the clock does not show."""
+    waited: list[float] = []
+
+    def wait(batch: t.Any) -> t.Any:
+        (value,) = batch.values
+        if value != b"x":
+            waited.append(time.time() - float(value))
+            return None
+        return answer().later(2, "ns/fn", batch.id, str(time.time()).encode())
+
+    script.add("ns/fn", wait)
+    engine = run()
+    for number in range(50):
+        engine.send(Address("ns/fn", str(number)), X)
+    engine.wait_idle(10)
+    deadline = time.monotonic() + 10
+    while len(waited) < 50 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert len(waited) == 50
+    assert min(waited) >= 0.002
