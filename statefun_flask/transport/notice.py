@@ -16,6 +16,9 @@ import typing as t
 
 from ..endpoint import Endpoint
 
+#: After how many seconds a worker that does not end is told once more.
+_PATIENCE = 0.5
+
 
 class Notice:
     """Given once, by the server's process, and heard by all of its workers.
@@ -44,22 +47,38 @@ class Notice:
         A second signal stops it at once.
         """
         server = os.getpid()
-        given = False
+        given = stopped = False
 
-        def wait() -> None:
-            time.sleep(self._seconds)
+        def end(seconds: float) -> None:
+            nonlocal stopped
+            time.sleep(seconds)
+            if stopped:
+                return
+            stopped = True
             stop()
+            time.sleep(_PATIENCE)
+            _stop_again()
 
         def give(number: int, frame: object) -> None:
             nonlocal given
             if os.getpid() != server:
                 # A worker that was forked just now, and has no handler of its own yet.
                 os._exit(0)
-            if given:
-                stop()
-                return
+            seconds = 0 if given else self._seconds
             given = True
             self._baton.release()
-            threading.Thread(target=wait, daemon=True).start()
+            threading.Thread(target=end, args=(seconds,), daemon=True).start()
 
         signal.signal(signal.SIGTERM, give)
+
+
+def _stop_again() -> None:
+    """Stop the workers that have not noticed.
+
+    Seen with one in thirty: the signal arrived, and granian's handler for it was not called, as
+    Python's main thread went on to wait for a lock. A worker that is about to end may be told
+    twice; a third time granian's handler would wait, and hold up all that is in flight.
+    """
+    for child in multiprocessing.active_children():
+        if child.name == "granian-worker":
+            child.terminate()

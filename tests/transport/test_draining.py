@@ -204,6 +204,8 @@ def test_granian_closes_its_door_at_once_without_a_notice(
     with busy(server.url):
         server.process.send_signal(signal.SIGTERM)
         wait_for(is_closed, "the door to close")
+        # Meanwhile the workers are told once more, which must not end them.
+        time.sleep(1)
         assert server.process.poll() is None
     assert server.process.wait(10) == 0
 
