@@ -57,7 +57,7 @@ def decode(body: bytes) -> Batch:
     """
     try:
         request = ToFunction.FromString(body)
-    except DecodeError as exc:
+    except (DecodeError, UnicodeDecodeError) as exc:  # the latter by protobuf in pure Python
         raise ProtocolError(
             f"The body of {len(body)} bytes is not a ToFunction of StateFun 2.x: {exc}."
             " Only the StateFun runtime should call this address.",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import subprocess
+import sys
 import typing as t
 
 import pytest
@@ -457,3 +460,23 @@ def test_what_is_missing_is_listed_with_its_expiration() -> None:
         ("b", "io.statefun.types/int", 2, 172_800_000),
         ("c", ANY, 0, 0),
     ]
+
+
+def test_protobuf_in_pure_python_is_enough() -> None:
+    """It stands in where the compiled part cannot be loaded."""
+    code = (
+        "from google.protobuf.internal import api_implementation\n"
+        "assert api_implementation.Type() == 'python'\n"
+        "from statefun_flask.protocol import v2, v3\n"
+        "from statefun_flask.protocol.records import Incomplete\n"
+        "from statefun_flask import ValueSpec\n"
+        "import datetime\n"
+        "spec = ValueSpec('seen', int, expire_after_write=datetime.timedelta(seconds=1))\n"
+        "print(v3.encode(Incomplete('a/b', [spec])).hex())\n"
+    )
+    pure = {**os.environ, "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=pure, check=True
+    )
+    spec = ValueSpec("seen", int, expire_after_write=SECOND)
+    assert done.stdout.strip() == v3.encode(Incomplete("a/b", [spec])).hex()  # type: ignore[arg-type]

@@ -25,4 +25,17 @@ def load(stem: str) -> dict[str, t.Any]:
         _POOL.AddSerializedFile(file.SerializeToString())
 
     messages = _POOL.FindFileByName(f"{stem}.proto").message_types_by_name
-    return {name: message_factory.GetMessageClass(each) for name, each in messages.items()}
+    return {name: _class(each) for name, each in messages.items()}
+
+
+def _class(descriptor: t.Any) -> t.Any:
+    """Return a message's class, with those of nested messages as attributes.
+
+    Protobuf in pure Python, which stands in where its compiled part cannot be loaded, does not
+    give it these.
+    """
+    made = message_factory.GetMessageClass(descriptor)
+    for nested in descriptor.nested_types:
+        if not hasattr(made, nested.name):
+            setattr(made, nested.name, _class(nested))
+    return made
