@@ -85,7 +85,7 @@ def test_every_name_is_greeted_in_order_through_stops_and_kills(
     consume: cabc.Callable[..., list[tuple[str, bytes]]],
 ) -> None:
     """10,000 names in calm, then 10,000 more through a stopped worker and a killed TaskManager."""
-    before = len(consume("greetings", 0))
+    before = len(consume("greetings", 0, quiet=5))
     calm, storm = unique("calm"), unique("storm")
     produce(topic, requests(calm, 0, TIMES))
     records = consume("greetings", before + KEYS * TIMES, timeout=120, quiet=2)
