@@ -103,7 +103,7 @@ class Egress:
             self._take()
             self._poll(0.01 if self._flying else 0)
             self._acknowledge()
-            if self._refused is not None:
+            if self._refused is not None and not self._closing:
                 self._start_again(self._refused)
             elif self._flying:
                 self._broker.look(self._producer)
@@ -121,7 +121,8 @@ class Egress:
         if not self._closing:
             return False
         done = not self._flying and self._offered.empty()
-        return done or self._broker.is_down or time.monotonic() >= self._deadline
+        stuck = self._broker.is_down or self._refused is not None
+        return done or stuck or time.monotonic() >= self._deadline
 
     def _take(self) -> None:
         """Write what was offered; wait for it a little when there is nothing else to do."""

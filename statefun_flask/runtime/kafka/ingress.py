@@ -117,6 +117,7 @@ class Ingress:
             if not self._stopping.is_set():
                 self.error = exc
                 self.finished = True
+                self._leave_out(self.part.id, f"all that follows ({exc!r}); start again")
         finally:
             self._consumer.close()
 
