@@ -66,9 +66,9 @@ def test_a_unix_socket_is_served_and_removed(
 
 
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux alone has this policy")
-@each_server
-def test_no_thread_interrupts_another(running: Serve, ask: Ask, options: tuple[str, ...]) -> None:
-    worker = int(ask(running(*options).url, "test/pid", "")[0])
+@pytest.mark.parametrize("path", ["direct on waitress", "direct on granian", "asgi"])
+def test_no_thread_interrupts_another(running: Serve, ask: Ask, path: str) -> None:
+    worker = int(ask(running(*SERVERS[path]).url, "test/pid", "")[0])
 
     threads = [int(each.name) for each in pathlib.Path(f"/proc/{worker}/task").iterdir()]
 
