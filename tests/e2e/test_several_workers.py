@@ -369,18 +369,25 @@ def test_a_batch_of_2_mb_passes(
     """What comes while no worker is there is one batch when there is one."""
     name = unique("long") + "g" * 10_000
     record = (name, GreetRequest(name=name).SerializeToString())
+    sent = largest = 0
     with nginx:
         cluster = start_job()
-        produce(topic, [record])
-        wait_for(lambda: len(nginx.tries()) > 0, "the first request")
-        produce(topic, [record] * 299)
-        workers[0].start()
-        found = greetings([name], 300)
+        # A worker may start before a busy engine has read all of them; then there is a next time.
+        while largest < 2_000_000 and sent < 3_000:
+            before = len(nginx.tries())
+            produce(topic, [record])
+            wait_for(lambda before=before: len(nginx.tries()) > before, "a request")
+            produce(topic, [record] * 299)
+            sent += 300
+            workers[0].start()
+            found = greetings([name], sent)
+            assert workers[0].end(signal.SIGTERM) == 0
+            largest = max(each.size for each in nginx.tries() if each.status == 200)
     assert [text.rpartition(" seen ")[2] for text in found[name]] == [
-        f"them {seen} times now." for seen in range(1, 301)
+        f"them {seen} times now." for seen in range(1, sent + 1)
     ]
     assert cluster.job.failure() is None
-    assert max(each.size for each in nginx.tries() if each.status == 200) > 2_000_000
+    assert largest > 2_000_000
 
 
 @pytest.mark.parametrize(
