@@ -46,7 +46,7 @@ def measure(contestants: list[Contestant], cases: str, rounds: int, seconds: int
                         continue
                     warming = turn == 0
                     # No answer comes in the first 50 ms of case e: a short turn would count them.
-                    length = 1 if warming else max(seconds, 4) if name == "e" else seconds
+                    length = 1 if warming else 2 * seconds if name == "e" else seconds
                     rate = _rate(server, loads[name], length, load_core)
                     if not warming:
                         figures.setdefault((server.contestant.key, name), []).append(rate)

@@ -68,11 +68,11 @@ def _floor(kind: str, key: str, title: str, cases: str = "abcd", quick: bool = F
     return Contestant(f"{kind} {key}", title, kind, "ours", arguments, cases, quick)
 
 
-def _batch(kind: str, key: str, title: str) -> Contestant:
+def _batch(kind: str, key: str, title: str, quick: bool = False) -> Contestant:
     arguments = ("floor_http.py", kind, key)
     title = f"{title}, SCHED_BATCH"
     return Contestant(
-        f"{kind} {key} batch", title, kind, "ours", arguments, "abcd", quick=True, batch=True
+        f"{kind} {key} batch", title, kind, "ours", arguments, "abcd", quick, batch=True
     )
 
 
@@ -104,7 +104,7 @@ CONTESTANTS = [
     _sdk("apache", "aiohttp", "apache-flink-statefun 3.3.0, aiohttp", quick=True),
     _sdk("apache", "flask-waitress", "apache-flink-statefun 3.3.0, Flask on waitress"),
     _floor("typed", "granian", "raw protobuf, granian WSGI", quick=True),
-    _batch("typed", "granian", "raw protobuf, granian WSGI"),
+    _batch("typed", "granian", "raw protobuf, granian WSGI", quick=True),
     _floor("typed", "granian-asgi", "raw protobuf, granian ASGI", "abcde"),
     _floor("typed", "uvicorn", "raw protobuf, uvicorn", "abcde"),
     _floor("typed", "waitress", "raw protobuf, waitress"),
