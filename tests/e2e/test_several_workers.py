@@ -179,7 +179,7 @@ def workers() -> cabc.Iterator[list[Worker]]:
     finally:
         for worker in both:
             if worker.process is not None and worker.process.poll() is None:
-                worker.end(signal.SIGKILL)
+                worker.end(signal.SIGTERM)  # it may have processes of its own, which SIGKILL leaves
 
 
 @pytest.fixture
