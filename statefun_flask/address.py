@@ -138,6 +138,19 @@ def check_address(address: object) -> None:
         raise TypeError(f"{address!r} is not an address. Write Address('namespace/name', 'id').")
 
 
+def as_address(address: Address | str) -> Address:
+    """Return an address that may be written as ``namespace/name/id``; the id may have slashes.
+
+    :raises ValueError: It is not written so.
+    """
+    if isinstance(address, Address):
+        return address
+    parts = address.split("/", 2)
+    if len(parts) != 3:
+        raise ValueError(f"'{address}' is not an address. Write it as 'namespace/name/id'.")
+    return Address("/".join(parts[:2]), parts[2])
+
+
 def check_id(identifier: object) -> str:
     """Return the id as a plain string.
 

@@ -280,11 +280,12 @@ def wrap(typename: str, payload: bytes) -> tuple[str, bytes]:
 def write_any(typename: str, payload: bytes) -> bytes:
     """Return a serialised ``google.protobuf.Any``."""
     typename, payload = wrap(typename, payload)
-    return _type_url(typename) + wire.delimited(2, payload) if payload else _type_url(typename)
+    return type_url(typename) + wire.delimited(2, payload) if payload else type_url(typename)
 
 
 @functools.lru_cache(maxsize=4096)
-def _type_url(typename: str) -> bytes:
+def type_url(typename: str) -> bytes:
+    """Return the first field of an Any."""
     return wire.text(1, typename)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import datetime as dt
-import functools
 import typing as t
 
 from google.protobuf.message import DecodeError
@@ -20,7 +19,6 @@ from ..address import wire_type
 from ..effects import Delayed
 from ..egress import KAFKA
 from ..egress import KINESIS
-from ..errors import ProtocolError
 from ..errors import StateFunError
 from ..errors import StateTypeError
 from ..errors import UnknownStateError
@@ -29,6 +27,7 @@ from ..message import Message
 from ..state import Cell
 from ..state import read_any
 from ..state import stored_otherwise
+from ..state import type_url
 from ..state import ValueSpec
 from ..state import wrap
 from ..state import write_any
@@ -36,6 +35,8 @@ from ..types import PROTOBUF
 from .records import Answer
 from .records import Batch
 from .records import Incomplete
+from .refusals import unreadable
+from .refusals import untargeted
 from .results import deletion
 from .results import mutation
 from .results import write
@@ -58,17 +59,13 @@ def decode(body: bytes) -> Batch:
     try:
         request = ToFunction.FromString(body)
     except (DecodeError, UnicodeDecodeError) as exc:  # the latter by protobuf in pure Python
-        raise ProtocolError(
-            f"The body of {len(body)} bytes is not a ToFunction of StateFun 2.x: {exc}."
-            " Only the StateFun runtime should call this address.",
-            body,
-        ) from None
+        raise unreadable(body, "2.x", exc) from None
     batch = request.invocation
     target = batch.target
     namespace = target.namespace
     name = target.type
     if not (namespace and name):
-        raise _untargeted(request, body)
+        raise untargeted(body, "2.x", request)
 
     cells: dict[str, Cell] = {}
     # Slices are lists: iterating over the field itself ends with an IndexError and costs more.
@@ -87,20 +84,6 @@ def decode(body: bytes) -> Batch:
         messages.append((caller, Message(argument.type_url, argument.value)))
 
     return Batch((namespace, name), target.id, cells, messages)
-
-
-def _untargeted(request: ToFunction, body: bytes) -> ProtocolError:
-    if not request.HasField("invocation"):
-        return ProtocolError(
-            f"The body of {len(body)} bytes holds no invocation."
-            " Send a ToFunction of StateFun 2.x, as the runtime does.",
-            body,
-        )
-    return ProtocolError(
-        "The invocation names no target function."
-        " Send a ToFunction with a target address, as the runtime does.",
-        body,
-    )
 
 
 def admit(cells: dict[str, Cell], specs: cabc.Mapping[str, ValueSpec[t.Any]]) -> None:
@@ -154,17 +137,12 @@ def encode(answer: Answer | Incomplete) -> bytes:
             (egress, *wrap(_RECORDS.get(typename, typename), payload))
             for egress, typename, payload in answer.egresses
         ],
-        _type_url,
+        type_url,
         _VALUE,
     )
 
 
 _VALUE = wire.Header(2)
-
-
-@functools.lru_cache(maxsize=4096)
-def _type_url(typename: str) -> bytes:
-    return wire.text(1, typename)
 
 
 def _state_value(name: str, typename: str, payload: bytes) -> bytes:

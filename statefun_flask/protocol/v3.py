@@ -12,7 +12,6 @@ from google.protobuf.message import DecodeError
 from .. import wire
 from ..address import Address
 from ..address import wire_type
-from ..errors import ProtocolError
 from ..message import Message
 from ..state import Cell
 from ..state import stored_otherwise
@@ -20,6 +19,8 @@ from ..state import ValueSpec
 from .records import Answer
 from .records import Batch
 from .records import Incomplete
+from .refusals import unreadable
+from .refusals import untargeted
 from .results import deletion
 from .results import mutation
 from .results import write
@@ -41,17 +42,13 @@ def decode(body: bytes) -> Batch:
     try:
         request = ToFunction.FromString(body)
     except (DecodeError, UnicodeDecodeError) as exc:  # the latter by protobuf in pure Python
-        raise ProtocolError(
-            f"The body of {len(body)} bytes is not a ToFunction of StateFun 3.x: {exc}."
-            " Only the StateFun runtime should call this address.",
-            body,
-        ) from None
+        raise unreadable(body, "3.x", exc) from None
     batch = request.invocation
     target = batch.target
     namespace = target.namespace
     name = target.type
     if not (namespace and name):
-        raise _untargeted(request, body)
+        raise untargeted(body, "3.x", request)
 
     cells: dict[str, Cell] = {}
     # Slices are lists: iterating over the field itself ends with an IndexError and costs more.
@@ -70,20 +67,6 @@ def decode(body: bytes) -> Batch:
         messages.append((caller, Message(argument.typename, argument.value, argument.has_value)))
 
     return Batch((namespace, name), target.id, cells, messages)
-
-
-def _untargeted(request: ToFunction, body: bytes) -> ProtocolError:
-    if not request.HasField("invocation"):
-        return ProtocolError(
-            f"The body of {len(body)} bytes holds no invocation."
-            " Send a ToFunction of StateFun 3.x, as the runtime does.",
-            body,
-        )
-    return ProtocolError(
-        "The invocation names no target function."
-        " Send a ToFunction with a target address, as the runtime does.",
-        body,
-    )
 
 
 def admit(cells: dict[str, Cell], specs: cabc.Mapping[str, ValueSpec[t.Any]]) -> None:

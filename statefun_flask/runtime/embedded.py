@@ -11,6 +11,7 @@ import typing as t
 import msgspec
 
 from ..address import Address
+from ..address import as_address
 from ..message import encode
 from ..message import Message
 from ..modules import load
@@ -144,7 +145,7 @@ class EmbeddedRuntime:
         :raises UnknownTarget: The app has no such function.
         """
         typename, payload = encode(value, type)
-        return self.engine.send(_address(address), Message(typename, payload))
+        return self.engine.send(as_address(address), Message(typename, payload))
 
     def run_until_idle(self, timeout: float = 10.0) -> None:
         """Handle messages until none is left that can be handled now.
@@ -226,12 +227,3 @@ class EmbeddedRuntime:
         found, self._errors = self._errors, []
         if found and self._raise:
             raise found[0]
-
-
-def _address(address: Address | str) -> Address:
-    if isinstance(address, Address):
-        return address
-    parts = address.split("/", 2)
-    if len(parts) != 3:
-        raise ValueError(f"'{address}' is not an address. Write it as 'namespace/name/id'.")
-    return Address("/".join(parts[:2]), parts[2])

@@ -98,10 +98,6 @@ class EmbeddedEngine(Engine):
         elif isinstance(event, events.Up):
             self._down.pop(event.typename, None)
 
-    def produce(self, topic: str, key: str, value: bytes | str) -> None:
-        """Write a record to a topic that an ingress of module.yaml reads."""
-        self._put(topic, key, value.encode() if isinstance(value, str) else value)
-
     def _put(self, topic: str, key: str, value: bytes) -> None:
         read = self._wiring.topic(topic)
         message = Message(read.value_type, value)

@@ -10,6 +10,7 @@ import itertools
 import typing as t
 
 from ..address import Address
+from ..address import as_address
 from ..message import encode
 from ..types import type_of
 from . import inbox
@@ -82,15 +83,15 @@ class Engine(abc.ABC):
         :param address: An :class:`~statefun_flask.Address`, or ``"namespace/name/id"``.
         :param type: The type to write the value as, in place of its own.
         """
-        target = inbox.address(address)
+        target = as_address(address)
         self._put(inbox.TOPIC, str(target), inbox.write(target, encode(value, type)))
 
-    @abc.abstractmethod
     def produce(self, topic: str, key: str, value: bytes | str) -> None:
         """Write a record to a topic that an ingress of module.yaml reads.
 
         :raises ValueError: None reads it.
         """
+        self._put(topic, key, value.encode() if isinstance(value, str) else value)
 
     @abc.abstractmethod
     def wait(self, duration: dt.timedelta) -> None:

@@ -82,10 +82,6 @@ class FlinkEngine(Engine):
     def _note(self, app: flask.Flask, exception: BaseException, **_: t.Any) -> None:
         self.errors.append(exception)
 
-    def produce(self, topic: str, key: str, value: bytes | str) -> None:
-        """Write a record to a topic that an ingress of module.yaml reads."""
-        self._put(topic, key, value.encode() if isinstance(value, str) else value)
-
     def _put(self, topic: str, key: str, value: bytes) -> None:
         self._producer.produce(self._wiring.topic(topic).topic, key=key, value=value)
         left = self._producer.flush(30)

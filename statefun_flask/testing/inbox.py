@@ -5,8 +5,6 @@ It runs beside the app's functions and not among them: on Flink with a server of
 
 from __future__ import annotations
 
-import typing as t
-
 import msgspec
 
 from ..address import Address
@@ -54,16 +52,3 @@ def write(target: Address, message: tuple[str, bytes]) -> bytes:
     """Return the record that has a message sent."""
     typename, value = message
     return msgspec.json.encode(Outside(str(target.type), target.id, typename, value))
-
-
-def address(text: Address | str) -> Address:
-    """Return an address that may be written as ``namespace/name/id``.
-
-    :raises ValueError: It is not written so.
-    """
-    if isinstance(text, Address):
-        return text
-    parts: t.Sequence[str] = text.split("/", 2)
-    if len(parts) != 3:
-        raise ValueError(f"'{text}' is not an address. Write it as 'namespace/name/id'.")
-    return Address("/".join(parts[:2]), parts[2])
