@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -18,10 +19,10 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import time
 import typing as t
 
 import pytest
+import waiting
 
 ROOT = pathlib.Path(__file__).parents[2]
 PYTHON = "docker.io/library/python:3.11-slim-bookworm"
@@ -233,11 +234,7 @@ def _pip_settings() -> str:
     return "[global]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items())
 
 
-def wait_for(condition: cabc.Callable[[], bool], what: str, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
+wait_for = functools.partial(waiting.wait_for, seconds=30)
 
 
 @pytest.fixture(scope="session", name="wait_for")

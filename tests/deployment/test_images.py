@@ -16,11 +16,11 @@ import pytest
 import yaml
 from greeter_pb2 import GreetRequest
 from greeter_pb2 import GreetResponse
+from greeter_requests import request_of
 
 from statefun_flask.flink import Kafka
 from statefun_flask.flink import ports
 from statefun_flask.protocol.schema.request_reply_v3 import FromFunction
-from statefun_flask.protocol.schema.request_reply_v3 import ToFunction
 
 pytestmark = pytest.mark.slow
 
@@ -30,18 +30,10 @@ OCTET_STREAM = {"Content-Type": "application/octet-stream"}
 
 def ask(port: int, name: str, times: int) -> list[str]:
     """Have the greeter called with a name some times, and return its greetings."""
-    to_function = ToFunction()
-    batch = to_function.invocation
-    batch.target.namespace, batch.target.type, batch.target.id = "example", "greeter", name
-    batch.state.add(state_name="seen_count")
-    for _ in range(times):
-        argument = batch.invocations.add().argument
-        argument.typename, argument.has_value = "type.googleapis.com/example.GreetRequest", True
-        argument.value = GreetRequest(name=name).SerializeToString()
     with contextlib.closing(
         http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     ) as connection:
-        connection.request("POST", "/statefun", to_function.SerializeToString(), OCTET_STREAM)
+        connection.request("POST", "/statefun", request_of(name, times), OCTET_STREAM)
         answer = connection.getresponse()
         body = answer.read()
     assert answer.status == 200, body

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import concurrent.futures
 import contextlib
+import functools
 import http.client
 import os
 import pathlib
@@ -21,14 +22,15 @@ import uuid
 
 import greeter
 import pytest
+import waiting
 from confluent_kafka import Consumer
 from greeter_pb2 import GreetRequest
 from greeter_pb2 import GreetResponse
+from greeter_requests import request_of
 
 from statefun_flask.flink import Cluster
 from statefun_flask.flink import Kafka
 from statefun_flask.flink import ports
-from statefun_flask.protocol.schema.request_reply_v3 import ToFunction
 
 pytestmark = pytest.mark.e2e
 
@@ -41,11 +43,7 @@ Unique = cabc.Callable[[str], str]
 Greetings = cabc.Callable[[cabc.Collection[str], int], dict[str, list[str]]]
 
 
-def wait_for(condition: cabc.Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
+wait_for = functools.partial(waiting.wait_for, seconds=60)
 
 
 def is_ready(port: int) -> bool:
@@ -310,23 +308,10 @@ def long_batch(worker: Worker) -> cabc.Iterator[None]:
     """Have a worker at a batch that takes seconds, and which must be answered."""
     before = worker.worked()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(post, worker.port, names_of("long", 200_000))
+        asked = pool.submit(post, worker.port, request_of("long", 200_000))
         wait_for(lambda: worker.worked() > before + 0.3, "the batch to begin")
         yield
         assert asked.result() == 200
-
-
-def names_of(id: str, count: int) -> bytes:
-    """Return a request for the greeter of that many names."""
-    to_function = ToFunction()
-    batch = to_function.invocation
-    batch.target.namespace, batch.target.type, batch.target.id = "example", "greeter", id
-    batch.state.add(state_name="seen_count")
-    for _ in range(count):
-        argument = batch.invocations.add().argument
-        argument.typename, argument.has_value = "type.googleapis.com/example.GreetRequest", True
-        argument.value = GreetRequest(name=id).SerializeToString()
-    return to_function.SerializeToString()
 
 
 def post(port: int, body: bytes) -> int:
@@ -401,7 +386,7 @@ def test_no_request_fails_while_a_worker_is_replaced(
     for worker in workers:
         worker.start(*options)
     done = threading.Event()
-    body = names_of("bob", 100)
+    body = request_of("bob", 100)
 
     def ask() -> set[int]:
         statuses = set()

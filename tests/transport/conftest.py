@@ -10,10 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import typing as t
 
 import pytest
+import waiting
 
 from statefun_flask.protocol.schema.request_reply_v3 import FromFunction
 from statefun_flask.protocol.schema.request_reply_v3 import ToFunction
@@ -94,11 +94,7 @@ def ask() -> cabc.Callable[..., list[str]]:
     return _ask
 
 
-def wait_for(condition: cabc.Callable[[], bool], what: str, seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.01)
+wait_for = functools.partial(waiting.wait_for, seconds=15)
 
 
 @pytest.fixture(scope="session", name="wait_for")

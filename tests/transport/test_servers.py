@@ -14,23 +14,12 @@ import time
 import typing as t
 
 import pytest
+from server_paths import each_path
+from server_paths import each_server
+from server_paths import SERVERS
 
 HERE = pathlib.Path(__file__).parent
-SERVERS = {
-    "view on waitress": ("--server", "waitress"),
-    "direct on waitress": ("--server", "waitress", "--direct"),
-    "view on granian": ("--server", "granian"),
-    "direct on granian": ("--server", "granian", "--direct"),
-    "asgi": ("--server", "asgi"),
-}
 
-each_path = pytest.mark.parametrize("options", SERVERS.values(), ids=SERVERS)
-#: The paths on one server stop and listen in the same way.
-each_server = pytest.mark.parametrize(
-    "options",
-    [SERVERS["view on waitress"], SERVERS["direct on granian"], SERVERS["asgi"]],
-    ids=["waitress", "granian", "asgi"],
-)
 Ask: t.TypeAlias = cabc.Callable[..., list[str]]
 Serve: t.TypeAlias = cabc.Callable[..., t.Any]
 
