@@ -43,6 +43,7 @@ from statefun_flask.flink.serving import Server
 from statefun_flask.runtime import events
 from statefun_flask.runtime.embedded import EmbeddedRuntime
 from statefun_flask.runtime.kafka import ingress as ingresses
+from statefun_flask.runtime.kafka.startup import Startup
 
 pytestmark = pytest.mark.e2e
 
@@ -498,8 +499,21 @@ def until_all_have_more(kafka: Kafka, topic: str, seen: Seen) -> None:
 
 
 def test_startup_positions_mean_what_they_mean_to_the_real_engine(
-    kafka: Kafka, unique: Unique, serve: Serve, start_cluster: StartCluster, tmp_path: pathlib.Path
+    kafka: Kafka,
+    unique: Unique,
+    serve: Serve,
+    start_cluster: StartCluster,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """All ingresses have one consumer group, which none moves before the last one has begun."""
+    of_group = Startup._of_group
+
+    def late(self: Startup, partitions: t.Any) -> t.Any:
+        time.sleep(2.5 * ingresses.COMMIT_INTERVAL)
+        return of_group(self, partitions)
+
+    monkeypatch.setattr(Startup, "_of_group", late)
     found: dict[str, Seen] = {}
     for engine in ("embedded", "flink"):
         topic, group = unique(f"start-{engine}"), unique(f"group-{engine}")

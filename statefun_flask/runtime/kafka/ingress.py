@@ -68,6 +68,10 @@ class Ingress:
         self.part = part
         #: Whether all is read that was there at the start.
         self.finished = False
+        #: Whether it has found where to begin.
+        self.has_begun = False
+        #: Says whether the consumer group may be told offsets.
+        self.may_tell_group: cabc.Callable[[], bool] = lambda: self.has_begun
         #: How many records were left out.
         self.bad = 0
         self.error: BaseException | None = None
@@ -145,6 +149,7 @@ class Ingress:
         if time.monotonic() < self._next_look:
             return
         new = self._assignment.look()
+        self.has_begun = True
         self._broker.came()
         missing = self._assignment.missing
         self._next_look = time.monotonic() + (SOON if missing else LATER)
@@ -247,12 +252,13 @@ class Ingress:
     def _settle_all(self) -> None:
         concurrent.futures.wait([sent.taken for sent in self._sent], PATIENCE)
         self._settle()
-        if self._durable and not self._broker.is_down:
+        if self._durable and self.may_tell_group() and not self._broker.is_down:
             with contextlib.suppress(KafkaException):
                 self._consumer.commit(offsets=self._committable(), asynchronous=False)
 
     def _tell_group(self) -> None:
-        if self._durable and time.monotonic() >= self._next_commit:
+        due = time.monotonic() >= self._next_commit
+        if self._durable and due and self.may_tell_group():
             self._next_commit = time.monotonic() + COMMIT_INTERVAL
             self._consumer.commit(offsets=self._committable(), asynchronous=True)
 

@@ -35,6 +35,9 @@ class Links:
         self.ingresses = ingresses
         self.egresses = egresses
         self._engine = engine
+        # Those of one consumer group all begin where it was, not where another one is by then.
+        for ingress in ingresses:
+            ingress.may_tell_group = lambda: all(each.has_begun for each in ingresses)
 
     def start(self) -> None:
         """Begin to read. The engine must have started."""
