@@ -205,9 +205,9 @@ class Input:
         return {self._name: json.dumps(position)}
 
     def _wait_for_room(self) -> None:
-        if self._engine.status().queued <= HIGH:
+        if self._engine.queued <= HIGH:
             return
-        while self._engine.status().queued > LOW and not self._stopping.is_set():
+        while self._engine.queued > LOW and not self._stopping.is_set():
             time.sleep(0.01)
 
 
