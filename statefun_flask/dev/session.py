@@ -195,7 +195,8 @@ class Session:
         delays = self.control.delays(1)
         if not delays:
             return False
-        self.clock.skip_to(delays[0].due)
+        # The millisecond that the clock shows has only begun.
+        self.clock.skip_to(delays[0].due + 1)
         self.engine.ask(lambda core: core.fire())
         return True
 

@@ -22,18 +22,13 @@ class Schedule:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        # A machine's clock shows the millisecond that has begun, so a delay that is due in it is
+        # over after it: none is to be over too early.
+        self._begun = 0 if isinstance(clock, VirtualClock) else 1
         self._timers = Timers(0)
         self._plans: list[tuple[int, int, cabc.Callable[[], None]]] = []
         self._ticket = itertools.count()
         self._extend(clock.now())
-
-    def after(self, delay: int) -> int:
-        """Return when a delay is over that begins now, which is never too early.
-
-        A machine's clock shows the millisecond that has begun; that one does not count.
-        """
-        begun = not isinstance(self._clock, VirtualClock)
-        return self._clock.now() + delay + begun
 
     def add(self, delay: Delay) -> None:
         """Keep a delay."""
@@ -55,7 +50,7 @@ class Schedule:
         now = self._clock.now()
         if now > self._timers.horizon - WINDOW // 2:
             self._extend(now)
-        return self._timers.pop(now)
+        return self._timers.pop(now - self._begun)
 
     def plan(self) -> cabc.Callable[[], None] | None:
         """Return what is to be done now, or None."""
@@ -65,7 +60,9 @@ class Schedule:
 
     def due(self) -> int | None:
         """Return the next instant at which something is to be done, if it is within the window."""
-        return _earliest(self._timers.due, self._plans[0][0] if self._plans else None)
+        due = self._timers.due
+        over = None if due is None else due + self._begun
+        return _earliest(over, self._plans[0][0] if self._plans else None)
 
     def next_instant(self) -> int | None:
         """Return the next instant at which something is to be done; all must be committed."""

@@ -57,7 +57,7 @@ class Steps:
             if isinstance(each, exchange.Cancel):
                 cancelled += self._cancel(address, each.token)
             else:
-                delays.append(self._delay(trace, address, each))
+                delays.append(self._delay(trace, address, each, now))
         records: list[EgressRecord] = []
         for (identifier, message), content in zip(result.egresses, contents, strict=True):
             records.append(self._record(trace, identifier, message, content))
@@ -80,11 +80,11 @@ class Steps:
             records=records,
         )
 
-    def _delay(self, trace: int, address: Address, later: exchange.Later) -> Delay:
+    def _delay(self, trace: int, address: Address, later: exchange.Later, now: int) -> Delay:
         delay = Delay(
             self._store.count("message"),
             trace,
-            self._schedule.after(later.delay),
+            now + later.delay,
             later.target,
             address,
             later.message,
