@@ -196,14 +196,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _stream(self, query: dict[str, str]) -> None:
         """Send events as they come, until the client goes away or the engine ends."""
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.flush()
         objects = self.server.doors.objects
         with self.server.doors.history.follow() as follower:
+            # Only now: who has read the headers misses nothing.
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.flush()
             while True:
                 try:
                     event = follower.get(timeout=15)

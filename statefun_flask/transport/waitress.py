@@ -150,7 +150,8 @@ class Server:
                 if started is not None:
                     started(self.listen)
                 while not self._stopping:
-                    self._turn(30)
+                    # A signal that comes just before the turn waits does not end its wait.
+                    self._turn(1)
             self._drain()
         finally:
             self._close()
