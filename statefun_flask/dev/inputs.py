@@ -12,17 +12,14 @@ import json
 import os
 import pathlib
 import threading
-import time
 import typing as t
 
 from ..address import Address
 from ..message import Message
 from ..runtime import Engine
+from ..runtime.backpressure import Backpressure
 from .values import BadMessage
 from .values import Values
-
-#: Reading stops when so many messages wait, and goes on when only so many do.
-HIGH, LOW = 10_000, 1_000
 
 #: How many lines are sent at a time.
 CHUNK = 500
@@ -116,6 +113,7 @@ class Input:
         self._lines = lines
         self._report = report
         self._stopping = threading.Event()
+        self._backpressure = Backpressure(engine)
         self._name = f"input:{pathlib.Path(path).resolve()}"
         self._hash = "" if path == "-" else _hash(path)
         if path != "-" and not from_start:
@@ -173,7 +171,10 @@ class Input:
             if messages or positions:
                 self._engine.submit(messages, positions).result()
             self.sent += len(messages)
-            self._wait_for_room()
+            if messages:
+                size = sum(len(message.value) for _, message in messages)
+                self._backpressure.sent(len(messages), size)
+            self._backpressure.wait(self._stopping)
 
     def _read(self, line: bytes, messages: list[tuple[Address, Message]]) -> None:
         if not line.strip():
@@ -203,12 +204,6 @@ class Input:
             "hash": self._hash,
         }
         return {self._name: json.dumps(position)}
-
-    def _wait_for_room(self) -> None:
-        if self._engine.queued <= HIGH:
-            return
-        while self._engine.queued > LOW and not self._stopping.is_set():
-            time.sleep(0.01)
 
 
 def _hash(path: str, size: int = _START) -> str:

@@ -6,7 +6,6 @@ in the store's changes and written by :meth:`Core.commit`.
 
 from __future__ import annotations
 
-import collections
 import collections.abc as cabc
 
 from ..address import Address
@@ -25,6 +24,7 @@ from .mailbox import Mailbox
 from .outbox import Deliver
 from .outbox import Outbox
 from .outlets import Content
+from .ready import Ready
 from .records import Cell
 from .records import Delay
 from .records import Envelope
@@ -66,8 +66,8 @@ class Core:
         self.store = store
         self.clock = clock
         self.listeners: list[events.Listener] = []
-        #: Addresses with messages that nothing holds back, first in first out.
-        self.ready: collections.deque[Address] = collections.deque()
+        #: Addresses with messages that nothing holds back.
+        self.ready = Ready()
         #: Calls in flight, messages in memory, and steps since the last commit.
         self.flying = self.queued = self.steps = 0
         self.full: DiskFull | None = None
@@ -122,7 +122,7 @@ class Core:
         if mailbox is None:
             mailbox = self._mailboxes[target] = Mailbox()
         if mailbox.put(envelope):
-            self.ready.append(target)
+            self.ready.add(target, begins=envelope.caller is None)
 
     def send_again(self, envelope: Envelope) -> Envelope:
         """Queue a message anew, under a new number."""
@@ -132,7 +132,7 @@ class Core:
 
     def dispatch(self) -> None:
         """Send a batch of the first ready address."""
-        address = self.ready.popleft()
+        address = self.ready.take()
         if self.pauses and address.type in self.pauses:
             self.pauses[address.type].waiting.append(address)
         else:
@@ -169,7 +169,7 @@ class Core:
         """Undo a call that was not made."""
         self.flying -= 1
         call.mailbox.returned()
-        self.ready.appendleft(call.address)
+        self.ready.put_back(call.address)
 
     def finish(self, call: Call) -> None:
         """Do what an answer wants, in one step, or deal with its failure."""
@@ -205,7 +205,7 @@ class Core:
         for spec in new:
             self.store.changes.specs[address.type, spec.name] = spec.typename
         mailbox.returned()
-        self.ready.appendleft(address)
+        self.ready.put_back(address)
         if new:
             names = [spec.name for spec in new]
             self.tell(events.Registered(at=self.clock.now(), typename=address.type, states=names))
@@ -226,7 +226,7 @@ class Core:
         self.queued -= len(call.batch)
         mailbox.applied()
         if mailbox.messages:
-            self.ready.append(address)
+            self.ready.add(address, begins=mailbox.messages[0].caller is None)
         else:
             del self._mailboxes[address]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import collections.abc as cabc
 
 from ..address import Address
@@ -14,6 +13,7 @@ from .errors import EndpointDown
 from .errors import UnknownTarget
 from .mailbox import Mailbox
 from .pauses import Pause
+from .ready import Ready
 from .records import Envelope
 from .records import Parked
 from .schedule import Schedule
@@ -36,7 +36,7 @@ class Failures:
         store: Store,
         clock: Clock,
         schedule: Schedule,
-        ready: collections.deque[Address],
+        ready: Ready,
         tell: cabc.Callable[[events.Event], None],
         call: cabc.Callable[[Address], None],
     ) -> None:
@@ -74,7 +74,7 @@ class Failures:
             self.retrying += 1
             self._schedule.later(RETRY_DELAY * mailbox.tries, lambda: self._try_again(address))
         else:
-            self._ready.append(address)
+            self._ready.add(address)
         self._tell(
             events.Failed(
                 at=self._clock.now(),
@@ -90,7 +90,7 @@ class Failures:
 
     def _try_again(self, address: Address) -> None:
         self.retrying -= 1
-        self._ready.append(address)
+        self._ready.add(address)
 
     def _park(self, address: Address, culprit: Envelope, exc: BaseException) -> None:
         parked = Parked(address, culprit.seq, culprit.trace, describe(exc), self._clock.now())
@@ -135,7 +135,8 @@ class Failures:
 
     def resume(self, typename: str, endpoint: str) -> None:
         """Let a function type go on, since its endpoint has answered."""
-        self._ready.extend(self.pauses.pop(typename).waiting)
+        for address in self.pauses.pop(typename).waiting:
+            self._ready.add(address)
         self._tell(events.Up(at=self._clock.now(), typename=typename, endpoint=endpoint))
 
 

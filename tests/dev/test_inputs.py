@@ -15,6 +15,7 @@ from statefun_flask.dev import inputs
 from statefun_flask.dev.inputs import Lines
 from statefun_flask.dev.inputs import PositionMismatch
 from statefun_flask.dev.values import Values
+from statefun_flask.runtime import backpressure
 
 Read = cabc.Callable[..., tuple[inputs.Input, list[str]]]
 
@@ -220,8 +221,7 @@ def test_reading_stops_above_a_number_of_waiting_messages_and_goes_on_below_anot
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(inputs, "HIGH", 20)
-    monkeypatch.setattr(inputs, "LOW", 5)
+    monkeypatch.setattr(backpressure, "MESSAGES", 20)
     monkeypatch.setattr(inputs, "CHUNK", 10)
     held = threading.Event()
     app = StateFunFlask("held")

@@ -40,6 +40,7 @@ from statefun_flask.flink import Cluster
 from statefun_flask.flink import Kafka
 from statefun_flask.flink.process import wait_until
 from statefun_flask.flink.serving import Server
+from statefun_flask.runtime import backpressure
 from statefun_flask.runtime import events
 from statefun_flask.runtime.embedded import EmbeddedRuntime
 from statefun_flask.runtime.kafka import ingress as ingresses
@@ -674,8 +675,7 @@ def test_no_more_is_read_than_the_engine_has_room_for(
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ingresses, "HIGH", 200)
-    monkeypatch.setattr(ingresses, "LOW", 50)
+    monkeypatch.setattr(backpressure, "MESSAGES", 200)
     monkeypatch.setattr(ingresses, "CHUNK", 50)
     monkeypatch.setattr(ingresses, "AHEAD", 2)
     topic, free = unique("room"), threading.Event()

@@ -19,6 +19,7 @@ from ... import modules
 from ...address import Address
 from ...message import Message
 from .. import events
+from ..backpressure import Backpressure
 from ..engine import Engine
 from . import keys
 from . import settings
@@ -26,10 +27,6 @@ from .assignment import Assignment
 from .assignment import Reading
 from .broker import Broker
 from .startup import Partition
-
-#: Reading stops when so many messages wait in the engine, and goes on when only so many do. The
-#: more wait, the more of them are in one call.
-HIGH, LOW = 10_000, 8_000
 
 #: How many records are sent at a time, and how many times before the first is on disk.
 CHUNK, AHEAD = 500, 16
@@ -86,6 +83,7 @@ class Ingress:
             on_commit=self._committed,
         )
         self._assignment = Assignment(engine, part, self._consumer)
+        self._backpressure = Backpressure(engine)
         self._sent: collections.deque[Sent] = collections.deque()
         self._durable: dict[Partition, int] = {}
         self._missing: set[str] = set()
@@ -169,6 +167,7 @@ class Ingress:
         readings = self._assignment.readings
         messages: list[tuple[Address, Message]] = []
         touched: dict[Reading, None] = {}
+        size = 0
         for record in records:
             error = record.error()
             if error is not None:
@@ -187,8 +186,11 @@ class Ingress:
             id, message = keys.text(key), Message(reading.value_type, value)
             for target in reading.targets:
                 messages.append((Address(target, id), message))
+                size += len(value)
         if touched:
             self._send(messages, touched)
+        if messages:
+            self._backpressure.sent(len(messages), size)
         self._note_end()
 
     def _send(
@@ -234,10 +236,7 @@ class Ingress:
     # -- how far it is --------------------------------------------------------------------
 
     def _wait_for_room(self) -> None:
-        if self._engine.queued > HIGH:
-            while self._engine.queued > LOW and not self._stopping.is_set():
-                self._settle()
-                time.sleep(0.005)
+        self._backpressure.wait(self._stopping, self._settle)
         while len(self._sent) >= AHEAD and not self._stopping.is_set():
             concurrent.futures.wait([self._sent[0].taken], 0.1)
             self._settle()

@@ -1,0 +1,45 @@
+"""Holds up what reads messages from outside while the engine has enough of them."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import threading
+import time
+
+from .engine import Engine
+
+#: Reading stops when so many messages wait in the engine, or messages of so many bytes. The more
+#: wait, the more of them are in one call, and the less each of them costs.
+MESSAGES = 40_000
+BYTES = 64 << 20
+
+#: It goes on at this part of it, so that it is not begun anew for each message.
+LOW = 0.8
+
+
+class Backpressure:
+    """One source's."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._high = MESSAGES
+
+    def sent(self, messages: int, size: int) -> None:
+        """Note how many messages were sent, and their size in bytes.
+
+        The engine does not know how large what waits is. It is taken to be like what came last.
+        """
+        self._high = min(MESSAGES, messages * BYTES // max(size, 1))
+
+    def wait(
+        self, stopping: threading.Event, meanwhile: cabc.Callable[[], None] = lambda: None
+    ) -> None:
+        """Return when there is room, or nothing more is to be sent.
+
+        :param meanwhile: Is called time and again.
+        """
+        if self._engine.queued <= self._high:
+            return
+        while self._engine.queued > self._high * LOW and not stopping.is_set():
+            meanwhile()
+            time.sleep(0.005)
