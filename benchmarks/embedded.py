@@ -34,8 +34,8 @@ from statefun_flask.message import Message
 from statefun_flask.runtime import Engine
 from statefun_flask.runtime import InProcess
 from statefun_flask.runtime import LocalRoutes
+from statefun_flask.runtime import requests
 from statefun_flask.runtime import Store
-from statefun_flask.runtime.exchange import request
 from statefun_flask.runtime.records import Cell
 from statefun_flask.runtime.records import Envelope
 from statefun_flask.runtime.states import Spec
@@ -72,8 +72,8 @@ def bodies() -> list[bytes]:
     spec = Spec("seen", "io.statefun.types/long")
     cell = Cell(encode(41)[1], 0)
     return [
-        request(at, {"seen": spec}, {"seen": cell}, [Envelope(1, 1, at, None, HELLO)]),
-        request(to, {}, {}, [Envelope(2, 1, to, at, HELLO)]),
+        requests.write(at, {"seen": spec}, {"seen": cell}, [Envelope(1, 1, at, None, HELLO)]),
+        requests.write(to, {}, {}, [Envelope(2, 1, to, at, HELLO)]),
     ]
 
 

@@ -34,7 +34,7 @@ def send(
             if core.clock.now() - at < REMEMBERED:
                 durable.set_result(None)
                 return trace, False
-        trace = core.accept(address, message)
+        (trace,) = core.accept([(address, message)])
         core.store.changes.positions[name] = f"{trace} {core.clock.now()}"
         core.committed.append(lambda: durable.set_result(None))
         return trace, True

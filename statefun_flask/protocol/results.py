@@ -42,7 +42,7 @@ def write(
         size = len(payload)
         value = typed(typename) + payload_field[size] if size else typed(typename)
         identifier = address.id.encode()
-        target = _named(address.type)
+        target = named(address.type)
         if identifier:
             target += _FIELD_3[len(identifier)] + identifier
         head = _FIELD_1[len(target)] + target + _FIELD_2[len(value) + size] + value
@@ -55,7 +55,7 @@ def write(
             continue
         size = len(payload)
         value = typed(typename) + payload_field[size] if size else typed(typename)
-        target = _named(receiver.type) + wire.text(3, receiver.id)
+        target = named(receiver.type) + wire.text(3, receiver.id)
         head = b"\x08" + wire.varint(delay) if delay else b""
         head += _FIELD_2[len(target)] + target + _FIELD_3[len(value) + size] + value
         pieces += _FIELD_3[len(head) + size + len(tail)], head, payload, tail
@@ -63,7 +63,7 @@ def write(
     for egress, typename, payload in egresses:
         size = len(payload)
         value = typed(typename) + payload_field[size] if size else typed(typename)
-        head = _named(egress) + _FIELD_3[len(value) + size] + value
+        head = named(egress) + _FIELD_3[len(value) + size] + value
         pieces += _FIELD_4[len(head) + size], head, payload
 
     return b"".join((_RESULT[sum(map(len, pieces))], *pieces))
@@ -86,7 +86,7 @@ def deletion(name: str) -> tuple[bytes, ...]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _named(name: Name) -> bytes:
+def named(name: Name) -> bytes:
     """Return the fields 1 and 2 of an address or an egress record."""
     return wire.text(1, name.namespace) + wire.text(2, name.name)
 

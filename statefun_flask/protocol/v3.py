@@ -92,16 +92,16 @@ def encode(answer: Answer | Incomplete) -> bytes:
             pieces += deletion(name)
         else:
             typename, payload = cell
-            value = _typed(typename)
+            value = typed(typename)
             pieces += mutation(name, value + _VALUE[len(payload)] if payload else value, payload)
-    return write(pieces, answer.sends, answer.delayed, answer.egresses, _typed, _VALUE)
+    return write(pieces, answer.sends, answer.delayed, answer.egresses, typed, _VALUE)
 
 
 _VALUE = wire.Header(3)
 
 
 @functools.lru_cache(maxsize=4096)
-def _typed(typename: str) -> bytes:
+def typed(typename: str) -> bytes:
     """Return a TypedValue that has a value, without the value."""
     return wire.text(1, typename) + b"\x10\x01"
 

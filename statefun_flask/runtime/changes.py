@@ -6,6 +6,7 @@ of whole steps is written.
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import typing as t
 
 import msgspec
@@ -67,10 +68,13 @@ class Changes:
             or self.positions
         )
 
-    def consume(self, seq: int) -> None:
-        """Take a message out of its queue."""
-        if self.queue.pop(seq, None) is None and self.kept.pop(seq, None) is None:
-            self.queue_gone.append(seq)
+    def consume(self, messages: cabc.Iterable[Envelope]) -> None:
+        """Take messages out of their queue."""
+        queue, kept = self.queue, self.kept
+        for envelope in messages:
+            seq = envelope.seq
+            if queue.pop(seq, None) is None and kept.pop(seq, None) is None:
+                self.queue_gone.append(seq)
 
     def keep(self) -> None:
         """Leave the messages without a row."""
@@ -79,7 +83,7 @@ class Changes:
 
     def replace(self, envelope: Envelope) -> None:
         """Put a message in the place of the stored one of its number."""
-        self.consume(envelope.seq)
+        self.consume([envelope])
         self.queue[envelope.seq] = envelope
 
     def schedule(self, delay: Delay) -> None:

@@ -213,7 +213,7 @@ def _bury(core: Core, address: Address) -> Envelope:
     culprit = core.store.queue(address, 1)[0]
     now = core.clock.now()
     core.unpark(address, skip=1)
-    core.store.changes.consume(culprit.seq)
+    core.store.changes.consume([culprit])
     core.store.changes.dead[culprit.seq] = Dead(culprit, parked.error, now)
     core.tell(events.Dropped(at=now, trace=culprit.trace, address=address, envelope=culprit))
     return culprit

@@ -10,8 +10,9 @@ import collections.abc as cabc
 
 from ..address import Address
 from ..message import Message
+from . import answers
 from . import events
-from . import exchange
+from . import requests
 from . import rules
 from .calls import Call
 from .clock import Clock
@@ -94,15 +95,19 @@ class Core:
 
     # -- messages -------------------------------------------------------------------------
 
-    def accept(self, target: Address, message: Message) -> int:
-        """Take a message from outside, and return its trace.
+    def accept(self, messages: cabc.Sequence[tuple[Address, Message]]) -> list[int]:
+        """Take messages from outside, all or none, and return their traces.
 
-        :raises UnknownTarget: No endpoint serves its function type.
+        :raises UnknownTarget: No endpoint serves the function type of one.
         """
-        self.routes.endpoint(target.type)
-        trace = self.store.count("trace")
-        self._enqueue(trace, target, None, message)
-        return trace
+        for typename in dict.fromkeys(target.type for target, _ in messages):
+            self.routes.endpoint(typename)
+        traces: list[int] = []
+        for target, message in messages:
+            trace = self.store.count("trace")
+            self._enqueue(trace, target, None, message)
+            traces.append(trace)
+        return traces
 
     def _enqueue(
         self, trace: int, target: Address, caller: Address | None, message: Message
@@ -149,7 +154,7 @@ class Core:
         batch = mailbox.take(endpoint.batch)
         specs = self.states.of(address.type)
         cells = self._attach(address, specs) if specs else {}
-        body = exchange.request(address, specs, cells, batch)
+        body = requests.write(address, specs, cells, batch)
         self.flying += 1
         self._start(Call(address, endpoint, mailbox, batch, specs, body))
 
@@ -187,9 +192,9 @@ class Core:
             self._fail(address, mailbox, call.batch, outcome, call.endpoint.tries)
             return
         try:
-            result = exchange.answer(address, outcome)
+            result = answers.read(address, outcome)
             specs = self.states.of(address.type)
-            if isinstance(result, exchange.Missing):
+            if isinstance(result, answers.Missing):
                 self._register(call, mailbox, result)
                 return
             contents = rules.check(address, result, specs, self.routes, self._is_pending)
@@ -198,7 +203,7 @@ class Core:
         else:
             self._apply(call, mailbox, result, contents, specs)
 
-    def _register(self, call: Call, mailbox: Mailbox, missing: exchange.Missing) -> None:
+    def _register(self, call: Call, mailbox: Mailbox, missing: answers.Missing) -> None:
         """Register states, and send the same batch again with them."""
         address = call.address
         new = self.states.register(address, missing.specs, call.attached)
@@ -214,7 +219,7 @@ class Core:
         self,
         call: Call,
         mailbox: Mailbox,
-        result: exchange.Result,
+        result: answers.Result,
         contents: list[Content],
         specs: Specs,
     ) -> None:

@@ -111,12 +111,10 @@ class Engine:
         def take() -> None:
             core = self._core
             try:
-                for address, _ in messages:
-                    core.routes.endpoint(address.type)
+                traces = core.accept(messages)
             except LookupError as exc:
                 future.set_exception(exc)
                 return
-            traces = [core.accept(address, message) for address, message in messages]
             if positions:
                 core.store.changes.positions.update(positions)
             if self._thread is None:

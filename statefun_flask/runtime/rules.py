@@ -7,13 +7,13 @@ import collections.abc as cabc
 from ..address import Address
 from ..errors import did_you_mean
 from ..errors import suggestions
+from .answers import Cancel
+from .answers import Later
+from .answers import Result
+from .answers import UNSET
 from .errors import AnswerRefused
 from .errors import UnknownEgress
 from .errors import UnknownTarget
-from .exchange import Cancel
-from .exchange import Later
-from .exchange import Result
-from .exchange import UNSET
 from .outlets import Content
 from .routes import Routes
 from .states import Specs

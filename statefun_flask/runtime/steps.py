@@ -6,8 +6,8 @@ import collections.abc as cabc
 
 from ..address import Address
 from ..message import Message
+from . import answers
 from . import events
-from . import exchange
 from .calls import Call
 from .outlets import Content
 from .records import Cell
@@ -35,7 +35,7 @@ class Steps:
     def apply(
         self,
         call: Call,
-        result: exchange.Result,
+        result: answers.Result,
         contents: list[Content],
         specs: Specs,
         now: int,
@@ -54,7 +54,7 @@ class Steps:
         delays: list[Delay] = []
         cancelled: list[Delay] = []
         for each in result.delayed:
-            if isinstance(each, exchange.Cancel):
+            if isinstance(each, answers.Cancel):
                 cancelled += self._cancel(address, each.token)
             else:
                 delays.append(self._delay(trace, address, each, now))
@@ -63,8 +63,7 @@ class Steps:
             records.append(self._record(trace, identifier, message, content))
         for mutation in result.mutations:
             self._mutate(address, mutation, specs, now)
-        for envelope in call.batch:
-            self._store.changes.consume(envelope.seq)
+        self._store.changes.consume(call.batch)
         if not told:
             return None
         return events.Invocation(
@@ -80,7 +79,7 @@ class Steps:
             records=records,
         )
 
-    def _delay(self, trace: int, address: Address, later: exchange.Later, now: int) -> Delay:
+    def _delay(self, trace: int, address: Address, later: answers.Later, now: int) -> Delay:
         delay = Delay(
             self._store.count("message"),
             trace,
@@ -111,9 +110,7 @@ class Steps:
         self._store.changes.egress.append(record)
         return record
 
-    def _mutate(
-        self, address: Address, mutation: exchange.Mutation, specs: Specs, now: int
-    ) -> None:
+    def _mutate(self, address: Address, mutation: answers.Mutation, specs: Specs, now: int) -> None:
         if mutation.value is None:
             self._store.write(address, mutation.name, None, None)
         else:
@@ -122,7 +119,7 @@ class Steps:
             self._store.write(address, mutation.name, cell, expires)
 
 
-def _changes(result: exchange.Result, specs: Specs, before: dict[str, Cell]) -> list[events.Change]:
+def _changes(result: answers.Result, specs: Specs, before: dict[str, Cell]) -> list[events.Change]:
     """Return each changed state once, with its value before and after."""
     after = {mutation.name: mutation.value for mutation in result.mutations}
     changes: list[events.Change] = []

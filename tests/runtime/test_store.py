@@ -204,8 +204,9 @@ def test_a_message_replaced_and_consumed_between_two_commits_does_not_come_back(
     store = Store()
     store.changes.queue[1] = Envelope(1, 1, bob, None, Message("x/y", b"bad"))
     store.commit()
-    store.changes.replace(Envelope(1, 1, bob, None, Message("x/y", b"good")))
-    store.changes.consume(1)
+    good = Envelope(1, 1, bob, None, Message("x/y", b"good"))
+    store.changes.replace(good)
+    store.changes.consume([good])
     store.commit()
     assert store.queue(bob) == []
     store.close()

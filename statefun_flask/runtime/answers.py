@@ -1,4 +1,4 @@
-"""The engine's side of the 3.x protocol: it writes ToFunction and reads FromFunction.
+"""Reading FromFunction, the engine's side of the 3.x protocol; :mod:`.requests` is the other half.
 
 What the real runtime would end its job for (protocol 1.6) is refused here if the answer alone shows
 it; :mod:`.rules` refuses what only the engine's state tells.
@@ -16,13 +16,9 @@ from ..address import wire_type
 from ..message import Message
 from ..protocol.schema import DecodeError
 from ..protocol.schema.request_reply_v3 import FromFunction
-from ..protocol.schema.request_reply_v3 import ToFunction
 from .errors import AnswerRefused
-from .records import Envelope
-from .states import Cells
 from .states import Mode
 from .states import Spec
-from .states import Specs
 
 _DELETE = FromFunction.PersistedValueMutation.DELETE
 _MODIFY = FromFunction.PersistedValueMutation.MODIFY
@@ -75,45 +71,7 @@ class Missing(msgspec.Struct, frozen=True, gc=False):
     specs: list[Spec]
 
 
-def request(address: Address, specs: Specs, cells: Cells, batch: cabc.Sequence[Envelope]) -> bytes:
-    """Return the ToFunction for a batch.
-
-    :param cells: The states with a value; the other registered ones are sent unset.
-    """
-    message = ToFunction()
-    invocation = message.invocation
-    target = invocation.target
-    target.namespace = address.type.namespace
-    target.type = address.type.name
-    target.id = address.id
-
-    for name, spec in specs.items():
-        state = invocation.state.add()
-        state.state_name = name
-        cell = cells.get(name)
-        if cell is not None:
-            value = state.state_value
-            value.typename = spec.typename
-            value.has_value = True
-            value.value = cell.value
-
-    add = invocation.invocations.add
-    for envelope in batch:
-        entry = add()
-        caller = envelope.caller
-        if caller is not None:
-            sender = entry.caller
-            sender.namespace = caller.type.namespace
-            sender.type = caller.type.name
-            sender.id = caller.id
-        argument, body = entry.argument, envelope.message
-        argument.typename = body.typename
-        argument.value = body.value
-        argument.has_value = body.has_value
-    return message.SerializeToString()
-
-
-def answer(address: Address, body: bytes) -> Result | Missing:
+def read(address: Address, body: bytes) -> Result | Missing:
     """Read the answer of an address.
 
     :raises AnswerRefused: It is no FromFunction, or breaks a rule of the protocol.

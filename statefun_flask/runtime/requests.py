@@ -1,0 +1,63 @@
+"""Writing ToFunction by hand, each field once: building its messages takes twice as long."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+
+from .. import wire
+from ..address import Address
+from ..protocol.results import named
+from ..protocol.v3 import typed
+from .records import Envelope
+from .states import Cells
+from .states import Specs
+
+_FIELD_1, _FIELD_2, _FIELD_3 = map(wire.Header, range(1, 4))
+_INVOCATION = wire.Header(100)
+
+
+def write(address: Address, specs: Specs, cells: Cells, batch: cabc.Sequence[Envelope]) -> bytes:
+    """Return the ToFunction for a batch.
+
+    :param cells: The states with a value; the other registered ones are sent unset.
+    """
+    pieces: list[bytes] = []
+    target = _fields(address)
+    pieces += _FIELD_1[len(target)], target
+
+    for name, spec in specs.items():
+        head = wire.text(1, name)
+        cell = cells.get(name)
+        if cell is None:
+            pieces += _FIELD_2[len(head)], head
+            continue
+        payload = cell.value
+        size = len(payload)
+        value = typed(spec.typename) + _FIELD_3[size] if size else typed(spec.typename)
+        head += _FIELD_2[len(value) + size] + value
+        pieces += _FIELD_2[len(head) + size], head, payload
+
+    sender: Address | None = None
+    caller = b""
+    for envelope in batch:
+        message = envelope.message
+        payload = message.value
+        size = len(payload)
+        value = typed(message.typename) if message.has_value else wire.text(1, message.typename)
+        if size:
+            value += _FIELD_3[size]
+        # Messages of one answer have one object as their caller.
+        if envelope.caller is not sender:
+            sender = envelope.caller
+            caller = b"" if sender is None else wire.delimited(1, _fields(sender))
+        head = caller + _FIELD_2[len(value) + size] + value
+        pieces += _FIELD_3[len(head) + size], head, payload
+
+    return b"".join((_INVOCATION[sum(map(len, pieces))], *pieces))
+
+
+def _fields(address: Address) -> bytes:
+    identifier = address.id.encode()
+    if not identifier:
+        return named(address.type)
+    return named(address.type) + _FIELD_3[len(identifier)] + identifier
