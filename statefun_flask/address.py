@@ -166,10 +166,10 @@ def check_id(identifier: object) -> str:
     return str.__str__(identifier)
 
 
-def check_text(value: str, what: str) -> None:
-    """Refuse text with lone surrogates, which UTF-8 cannot express."""
+def check_text(value: str, what: str) -> bytes:
+    """Return text as UTF-8; refuse lone surrogates, which UTF-8 cannot express."""
     try:
-        value.encode()
+        return value.encode()
     except UnicodeEncodeError:
         raise ValueError(
             f"{value!r} cannot be written as UTF-8, so it cannot be the {what}."

@@ -19,6 +19,8 @@ KAFKA = PROTOBUF + "io.statefun.sdk.egress.KafkaProducerRecord"
 KINESIS = PROTOBUF + "io.statefun.sdk.egress.KinesisEgressRecord"
 PLAYGROUND = "io.statefun.playground/EgressRecord"
 
+_FIELD_1, _FIELD_2, _FIELD_3, _FIELD_4 = map(wire.Header, range(1, 5))
+
 
 def kafka_record(
     topic: str, *, key: str | None = None, value: t.Any, type: t.Any = None
@@ -35,7 +37,7 @@ def kafka_record(
     """
     return Message(
         KAFKA,
-        _key(1, key) + _bytes(2, _payload(value, type)) + _required(3, topic, "topic"),
+        _key(_FIELD_1, key) + _payload(value, type) + _required(_FIELD_3, topic, "topic"),
     )
 
 
@@ -56,10 +58,10 @@ def kinesis_record(
     """
     return Message(
         KINESIS,
-        _required(1, partition_key, "partition_key")
-        + _bytes(2, _payload(value, type))
-        + _required(3, stream, "stream")
-        + _key(4, explicit_hash_key),
+        _required(_FIELD_1, partition_key, "partition_key")
+        + _payload(value, type)
+        + _required(_FIELD_3, stream, "stream")
+        + _key(_FIELD_4, explicit_hash_key),
     )
 
 
@@ -73,16 +75,16 @@ def playground_record(topic: str, payload: str) -> Message:
     return Message(PLAYGROUND, json.dumps({"topic": topic, "payload": payload}).encode())
 
 
-def _required(field: int, value: object, what: str) -> bytes:
+def _required(field: wire.Header, value: object, what: str) -> bytes:
     if not isinstance(value, str) or not value:
         raise ValueError(
             f"A record's {what} must be a non-empty string, not {value!r}. Pass it as text."
         )
-    check_text(value, what)
-    return wire.text(field, value)
+    data = check_text(value, what)
+    return field[len(data)] + data
 
 
-def _key(field: int, key: object) -> bytes:
+def _key(field: wire.Header, key: object) -> bytes:
     if key is None:
         return b""
     if not isinstance(key, str):
@@ -90,19 +92,20 @@ def _key(field: int, key: object) -> bytes:
             f"A record's key must be a string, not {key!r}: the runtime reads it as UTF-8."
             f" Write it as text, for example {str(key)!r}."
         )
-    check_text(key, "key")
-    return wire.text(field, key)
-
-
-def _bytes(field: int, data: bytes) -> bytes:
-    return wire.delimited(field, data) if data else b""
+    data = check_text(key, "key")
+    return field[len(data)] + data if data else b""
 
 
 def _payload(value: t.Any, type: t.Any) -> bytes:
+    """Return the field 2, or nothing for no bytes."""
+    data = _serialized(value, type)
+    return _FIELD_2[len(data)] + data if data else b""
+
+
+def _serialized(value: t.Any, type: t.Any) -> bytes:
     if type is None:
         if isinstance(value, str):
-            check_text(value, "value of a record")
-            return value.encode()
+            return check_text(value, "value of a record")
         if isinstance(value, bytes | bytearray | memoryview):
             return bytes(value)
         if value is None:
