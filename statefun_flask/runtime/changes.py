@@ -12,7 +12,9 @@ import typing as t
 import msgspec
 
 from ..address import Address
-from .records import Cell
+from .kept import Kept
+from .kept import StateChange
+from .kept import StateKey
 from .records import Dead
 from .records import Delay
 from .records import EgressRecord
@@ -28,18 +30,16 @@ _plain = str.__str__
 class Changes:
     """Collects changes as values, and gives them as rows of the tables.
 
-    :param kept: Messages that were committed and have no row: those of a store in memory, which
-        needs one only for a message that is looked for.
+    :param kept: What was committed without rows.
     """
 
-    def __init__(self, kept: dict[int, Envelope]) -> None:
+    def __init__(self, kept: Kept) -> None:
         self.kept = kept
         #: Whether a counter was counted up; a number is not given twice, even if nothing is left
         #: of what it was given to.
         self.counted = False
         self.specs: dict[tuple[str, str], str] = {}
-        #: A cell with the instant at which it expires; None to delete it.
-        self.states: dict[tuple[str, str, str], tuple[Cell, int | None] | None] = {}
+        self.states: dict[StateKey, StateChange] = {}
         self.queue: dict[int, Envelope] = {}
         self.queue_gone: list[int] = []
         self.timers: dict[int, Delay] = {}
@@ -70,16 +70,18 @@ class Changes:
 
     def consume(self, messages: cabc.Iterable[Envelope]) -> None:
         """Take messages out of their queue."""
-        queue, kept = self.queue, self.kept
+        queue, kept = self.queue, self.kept.messages
         for envelope in messages:
             seq = envelope.seq
             if queue.pop(seq, None) is None and kept.pop(seq, None) is None:
                 self.queue_gone.append(seq)
 
     def keep(self) -> None:
-        """Leave the messages without a row."""
-        self.kept.update(self.queue)
-        self.queue.clear()
+        """Leave the messages, states and records without rows."""
+        self.kept.messages.update(self.queue)
+        self.kept.states.update(self.states)
+        self.kept.records += self.egress
+        self.queue, self.states, self.egress = {}, {}, []
 
     def replace(self, envelope: Envelope) -> None:
         """Put a message in the place of the stored one of its number."""
@@ -101,14 +103,7 @@ class Changes:
 
     def rows(self) -> dict[str, list[Row]]:
         """Return the rows to write, by the keys of :data:`.schema.WRITES`."""
-        states, states_gone = [], []
-        for key, change in self.states.items():
-            if change is None:
-                states_gone.append(key)
-            else:
-                typename, id, name = key
-                cell, expires = change
-                states.append((_plain(typename), id, name, cell.value, cell.stamp, expires))
+        states, states_gone = state_rows(self.states)
         return {
             "specs": [(*key, typename) for key, typename in self.specs.items()],
             "states": states,
@@ -117,7 +112,7 @@ class Changes:
             "queue": [envelope_row(each) for each in self.queue.values()],
             "timers_gone": [(seq,) for seq in self.timers_gone],
             "timers": [_delay_row(each) for each in self.timers.values()],
-            "egress": [msgspec.structs.astuple(each) for each in self.egress],
+            "egress": list(map(msgspec.structs.astuple, self.egress)),
             "cursors": list(self.cursors.items()),
             "parked_gone": [
                 (address.type, address.id) for address, each in self.parked.items() if each is None
@@ -135,6 +130,20 @@ class Changes:
             ],
             "positions": list(self.positions.items()),
         }
+
+
+def state_rows(states: dict[StateKey, StateChange]) -> tuple[list[Row], list[Row]]:
+    """Return states as rows of ``state``, and the keys of those to delete."""
+    rows: list[Row] = []
+    gone: list[Row] = []
+    for key, change in states.items():
+        if change is None:
+            gone.append(key)
+        else:
+            typename, id, name = key
+            cell, expires = change
+            rows.append((_plain(typename), id, name, cell.value, cell.stamp, expires))
+    return rows, gone
 
 
 def envelope_row(envelope: Envelope) -> Row:

@@ -59,16 +59,20 @@ TIMER_COLUMNS = (
 
 INSERT_MESSAGE = f"insert into queue ({QUEUE_COLUMNS}) values (?,?,?,?,?,?,?,?,?)"
 
+INSERT_RECORD = "insert into egress values (?, ?, ?, ?, ?, ?, ?)"
+WRITE_STATE = "insert or replace into state values (?, ?, ?, ?, ?, ?)"
+DELETE_STATE = "delete from state where type = ? and id = ? and name = ?"
+
 #: What a commit does, in this order: (key of the changes, statement).
 WRITES = (
     ("specs", "insert or replace into spec values (?, ?, ?)"),
-    ("states", "insert or replace into state values (?, ?, ?, ?, ?, ?)"),
-    ("states_gone", "delete from state where type = ? and id = ? and name = ?"),
+    ("states", WRITE_STATE),
+    ("states_gone", DELETE_STATE),
     ("queue_gone", "delete from queue where seq = ?"),
     ("queue", INSERT_MESSAGE),
     ("timers_gone", "delete from timer where seq = ?"),
     ("timers", f"insert into timer ({TIMER_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?,?)"),
-    ("egress", "insert into egress values (?, ?, ?, ?, ?, ?, ?)"),
+    ("egress", INSERT_RECORD),
     ("cursors", "insert or replace into cursor values (?, ?)"),
     ("parked_gone", "delete from parked where type = ? and id = ?"),
     ("parked", "insert or replace into parked values (?, ?, ?, ?, ?, ?)"),

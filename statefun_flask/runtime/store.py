@@ -9,16 +9,20 @@ import os
 import sqlite3
 import typing as t
 
+import msgspec
+
 from ..address import Address
 from ..address import wire_type
 from ..message import Message
 from . import schema
 from .changes import Changes
 from .changes import envelope_row
+from .changes import state_rows
 from .errors import DataFolderError
 from .errors import DiskFull
 from .failpoints import FailPoints
 from .folder import DataFolder
+from .kept import Kept
 from .records import Cell
 from .records import Dead
 from .records import Delay
@@ -57,7 +61,7 @@ class Store:
             if self._folder is not None:
                 self._folder.release()
             raise
-        self.changes = Changes({})
+        self.changes = Changes(Kept())
         self._cache: dict[Address, Cells] = {}
         self._counters = dict(self._rows("select name, value from counter"))
         #: Typename by (function type, state), of all that was ever stored.
@@ -120,12 +124,28 @@ class Store:
         self.changes = Changes(self.changes.kept)
         self._checkpoint()
 
-    def _write_kept(self) -> None:
+    def _write_messages(self) -> None:
         """Give the messages a row that have none, since somebody looks for messages."""
         kept = self.changes.kept
-        if kept:
-            self.connection.executemany(schema.INSERT_MESSAGE, map(envelope_row, kept.values()))
-            kept.clear()
+        if kept.messages:
+            rows = map(envelope_row, kept.messages.values())
+            self.connection.executemany(schema.INSERT_MESSAGE, rows)
+            kept.messages.clear()
+
+    def _write_states(self) -> None:
+        kept = self.changes.kept
+        if kept.states:
+            rows, gone = state_rows(kept.states)
+            self.connection.executemany(schema.WRITE_STATE, rows)
+            self.connection.executemany(schema.DELETE_STATE, gone)
+            kept.states.clear()
+
+    def _write_records(self) -> None:
+        kept = self.changes.kept
+        if kept.records:
+            rows = map(msgspec.structs.astuple, kept.records)
+            self.connection.executemany(schema.INSERT_RECORD, rows)
+            kept.records.clear()
 
     def _trim(self) -> None:
         """Forget the states that were not used for longest, but none that is not written."""
@@ -161,6 +181,7 @@ class Store:
         cache = self._cache
         cells = cache.pop(address, None)
         if cells is None:
+            self._write_states()
             cells = {
                 name: Cell(value, stamp)
                 for name, value, stamp in self.connection.execute(
@@ -173,6 +194,7 @@ class Store:
 
     def expired(self, now: int, limit: int) -> list[tuple[Address, str]]:
         """Return addresses and states whose value has expired."""
+        self._write_states()
         return [
             (_address(type, id), name)
             for type, id, name in self._rows(
@@ -190,7 +212,7 @@ class Store:
 
     def queue(self, address: Address, limit: int = -1) -> list[Envelope]:
         """Return the messages that wait for an address."""
-        self._write_kept()
+        self._write_messages()
         rows = self._rows(
             f"select {schema.QUEUE_COLUMNS} from queue where type = ? and id = ?"
             " order by seq limit ?",
@@ -202,7 +224,7 @@ class Store:
 
     def waiting(self, address: Address) -> int:
         """Return how many messages wait for an address."""
-        self._write_kept()
+        self._write_messages()
         count: int = self._rows(
             "select count(*) from queue where type = ? and id = ?", address.type, address.id
         )[0][0]
@@ -210,7 +232,7 @@ class Store:
 
     def is_waiting(self, trace: int) -> bool:
         """Return whether messages of a cause wait, apart from those of parked addresses."""
-        self._write_kept()
+        self._write_messages()
         return bool(
             self._rows(
                 "select 1 from queue where trace = ? and not exists (select 1 from parked where"
@@ -250,6 +272,7 @@ class Store:
 
     def records(self, after: int, limit: int, topic: str | None = None) -> list[EgressRecord]:
         """Return egress records with higher numbers than one, of all topics or of one."""
+        self._write_records()
         which = "" if topic is None else "(topic = ? or egress = ?) and "
         names = () if topic is None else (topic, topic)
         rows = self._rows(
@@ -269,6 +292,7 @@ class Store:
 
     def records_of(self, egress: str, after: int, limit: int) -> list[EgressRecord]:
         """Return an egress's records with higher numbers than one."""
+        self._write_records()
         rows = self._rows(
             "select * from egress where seq > ? and egress = ? order by seq limit ?",
             after,
@@ -279,6 +303,7 @@ class Store:
 
     def last_record(self, egress: str) -> int:
         """Return the number of an egress's last record; 0 for none."""
+        self._write_records()
         rows = self._rows("select max(seq) from egress where egress = ?", egress)
         return rows[0][0] or 0
 
@@ -287,6 +312,7 @@ class Store:
 
         :param egress: Delete those of its topics alone.
         """
+        self.changes.kept.forget_records(delivered, egress, KEPT_RECORDS)
         whose, names = ("", ()) if egress is None else (" where egress = ?", (egress,))
         for (topic,) in self._rows(f"select distinct topic from egress{whose}", *names):
             self.connection.execute(
@@ -309,6 +335,7 @@ class Store:
 
     def addresses(self, typename: str, after: str, limit: int) -> list[Address]:
         """Return addresses of a function type that have state, by id."""
+        self._write_states()
         rows = self._rows(
             "select distinct id from state where type = ? and id > ? order by id limit ?",
             typename,

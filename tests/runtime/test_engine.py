@@ -120,9 +120,11 @@ def test_none_of_several_messages_is_taken_if_one_has_no_receiver(
     assert script.calls == []
 
 
-def test_events_are_told_after_their_commit(script: t.Any, answer: t.Any, run: t.Any) -> None:
+def test_events_are_told_after_their_commit(
+    script: t.Any, answer: t.Any, run: t.Any, tmp_path: t.Any
+) -> None:
     count(script, answer)
-    engine = run()
+    engine = run(store=Store(tmp_path))
     seen: list[int] = []
 
     def look(event: object) -> None:

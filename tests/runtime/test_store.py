@@ -1,4 +1,4 @@
-"""The data folder and what it refuses; a full disk."""
+"""The data folder and what it refuses, a full disk, and what is kept without rows."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from statefun_flask.runtime import Store
 from statefun_flask.runtime import store as stores
 from statefun_flask.runtime.errors import DataFolderError
 from statefun_flask.runtime.errors import DiskFull
+from statefun_flask.runtime.records import Cell
+from statefun_flask.runtime.records import EgressRecord
 from statefun_flask.runtime.records import Envelope
 
 
@@ -310,3 +312,74 @@ def test_messages_in_memory_have_a_row_when_somebody_looks(script: t.Any, bench:
     engine.run_until_idle()
     assert engine.store.connection.execute(count).fetchone() == (0,)
     assert made.delivered("ns/fn", "1") == [b"a", b"b", b"c"]
+
+
+# -- what has no row ----------------------------------------------------------------------------
+
+
+def record(seq: int, topic: str, egress: str = "ns/out") -> EgressRecord:
+    return EgressRecord(seq, 1, egress, topic, None, b"%d" % seq, "x/y")
+
+
+def rows(store: Store, table: str) -> int:
+    count: int = store.connection.execute(f"select count(*) from {table}").fetchone()[0]
+    return count
+
+
+def test_a_store_in_memory_gives_rows_to_what_is_looked_for() -> None:
+    bob, eve = Address("ns/fn", "bob"), Address("ns/fn", "eve")
+    store = Store()
+    store.changes.queue[1] = waiting = Envelope(1, 1, bob, None, Message("x/y", b"a"))
+    store.write(bob, "seen", Cell(b"1", 0), 10)
+    store.write(eve, "seen", Cell(b"1", 0), None)
+    store.changes.egress.append(record(1, "a"))
+    store.commit()
+    assert [rows(store, table) for table in ("queue", "state", "egress")] == [0, 0, 0]
+
+    assert store.queue(bob) == [waiting]
+    assert store.expired(10, 5) == [(bob, "seen")]
+    assert store.records(0, 5) == [record(1, "a")]
+    assert [rows(store, table) for table in ("queue", "state", "egress")] == [1, 2, 1]
+
+    store.changes.consume([waiting])
+    store.write(bob, "seen", None, None)
+    store.write(eve, "seen", Cell(b"2", 0), None)
+    store.changes.egress.append(record(2, "a"))
+    store.commit()
+    assert store.queue(bob) == []
+    assert store.addresses("ns/fn", "", 5) == [eve]
+    assert store.records_of("ns/out", 0, 5) == [record(1, "a"), record(2, "a")]
+    assert store.last_record("ns/out") == 2
+    store.close()
+
+
+def test_a_state_that_left_the_memory_is_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "CACHED", 4)
+    store = Store()
+    for number in range(20):
+        store.write(Address("ns/fn", str(number)), "seen", Cell(b"%d" % number, 0), None)
+        store.commit()
+    assert [store.cells(Address("ns/fn", str(number)))["seen"].value for number in range(20)] == [
+        b"%d" % number for number in range(20)
+    ]
+    store.close()
+
+
+@pytest.mark.parametrize("looked", [False, True], ids=["kept", "with rows"])
+@pytest.mark.parametrize("durable", [False, True], ids=["memory", "folder"])
+def test_the_last_delivered_records_of_each_topic_stay(
+    durable: bool, looked: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setattr(stores, "KEPT_RECORDS", 2)
+    store = Store(tmp_path if durable else None)
+    store.changes.egress += [record(seq, "a" if seq % 2 else "b") for seq in range(1, 11)]
+    store.changes.egress.append(record(11, "c", "ns/other"))
+    store.commit()
+    if looked:
+        assert len(store.records(0, 20)) == 11
+    store.forget_records(8)
+    assert [each.seq for each in store.records(0, 20)] == [7, 8, 9, 10, 11]
+    store.forget_records(10, "ns/out")
+    store.forget_records(11, "ns/other")
+    assert [each.seq for each in store.records(0, 20)] == [7, 8, 9, 10, 11]
+    store.close()
