@@ -89,7 +89,7 @@ class Core:
 
     def _recover(self) -> None:
         for index, envelope in enumerate(self.store.queued()):
-            self._put(envelope)
+            self._put([envelope])
             if index == 1:
                 self.store.fail.hit("recover")
 
@@ -102,36 +102,44 @@ class Core:
         """
         for typename in dict.fromkeys(target.type for target, _ in messages):
             self.routes.endpoint(typename)
-        traces: list[int] = []
-        for target, message in messages:
-            trace = self.store.count("trace")
-            self._enqueue(trace, target, None, message)
-            traces.append(trace)
-        return traces
+        traces = self.store.numbers("trace", len(messages))
+        self._enqueue(traces, None, messages)
+        return list(traces)
 
     def _enqueue(
-        self, trace: int, target: Address, caller: Address | None, message: Message
-    ) -> Envelope:
-        envelope = Envelope(self.store.count("message"), trace, target, caller, message)
-        self.store.changes.queue[envelope.seq] = envelope
-        self._put(envelope)
-        return envelope
+        self,
+        traces: cabc.Iterable[int],
+        caller: Address | None,
+        sends: cabc.Sequence[tuple[Address, Message]],
+    ) -> list[Envelope]:
+        """Queue messages of one caller."""
+        queue = self.store.changes.queue
+        numbers = self.store.numbers("message", len(sends))
+        envelopes: list[Envelope] = []
+        for seq, trace, (target, message) in zip(numbers, traces, sends, strict=False):
+            queue[seq] = envelope = Envelope(seq, trace, target, caller, message)
+            envelopes.append(envelope)
+        self._put(envelopes)
+        return envelopes
 
-    def _put(self, envelope: Envelope) -> None:
-        """Put a message in its mailbox; that of a parked address is on disk only."""
-        target = envelope.target
-        if target in self.parked:
-            return
-        self.queued += 1
-        mailbox = self._mailboxes.get(target)
-        if mailbox is None:
-            mailbox = self._mailboxes[target] = Mailbox()
-        if mailbox.put(envelope):
-            self.ready.add(target, begins=envelope.caller is None)
+    def _put(self, envelopes: cabc.Iterable[Envelope]) -> None:
+        """Put messages in their mailboxes; those of a parked address are on disk only."""
+        parked, mailboxes = self.parked, self._mailboxes
+        for envelope in envelopes:
+            target = envelope.target
+            if parked and target in parked:
+                continue
+            self.queued += 1
+            mailbox = mailboxes.get(target)
+            if mailbox is None:
+                mailbox = mailboxes[target] = Mailbox()
+            if mailbox.put(envelope):
+                self.ready.add(target, begins=envelope.caller is None)
 
     def send_again(self, envelope: Envelope) -> Envelope:
         """Queue a message anew, under a new number."""
-        return self._enqueue(envelope.trace, envelope.target, envelope.caller, envelope.message)
+        again = (envelope.target, envelope.message)
+        return self._enqueue([envelope.trace], envelope.caller, [again])[0]
 
     # -- calls ----------------------------------------------------------------------------
 
@@ -257,8 +265,7 @@ class Core:
         :param skip: How many of its messages are left out.
         """
         self.failures.unpark(address)
-        for envelope in self.store.queue(address)[skip:]:
-            self._put(envelope)
+        self._put(self.store.queue(address)[skip:])
 
     # -- time -----------------------------------------------------------------------------
 
@@ -273,7 +280,7 @@ class Core:
     def deliver_delay(self, delay: Delay) -> None:
         """Put the message of a delay into the queue of its address."""
         self.schedule.forget(delay)
-        self._enqueue(delay.trace, delay.target, delay.caller, delay.message)
+        self._enqueue([delay.trace], delay.caller, [(delay.target, delay.message)])
         if self.listeners:
             self.tell(events.Fired(at=self.clock.now(), trace=delay.trace, delay=delay))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import itertools
 
 from ..address import Address
 from ..message import Message
@@ -18,13 +19,14 @@ from .schedule import Schedule
 from .states import Specs
 from .store import Store
 
-Send = cabc.Callable[[int, Address, Address | None, Message], Envelope]
+Sends = cabc.Sequence[tuple[Address, Message]]
+Send = cabc.Callable[[cabc.Iterable[int], Address | None, Sends], list[Envelope]]
 
 
 class Steps:
     """Does what answers want.
 
-    :param send: Queues a message: its trace, target, caller and body.
+    :param send: Queues messages: their traces, their caller, and their targets and bodies.
     """
 
     def __init__(self, store: Store, schedule: Schedule, send: Send) -> None:
@@ -48,9 +50,7 @@ class Steps:
         """
         address, trace = call.address, call.batch[0].trace
         before = dict(self._store.cells(address)) if told and result.mutations else {}
-        sends: list[Envelope] = []
-        for to, message in result.sends:
-            sends.append(self._send(trace, to, address, message))
+        sends = self._send(itertools.repeat(trace), address, result.sends) if result.sends else []
         delays: list[Delay] = []
         cancelled: list[Delay] = []
         for each in result.delayed:
@@ -58,9 +58,7 @@ class Steps:
                 cancelled += self._cancel(address, each.token)
             else:
                 delays.append(self._delay(trace, address, each, now))
-        records: list[EgressRecord] = []
-        for (identifier, message), content in zip(result.egresses, contents, strict=True):
-            records.append(self._record(trace, identifier, message, content))
+        records = self._write(trace, result, contents) if contents else []
         for mutation in result.mutations:
             self._mutate(address, mutation, specs, now)
         self._store.changes.consume(call.batch)
@@ -81,7 +79,7 @@ class Steps:
 
     def _delay(self, trace: int, address: Address, later: answers.Later, now: int) -> Delay:
         delay = Delay(
-            self._store.count("message"),
+            self._store.numbers("message", 1)[0],
             trace,
             now + later.delay,
             later.target,
@@ -100,15 +98,18 @@ class Steps:
         self._schedule.forget(pending)
         return [pending]
 
-    def _record(
-        self, trace: int, identifier: str, message: Message, content: Content
-    ) -> EgressRecord:
-        number = self._store.count("record")
-        record = EgressRecord(
-            number, trace, identifier, content.topic, content.key, content.value, message.typename
-        )
-        self._store.changes.egress.append(record)
-        return record
+    def _write(
+        self, trace: int, result: answers.Result, contents: list[Content]
+    ) -> list[EgressRecord]:
+        numbers = self._store.numbers("record", len(contents))
+        records: list[EgressRecord] = []
+        for seq, (egress, message), each in zip(numbers, result.egresses, contents, strict=True):
+            typename = message.typename
+            records.append(
+                EgressRecord(seq, trace, egress, each.topic, each.key, each.value, typename)
+            )
+        self._store.changes.egress += records
+        return records
 
     def _mutate(self, address: Address, mutation: answers.Mutation, specs: Specs, now: int) -> None:
         if mutation.value is None:

@@ -75,12 +75,12 @@ class Store:
 
     # -- writing --------------------------------------------------------------------------
 
-    def count(self, name: str) -> int:
-        """Return the next number of a counter, from 1."""
-        number: int = self._counters.get(name, 0) + 1
-        self._counters[name] = number
+    def numbers(self, name: str, count: int) -> range:
+        """Return the next numbers of a counter, from 1."""
+        first: int = self._counters.get(name, 0) + 1
+        self._counters[name] = first + count - 1
         self.changes.counted = True
-        return number
+        return range(first, first + count)
 
     def write(self, address: Address, name: str, cell: Cell | None, expires: int | None) -> None:
         """Set or delete the value of a state.
