@@ -117,22 +117,25 @@ def _apply(
 
     All is checked before anything is added, so that a refused function has done nothing.
     """
-    specs = table.specs
-    changes = [
-        (state.name, cell)
-        if state.__class__ is ValueSpec and specs.get(state.name) is state
-        else _change(state, cell, table)
-        for state, cell in effects.changes
-    ]
+    changes: list[tuple[str, Cell]] = []
+    if effects.changes:
+        specs = table.specs
+        for state, cell in effects.changes:
+            if state.__class__ is ValueSpec and specs.get(state.name) is state:
+                changes.append((state.name, cell))
+            else:
+                changes.append(_change(state, cell, table))
     if effects.delayed:
         _check_tokens(effects, pending)
+        answer.delayed += effects.delayed
 
     effects._sealed = True
     for name, cell in changes:
         answer.changes[name] = cells[name] = cell
-    answer.sends += effects.sends
-    answer.delayed += effects.delayed
-    answer.egresses += effects.egresses
+    if effects.sends:
+        answer.sends += effects.sends
+    if effects.egresses:
+        answer.egresses += effects.egresses
 
 
 def _change(state: ValueSpec[t.Any] | str, cell: Cell, table: Table) -> tuple[str, Cell]:
