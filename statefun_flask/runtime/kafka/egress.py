@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import collections.abc as cabc
-import functools
 import queue
 import re
 import threading
@@ -33,17 +32,25 @@ RETRY, LONGEST = 1.0, 30.0
 
 
 class Flying:
-    """A record on its way.
+    """A record on its way: the producer's callback for it.
 
     :param made: Which of the producers in turn has it.
     """
 
-    __slots__ = ("done", "made", "record")
+    __slots__ = ("done", "egress", "made", "record")
 
-    def __init__(self, record: EgressRecord) -> None:
+    def __init__(self, egress: Egress, record: EgressRecord) -> None:
+        self.egress = egress
         self.record = record
         self.done = False
         self.made = 0
+
+    def __call__(self, error: KafkaError | None, message: t.Any) -> None:
+        """Note what has become of it."""
+        if error is None:
+            self.done = True
+        else:
+            self.egress.refused(self, error)
 
 
 class Egress:
@@ -132,7 +139,7 @@ class Egress:
         except queue.Empty:
             return
         for record in records:
-            flying = Flying(record)
+            flying = Flying(self, record)
             self._flying.append(flying)
             if self._refused is None:
                 self._write(flying)
@@ -147,7 +154,7 @@ class Egress:
                         record.topic,
                         record.value,
                         record.key,
-                        on_delivery=functools.partial(self._delivered, flying),
+                        on_delivery=flying,
                         headers=[(SEQ, b"%d" % record.seq), self._data],
                     )
                     return
@@ -156,10 +163,9 @@ class Egress:
         except KafkaException as exc:
             self._refused = self._refused or exc.args[0]
 
-    def _delivered(self, flying: Flying, error: KafkaError | None, message: t.Any) -> None:
-        if error is None:
-            flying.done = True
-        elif flying.made == self._made and error.code() not in _CONSEQUENCES:
+    def refused(self, flying: Flying, error: KafkaError) -> None:
+        """Note that the broker will not have a record."""
+        if flying.made == self._made and error.code() not in _CONSEQUENCES:
             self._refused = self._refused or error
 
     def _acknowledge(self) -> None:
