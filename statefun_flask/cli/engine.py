@@ -253,7 +253,8 @@ def trace(number: int, output: str, port: int) -> None:
         return
     if not events:
         raise click.ClickException(
-            f"Nothing is known of message {number}. The last 10,000 events are kept."
+            f"Nothing is known of message {number}. The last 10,000 events are kept, or those of"
+            " 32 MB."
         )
     for line in tree(events):
         click.echo(line)

@@ -10,8 +10,12 @@ import threading
 
 from ..runtime import events
 
-#: How many events are kept.
+#: How many events are kept, and of how many bytes in all.
 KEPT = 10_000
+SIZE = 32 << 20
+
+#: What a message or record takes beside its payload, in bytes.
+_OVERHEAD = 400
 
 #: How many events may wait for a listener that is slow; it then misses the oldest.
 BEHIND = 10_000
@@ -21,17 +25,28 @@ class History:
     """Keeps the last events, and passes them on. Its ``add`` is a listener of the engine."""
 
     def __init__(self) -> None:
-        self._events: collections.deque[events.Event] = collections.deque(maxlen=KEPT)
+        self._events: collections.deque[events.Event] = collections.deque()
+        self._sizes: collections.deque[int] = collections.deque()
+        self._size = 0
         self._followers: set[queue.Queue[events.Event | None]] = set()
         self._lock = threading.Lock()
         self._closed = False
 
     def add(self, event: events.Event) -> None:
         """Keep an event. Called by the engine's thread, so it never waits."""
-        self._events.append(event)
+        self._keep(event)
         with self._lock:
             for follower in self._followers:
                 _put(follower, event)
+
+    def _keep(self, event: events.Event) -> None:
+        size = _size(event)
+        self._events.append(event)
+        self._sizes.append(size)
+        self._size += size
+        while len(self._events) > KEPT or (self._size > SIZE and len(self._events) > 1):
+            self._events.popleft()
+            self._size -= self._sizes.popleft()
 
     def of(self, trace: int) -> list[events.Event]:
         """Return the kept events of one cause, in their order."""
@@ -57,6 +72,19 @@ class History:
             self._closed = True
             for follower in self._followers:
                 _put(follower, None)
+
+
+def _size(event: events.Event) -> int:
+    """Return about how many bytes an event takes: messages are taken to be like the first."""
+    if not isinstance(event, events.Invocation):
+        return _OVERHEAD
+    size = _OVERHEAD
+    for messages in (event.batch, event.sends, event.delays):
+        if messages:
+            size += len(messages) * (_OVERHEAD + len(messages[0].message.value))
+    if event.records:
+        size += len(event.records) * (_OVERHEAD + len(event.records[0].value))
+    return size
 
 
 def _put(follower: queue.Queue[events.Event | None], event: events.Event | None) -> None:

@@ -10,7 +10,7 @@ from .engine import Engine
 
 #: Reading stops when so many messages wait in the engine, or messages of so many bytes. The more
 #: wait, the more of them are in one call, and the less each of them costs.
-MESSAGES = 40_000
+MESSAGES = 60_000
 BYTES = 64 << 20
 
 #: It goes on at this part of it, so that it is not begun anew for each message.

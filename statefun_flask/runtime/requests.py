@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import functools
 
 from .. import wire
 from ..address import Address
@@ -42,18 +43,24 @@ def write(address: Address, specs: Specs, cells: Cells, batch: cabc.Sequence[Env
     for envelope in batch:
         message = envelope.message
         payload = message.value
-        size = len(payload)
-        value = typed(message.typename) if message.has_value else wire.text(1, message.typename)
-        if size:
-            value += _FIELD_3[size]
+        argument = _argument(message.typename, len(payload), message.has_value)
         # Messages of one answer have one object as their caller.
         if envelope.caller is not sender:
             sender = envelope.caller
             caller = b"" if sender is None else wire.delimited(1, _fields(sender))
-        head = caller + _FIELD_2[len(value) + size] + value
-        pieces += _FIELD_3[len(head) + size], head, payload
+        head = caller + argument
+        pieces += _FIELD_3[len(head) + len(payload)], head, payload
 
     return b"".join((_INVOCATION[sum(map(len, pieces))], *pieces))
+
+
+@functools.lru_cache(maxsize=4096)
+def _argument(typename: str, size: int, has_value: bool) -> bytes:
+    """Return the argument of an invocation, but for its payload of so many bytes."""
+    value = typed(typename) if has_value else wire.text(1, typename)
+    if size:
+        value += _FIELD_3[size]
+    return _FIELD_2[len(value) + size] + value
 
 
 def _fields(address: Address) -> bytes:

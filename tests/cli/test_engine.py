@@ -204,7 +204,8 @@ def test_trace_is_a_tree(run: Commands) -> None:
     )
     assert len(events(run("trace", "1", "--format", "json"))) == 3
     assert run("trace", "99", status=1) == (
-        "Error: Nothing is known of message 99. The last 10,000 events are kept.\n"
+        "Error: Nothing is known of message 99. The last 10,000 events are kept, or those"
+        " of 32 MB.\n"
     )
 
 

@@ -5,9 +5,12 @@ import queue
 import pytest
 
 from statefun_flask import Address
+from statefun_flask import Message
 from statefun_flask.dev import history as module
 from statefun_flask.dev.history import History
 from statefun_flask.runtime import events
+from statefun_flask.runtime.records import EgressRecord
+from statefun_flask.runtime.records import Envelope
 
 
 def retried(trace: int) -> events.Retried:
@@ -29,6 +32,36 @@ def test_the_last_events_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for trace in range(5):
         history.add(retried(trace))
     assert [bool(history.of(trace)) for trace in range(5)] == [False, False, True, True, True]
+
+
+def invocation(trace: int, *sizes: int) -> events.Invocation:
+    to = Address("a/b", "c")
+    return events.Invocation(
+        at=0,
+        trace=trace,
+        address=to,
+        batch=[Envelope(1, trace, to, None, Message("x/y", b"x" * size)) for size in sizes],
+        duration=0.0,
+        changes=[],
+        sends=[],
+        delays=[],
+        cancelled=[],
+        records=[EgressRecord(1, trace, "a/out", "t", None, b"x" * size, "x/y") for size in sizes],
+    )
+
+
+def test_large_events_leave_room_for_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SIZE", 20_000)
+    history = History()
+    for trace in range(6):
+        history.add(invocation(trace, 3000))
+    assert [trace for trace in range(6) if history.of(trace)] == [4, 5]
+    history.add(invocation(6, *[10] * 15))
+    assert [trace for trace in range(7) if history.of(trace)] == [5, 6]
+    history.add(invocation(7, 100_000))
+    assert [trace for trace in range(8) if history.of(trace)] == [7], "the last one is kept"
+    history.add(invocation(8, 10))
+    assert [trace for trace in range(9) if history.of(trace)] == [8]
 
 
 def test_a_follower_gets_what_comes_from_now_on_and_the_end() -> None:
