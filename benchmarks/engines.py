@@ -81,7 +81,7 @@ def produce(kafka: Kafka, names: int) -> None:
 def main() -> None:
     """Measure the engines in turns."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--names", type=int, default=160_000, help="how many there are")
+    parser.add_argument("--names", type=int, default=80_000, help="how many there are")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=["StateFun", *GOALS], help="engines")
     options = parser.parse_args()
