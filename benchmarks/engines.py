@@ -1,6 +1,6 @@
 """The greeter on the embedded engine beside StateFun 3.3.0: ``python -m benchmarks.engines``.
 
-Both read the same names from Kafka, 1000 different ones, make two calls of the same functions for
+Both read the same names from Kafka, make two calls of the same functions for
 each, and write a greeting to Kafka. Names a second are counted by the reader of the greetings, from
 the first quarter on, in turns in one run; the table has medians, and their ratios to StateFun's.
 
@@ -66,12 +66,12 @@ def embedded(way: str, kafka: Kafka, names: int) -> tuple[float, float]:
     return counted / seconds, used / counted * 1e6
 
 
-def produce(kafka: Kafka, names: int) -> None:
-    """Write the names."""
+def produce(kafka: Kafka, names: int, different: int) -> None:
+    """Write the names, of which so many are different."""
     kafka.create_topics([TOPIC])
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 20})
     for number in range(names):
-        name = f"person {number % 1000}"
+        name = f"person {number % different}"
         value = StringWrapper(value=name).SerializeToString()
         producer.produce(TOPIC, key=name, value=value)
         producer.poll(0)
@@ -82,13 +82,14 @@ def main() -> None:
     """Measure the engines in turns."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--names", type=int, default=80_000, help="how many there are")
+    parser.add_argument("--different", type=int, default=1000, help="how many are different")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=["StateFun", *GOALS], help="engines")
     options = parser.parse_args()
 
     rates: dict[str, list[float]] = {name: [] for name in ("StateFun", *GOALS)}
     with Kafka() as kafka:
-        produce(kafka, options.names)
+        produce(kafka, options.names, options.different)
         for turn in range(options.rounds):
             for name, measured in rates.items():
                 if name not in options.only:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import http.client
 import socket
 import ssl
 import threading
-import typing as t
 import urllib.parse
 import zlib
 
 from .errors import EndpointDown
 from .errors import EndpointError
+from .http1 import Answer
+from .http1 import BadAnswer
+from .http1 import Connection
+from .http1 import TooLarge
 
 _OCTETS = "application/octet-stream"
 _HEADERS = {
@@ -21,6 +23,9 @@ _HEADERS = {
     "Accept-Encoding": "gzip, deflate",
     "User-Agent": "statefun",
 }
+
+# What stays as it is in a path and a query.
+_IN_PATHS = "/?%:@!$&'()*+,;=~[]"
 
 #: Statuses that say nothing about the message: come back later.
 _BUSY = frozenset({408, 420, 429, 499, 502, 503, 504})
@@ -59,12 +64,14 @@ class Remote:
         self._largest = largest
         self._context = context
         self._local = threading.local()
-        self._connections: set[http.client.HTTPConnection] = set()
-        self._path = self._url.path or "/"
+        self._connections: set[Connection] = set()
+        self._socket: str | None = None
+        path = self._url.path or "/"
         if self._url.scheme.endswith("+unix"):
-            self._socket, self._path = _split_unix(self._url.path)
+            self._socket, path = _split_unix(path)
         if self._url.query:
-            self._path += f"?{self._url.query}"
+            path += f"?{self._url.query}"
+        self._head = _head(self._url, path)
 
     def __call__(self, body: bytes, /) -> bytes:
         """Answer a ToFunction.
@@ -72,20 +79,20 @@ class Remote:
         :raises EndpointDown: It cannot be reached, is too slow, or says that it is busy.
         :raises EndpointError: It answers otherwise than with a FromFunction.
         """
-        kept: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if kept is not None and kept.sock is None:
-            self._drop()  # the server has said that it ends it
-            kept = None
         try:
-            if kept is not None:
-                try:
-                    return self._exchange(kept, body)
-                except (http.client.RemoteDisconnected, ConnectionError):
-                    self._drop()  # the server ended an idle connection; that is no trouble yet
-            return self._exchange(self._open(), body)
-        except (http.client.HTTPException, OSError) as exc:
+            answer = self._ask(body)
+        except TooLarge:
+            self._drop()
+            raise EndpointError(
+                f"{self.name} answered with more than {self._largest} bytes. Raise"
+                " payload_max_bytes in module.yaml, or lower maxNumBatchRequests."
+            ) from None
+        except (BadAnswer, OSError) as exc:
             self._drop()
             raise EndpointDown(self.name, _reason(exc)) from None
+        if answer.status in _BUSY:
+            raise EndpointDown(self.name, f"status {answer.status}")
+        return self._content(answer)
 
     def close(self) -> None:
         """Close the connections of all threads, which make no calls meanwhile."""
@@ -93,22 +100,48 @@ class Remote:
         while self._connections:
             self._connections.pop().close()
 
-    def _open(self) -> http.client.HTTPConnection:
-        host = self._url.hostname or "localhost"
-        if self._url.scheme.endswith("+unix"):
-            connection: http.client.HTTPConnection = _UnixConnection(self._socket)
-        elif self._url.scheme == "https":
-            connection = http.client.HTTPSConnection(
-                host, self._url.port, timeout=self._connect, context=self._context
-            )
-        else:
-            connection = http.client.HTTPConnection(host, self._url.port, timeout=self._connect)
-        connection.timeout = self._connect
-        connection.connect()
-        connection.sock.settimeout(self._timeout)
-        self._local.connection = connection
+    def _ask(self, body: bytes) -> Answer:
+        kept: Connection | None = getattr(self._local, "connection", None)
+        if kept is not None:
+            try:
+                return self._post(kept, body)
+            except ConnectionError:
+                self._drop()  # the server ended an idle connection; that is no trouble yet
+        return self._post(self._open(), body)
+
+    def _post(self, connection: Connection, body: bytes) -> Answer:
+        answer = connection.post(body, self._largest)
+        if not connection.is_kept:
+            self._drop()
+        return answer
+
+    def _open(self) -> Connection:
+        connected = self._connected()
+        connected.settimeout(self._timeout)
+        connection = self._local.connection = Connection(connected, self._head)
         self._connections.add(connection)
         return connection
+
+    def _connected(self) -> socket.socket:
+        if self._socket is not None:
+            connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connected.settimeout(self._connect)
+                connected.connect(self._socket)
+            except BaseException:
+                connected.close()
+                raise
+            return connected
+        host = self._url.hostname or "localhost"
+        is_tls = self._url.scheme == "https"
+        port = self._url.port or (443 if is_tls else 80)
+        connected = socket.create_connection((host, port), self._connect)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not is_tls:
+            return connected
+        if self._context is None:
+            self._context = ssl.create_default_context()
+        return self._context.wrap_socket(connected, server_hostname=host)
 
     def _drop(self) -> None:
         connection = self._local.__dict__.pop("connection", None)
@@ -116,35 +149,22 @@ class Remote:
             self._connections.discard(connection)
             connection.close()
 
-    def _exchange(self, connection: http.client.HTTPConnection, body: bytes) -> bytes:
-        connection.request("POST", self._path, body, _HEADERS)
-        response = connection.getresponse()
-        data = response.read(self._largest + 1)
-        if len(data) > self._largest:
-            self._drop()
-            raise EndpointError(
-                f"{self.name} answered with more than {self._largest} bytes. Raise"
-                " payload_max_bytes in module.yaml, or lower maxNumBatchRequests."
-            )
-        if response.status in _BUSY:
-            raise EndpointDown(self.name, f"status {response.status}")
-        return self._content(response, data)
-
-    def _content(self, response: http.client.HTTPResponse, data: bytes) -> bytes:
-        if not 200 <= response.status < 300:
+    def _content(self, answer: Answer) -> bytes:
+        data = answer.body
+        if not 200 <= answer.status < 300:
             text = data.decode(errors="replace").strip().partition("\n")[0][:300]
             raise EndpointError(
-                f"{self.name} answered with the status {response.status}: {text or 'no text'}."
+                f"{self.name} answered with the status {answer.status}: {text or 'no text'}."
                 " The worker's log says more."
             )
-        kind = response.headers.get("Content-Type")
-        if (kind or "").lower() != _OCTETS:
+        kind = answer.headers.get("content-type", "")
+        if kind.lower() != _OCTETS:
             raise EndpointError(
                 f"{self.name} answered with the content type {kind or 'not set'!r}. The runtime"
                 f" takes only '{_OCTETS}', without a parameter: set it in the worker."
             )
         try:
-            return _decoded(data, response.headers.get("Content-Encoding", ""))
+            return _decoded(data, answer.headers.get("content-encoding", ""))
         except (OSError, EOFError, zlib.error) as exc:
             raise EndpointError(
                 f"{self.name} answered with a body that cannot be decompressed: {exc}."
@@ -152,17 +172,17 @@ class Remote:
             ) from None
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost")
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(t.cast("float", self.timeout))
-        self.sock.connect(self._path)
+def _head(url: urllib.parse.SplitResult, path: str) -> bytes:
+    """Return what all requests to a URL begin with."""
+    host = url.netloc.rpartition("@")[2] if url.hostname else "localhost"
+    if not host.isascii():
+        host = host.encode("idna").decode()
+    lines = [
+        f"POST {urllib.parse.quote(path, _IN_PATHS)} HTTP/1.1",
+        f"Host: {host}",
+        *(f"{name}: {value}" for name, value in _HEADERS.items()),
+    ]
+    return "".join(f"{line}\r\n" for line in lines).encode()
 
 
 def _split_unix(path: str) -> tuple[str, str]:
@@ -184,6 +204,6 @@ def _reason(exc: Exception) -> str:
         return "timeout"
     if isinstance(exc, ConnectionRefusedError):
         return "connection refused"
-    if isinstance(exc, http.client.RemoteDisconnected | ConnectionError):
+    if isinstance(exc, ConnectionError):
         return "connection lost"
     return str(exc) or type(exc).__name__

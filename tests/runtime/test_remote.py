@@ -95,6 +95,11 @@ def test_path_is_a_slash_without_one(server: Server, remote: t.Any) -> None:
     assert server.requests[0][1] == "/"
 
 
+def test_what_no_request_line_takes_is_quoted(server: Server, remote: t.Any) -> None:
+    remote("/a b/é%20?c=d e")(b"")
+    assert server.requests[0][1] == "/a%20b/%C3%A9%20?c=d%20e"
+
+
 def test_connection_is_kept(server: Server, remote: t.Any) -> None:
     endpoint = remote()
     for _ in range(5):
