@@ -13,6 +13,9 @@ import typing as t
 import pytest
 
 from statefun_flask import GranianTransport
+from statefun_flask import modules
+from statefun_flask.runtime.errors import EndpointDown
+from statefun_flask.runtime.module import ModuleRoutes
 
 if shutil.which("openssl") is None:
     pytest.skip("openssl makes the certificates", allow_module_level=True)
@@ -53,20 +56,69 @@ def _post(url: str, context: ssl.SSLContext, body: bytes) -> bytes:
         return connection.getresponse().read()
 
 
-def test_only_clients_with_a_certificate_of_the_authority_are_let_in(
-    serve: t.Any, certificates: pathlib.Path, encode: t.Any, decode: t.Any
-) -> None:
+@pytest.fixture
+def guarded(serve: t.Any, certificates: pathlib.Path) -> t.Any:
+    """A server that lets in only clients with a certificate of the authority."""
     names = {"--cert": "server.pem", "--key": "server.key", "--client-ca": "ca.pem"}
     options = [word for key, name in names.items() for word in (key, str(certificates / name))]
-    server = serve("--server", "granian", "--direct", *options)
+    return serve("--server", "granian", "--direct", *options)
+
+
+def test_only_clients_with_a_certificate_of_the_authority_are_let_in(
+    guarded: t.Any, certificates: pathlib.Path, encode: t.Any, decode: t.Any
+) -> None:
     body = encode("test/echo", "hello")
-    assert server.url.startswith("https://")
+    assert guarded.url.startswith("https://")
 
     context = ssl.create_default_context(cafile=certificates / "ca.pem")
     with pytest.raises((ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)):
-        _post(server.url, context, body)
+        _post(guarded.url, context, body)
     context.load_cert_chain(certificates / "client.pem", certificates / "client.key")
-    assert decode(_post(server.url, context, body)) == ["hello"]
+    assert decode(_post(guarded.url, context, body)) == ["hello"]
+
+
+MODULE = """\
+kind: io.statefun.endpoints.v2/http
+spec:
+  functions: test/*
+  urlPathTemplate: {url}
+  transport:
+    type: io.statefun.transports.v1/async
+"""
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"trust_cacerts": "ca.pem", "client_cert": "client.pem", "client_key": "client.key"}, ""),
+        (
+            {"trust_cacerts": "other.pem", "client_cert": "client.pem", "client_key": "client.key"},
+            "certificate verify failed",
+        ),
+        ({"trust_cacerts": "ca.pem"}, "alert certificate required|connection lost"),
+    ],
+    ids=["both", "not the server's", "none of the client's"],
+)
+def test_the_embedded_engine_calls_it_as_module_yaml_says(
+    fields: dict[str, str],
+    reason: str,
+    guarded: t.Any,
+    certificates: pathlib.Path,
+    encode: t.Any,
+    decode: t.Any,
+    tmp_path: pathlib.Path,
+) -> None:
+    file = tmp_path / "module.yaml"
+    lines = (f"    {field}: {certificates / name}\n" for field, name in fields.items())
+    file.write_text(MODULE.format(url=guarded.url) + "".join(lines))
+    with contextlib.closing(ModuleRoutes(modules.load(str(file)), None, [])) as routes:
+        endpoint = routes.endpoint("test/echo")
+        if reason:
+            with pytest.raises(EndpointDown, match=reason):
+                endpoint(encode("test/echo", "hello"))
+            return
+        for text in ("hello", "again"):
+            assert decode(endpoint(encode("test/echo", text))) == [text]
 
 
 @pytest.mark.parametrize(
