@@ -165,6 +165,11 @@ def _refusal(annotation: t.Any, function: t.Any, parameter: str) -> str:
             f"The annotation of {spot} includes None, but a message always has a value."
             " Remove 'None' or 'Optional'."
         )
+    if annotation in (t.Any, object) and parameter != "return":
+        return (
+            f"The annotation '{shown or annotation}' of {spot} does not say how to read a message."
+            " Write Message to take messages of every type as they are, or a type."
+        )
     if t.get_origin(annotation) or t.is_typeddict(annotation):
         return (
             f"The annotation '{shown or annotation}' of {spot} has no typename."

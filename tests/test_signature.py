@@ -392,9 +392,15 @@ def test_an_unresolvable_return_annotation_is_refused() -> None:
 
 
 @pytest.mark.parametrize("annotation", [t.Any, "t.Any", object])
-def test_any_and_object_are_no_types(annotation: t.Any) -> None:
-    with pytest.raises(RegistrationError, match="has no StateFun type"):
+def test_any_and_object_do_not_say_how_to_read_a_message(annotation: t.Any) -> None:
+    with pytest.raises(RegistrationError) as info:
         read(annotated(annotation))
+
+    name = "object" if annotation is object else "Any"
+    assert str(info.value) == (
+        f"The annotation '{name}' of {SPOT} does not say how to read a message."
+        " Write Message to take messages of every type as they are, or a type."
+    )
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="type statements came with Python 3.12")
