@@ -1,0 +1,68 @@
+"""What an app costs beside a bare Flask app: ``python -m benchmarks.start``.
+
+The time that the import takes, over that of Flask's own, and the memory (RSS) of a worker that has
+answered some requests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import pathlib
+import subprocess
+import sys
+import time
+
+from .cases import CASES
+from .servers import Contestant
+from .servers import family
+from .servers import Server
+
+REQUESTS = 200
+
+
+def imports(rounds: int) -> tuple[float, float]:
+    """Return the shortest times in which Python starts and imports Flask, and both, in ms."""
+    modules = ("import flask", "import flask, statefun_flask")
+    times: dict[str, list[float]] = {each: [] for each in modules}
+    for _ in range(rounds):
+        for each in modules:
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-c", each], check=True)
+            times[each].append(1000 * (time.perf_counter() - started))
+    flask, both = (min(times[each]) for each in modules)
+    return flask, both
+
+
+def memory(app: str, server: str) -> float:
+    """Return the RSS of a worker, in MB: of its processes the largest is it."""
+    contestant = Contestant(app, app, app, "ours", ("small.py", app, server))
+    with contextlib.closing(Server(contestant, None)) as running:
+        running.wait()
+        for _ in range(REQUESTS):
+            running.ask(CASES["a"])
+        return max(map(_rss, family(running.process.pid))) / 1024
+
+
+def _rss(pid: int) -> int:
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    (line,) = (each for each in status.splitlines() if each.startswith("VmRSS:"))
+    return int(line.split()[1])
+
+
+def main() -> None:
+    """Print both."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    options = parser.parse_args()
+    flask, both = imports(options.rounds)
+    print("| | bare Flask | with statefun_flask | |\n|---|---|---|---|")
+    print(f"| start and import | {flask:.0f} ms | {both:.0f} ms | + {both - flask:.0f} ms |")
+    for server in ("waitress", "granian"):
+        bare, ours = memory("bare", server), memory("statefun", server)
+        ratio = f"{ours / bare:.2f} ×"
+        print(f"| worker on {server}, RSS | {bare:.1f} MB | {ours:.1f} MB | {ratio} |")
+
+
+if __name__ == "__main__":
+    main()
