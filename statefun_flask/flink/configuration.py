@@ -97,7 +97,6 @@ def flink(
         "io.tmp.dirs": str(folder / "tmp"),
         # What the REST interface says of a job is as old as this at most, in milliseconds.
         "web.refresh-interval": "200",
-        "metrics.fetcher.update-interval": "500",
         "taskmanager.numberOfTaskSlots": "1",
         **_TASKMANAGER_MEMORY,
         "parallelism.default": str(parallelism),

@@ -49,10 +49,13 @@ class Job:
         """Return how many checkpoints were completed since it was submitted."""
         return int(self._get("/checkpoints")["counts"]["completed"])
 
-    def restarts(self) -> int:
-        """Return how often it was restarted after a failure; a second old at most."""
-        metric = self._rest.get(f"/jobs/{self.id}/metrics?get=fullRestarts,numRestarts")
-        return max((int(float(each["value"])) for each in metric), default=0)
+    def restarted(self) -> int:
+        """Return when it began to restart last, in milliseconds since 1970; 0 for never.
+
+        How often it was, a metric tells, but after the death of a TaskManager metrics can stand
+        still for as long as Flink waits for that one's: ten minutes.
+        """
+        return int(self._get()["timestamps"]["RESTARTING"])
 
     def failure(self) -> tuple[int, str] | None:
         """Return when it failed last, in milliseconds since 1970, and the stack trace."""
@@ -82,13 +85,13 @@ class Job:
         before = self.checkpoints()
         self._wait(lambda: self.checkpoints() > before, "has one more checkpoint", timeout)
 
-    def wait_restart(self, restarts: int = 0, timeout: float = 60.0) -> None:
-        """Wait until it was restarted more often than a number, and runs again.
+    def wait_restart(self, since: int = 0, timeout: float = 60.0) -> None:
+        """Wait until it was restarted, and runs again.
 
-        :param restarts: What :meth:`restarts` said before.
+        :param since: What :meth:`restarted` said before.
         :param timeout: In seconds.
         """
-        self._wait(lambda: self.restarts() > restarts and self.running(), "restarted", timeout)
+        self._wait(lambda: self.restarted() > since and self.running(), "restarted", timeout)
 
     def savepoint(self, folder: pathlib.Path | None = None, timeout: float = 60.0) -> str:
         """Write the whole state to a folder, and return where it is, for a later submit.

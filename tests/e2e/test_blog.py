@@ -107,14 +107,14 @@ def test_ten_thousand_names_are_counted_exactly_through_a_killed_taskmanager(
     server = serve(blog_app.app)
     module = named(MODULE.read_text(), unique("names"), unique("group"))
     cluster = start_cluster(module, engine="2.2.2", endpoint=server.url)
-    restarts = cluster.job.restarts()
+    restarted = cluster.job.restarted()
 
     produce(unique("names"), requests("name", 100, 100))
     consume(topic, 1)
     cluster.kill_taskmanager()
     assert len(consume(topic, 1, quiet=1)) < 10_000, "it was done before it was killed"
     cluster.start_taskmanager()
-    cluster.job.wait_restart(restarts)
+    cluster.job.wait_restart(restarted)
 
     records = consume(topic, 10_000, timeout=180, quiet=3)
     assert by_name(records) == greetings("name", 100, 100)

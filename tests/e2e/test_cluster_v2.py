@@ -104,12 +104,12 @@ def test_the_blog_posts_engine_counts_through_a_killed_taskmanager_and_a_savepoi
 ) -> None:
     server = serve(counting(unique("out")))
     cluster = start_cluster(module(unique), engine="2.2.2", endpoint=server.url)
-    restarts = cluster.job.restarts()
+    restarted = cluster.job.restarted()
     produce(unique("in"), [(f"k{number % 10}", b"") for number in range(500)])
     cluster.kill_taskmanager()
     produce(unique("in"), [(f"k{number % 10}", b"") for number in range(500)])
     cluster.start_taskmanager()
-    cluster.job.wait_restart(restarts)
+    cluster.job.wait_restart(restarted)
 
     consume(unique("out"), 1000)
 
