@@ -106,6 +106,19 @@ def count(reader: Consumer, records: int) -> None:
             raise RuntimeError("No greeting came for two minutes.")
 
 
+def produce(kafka: Kafka, topic: str, names: int, different: int = 1000) -> None:
+    """Write names, of which so many are different."""
+    kafka.create_topics([topic])
+    producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 20})
+    for number in range(names):
+        name = f"person {number % different}"
+        value = StringWrapper(value=name).SerializeToString()
+        producer.produce(topic, key=name, value=value)
+        if number % 10_000 == 0:
+            producer.flush()
+    producer.flush()
+
+
 def _engine() -> float:
     """Return the seconds of CPU of the TaskManager, which this process has started."""
     return sum(
@@ -127,14 +140,7 @@ def main() -> None:
 
     results: dict[str, list[Result]] = {}
     with Kafka() as kafka:
-        kafka.create_topics([topic])
-        producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 20})
-        for number in range(options.names):
-            name = f"person {number % 1000}"
-            value = StringWrapper(value=name).SerializeToString()
-            producer.produce(topic, key=name, value=value)
-            producer.poll(0)
-        producer.flush()
+        produce(kafka, topic, options.names)
         for turn in range(options.rounds):
             for contestant in contestants:
                 result = greet(contestant, kafka, topic, options.names)

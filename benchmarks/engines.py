@@ -20,10 +20,7 @@ import tempfile
 import time
 import uuid
 
-from confluent_kafka import Producer
-
 from statefun_flask.flink import Kafka
-from statefun_flask.protocol.schema.types import StringWrapper
 
 from . import engine
 from .servers import CONTESTANTS
@@ -66,18 +63,6 @@ def embedded(way: str, kafka: Kafka, names: int) -> tuple[float, float]:
     return counted / seconds, used / counted * 1e6
 
 
-def produce(kafka: Kafka, names: int, different: int) -> None:
-    """Write the names, of which so many are different."""
-    kafka.create_topics([TOPIC])
-    producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 20})
-    for number in range(names):
-        name = f"person {number % different}"
-        value = StringWrapper(value=name).SerializeToString()
-        producer.produce(TOPIC, key=name, value=value)
-        producer.poll(0)
-    producer.flush()
-
-
 def main() -> None:
     """Measure the engines in turns."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -89,7 +74,7 @@ def main() -> None:
 
     rates: dict[str, list[float]] = {name: [] for name in ("StateFun", *GOALS)}
     with Kafka() as kafka:
-        produce(kafka, options.names, options.different)
+        engine.produce(kafka, TOPIC, options.names, options.different)
         for turn in range(options.rounds):
             for name, measured in rates.items():
                 if name not in options.only:
