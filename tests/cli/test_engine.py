@@ -51,15 +51,20 @@ def either(context: Context, message: str | int) -> Effects:
 
 
 class Commands:
-    """Runs commands on an engine."""
+    """Runs commands on an engine.
 
-    def __init__(self, port: int) -> None:
+    :param settle: Waits until the engine has done what a command asks for.
+    """
+
+    def __init__(self, port: int, settle: cabc.Callable[[], None] = lambda: None) -> None:
         self.port = port
+        self.settle = settle
 
     def __call__(self, *args: str, status: int = 0, input: str | None = None) -> str:
         arguments = ["statefun", *args, "--port", str(self.port)]
         result = app.test_cli_runner().invoke(args=arguments, input=input)
         assert result.exit_code == status, result.output
+        self.settle()
         return t.cast("str", result.output)
 
 
@@ -74,7 +79,7 @@ def session() -> cabc.Iterator[Session]:
 
 @pytest.fixture
 def run(session: Session) -> Commands:
-    return Commands(session.server.port)
+    return Commands(session.server.port, lambda: session.engine.wait_idle(10))
 
 
 def events(output: str) -> list[dict[str, t.Any]]:
