@@ -237,8 +237,10 @@ def test_something_else_listens(body: bytes) -> None:
     with http.server.HTTPServer(("127.0.0.1", 0), Other) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        told = Commands(server.server_port)("parked", status=1)
-        server.shutdown()
-        thread.join()
+        try:
+            told = Commands(server.server_port)("parked", status=1)
+        finally:
+            server.shutdown()
+            thread.join()
     assert told.startswith("Error: ")
     assert "Traceback" not in told
