@@ -236,8 +236,10 @@ def test_unix_socket(server: Server, tmp_path: t.Any) -> None:
         thread = threading.Thread(target=unix.serve_forever, args=(0.01,))
         thread.start()
         endpoint = Remote(f"http+unix://{path}/statefun")
-        assert endpoint(b"body") == b"answer"
-        endpoint.close()
-        unix.shutdown()
-        thread.join()
+        try:
+            assert endpoint(b"body") == b"answer"
+        finally:
+            endpoint.close()
+            unix.shutdown()
+            thread.join()
     assert server.requests[0][1] == "/statefun"
