@@ -14,11 +14,11 @@ import msgspec
 from ..address import Address
 from ..address import wire_type
 from ..message import Message
+from . import database
 from . import schema
 from .changes import Changes
 from .changes import envelope_row
 from .changes import state_rows
-from .errors import DataFolderError
 from .errors import DiskFull
 from .failpoints import FailPoints
 from .folder import DataFolder
@@ -56,7 +56,7 @@ class Store:
         self._folder = None if path is None else DataFolder(path)
         self.path = ":memory:" if self._folder is None else self._folder.database
         try:
-            self.connection = _connect(self.path)
+            self.connection = database.connect(self.path)
         except BaseException:
             if self._folder is not None:
                 self._folder.release()
@@ -348,47 +348,6 @@ class Store:
         """Return how far an input was read; None when it was never read."""
         rows = self._rows("select value from position where source = ?", source)
         return rows[0][0] if rows else None
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("pragma journal_mode = wal")
-        connection.execute("pragma synchronous = full")
-        connection.execute("pragma wal_autocheckpoint = 0")
-        connection.execute("pragma cache_size = -16000")
-        _prepare(connection, path)
-    except sqlite3.DatabaseError as exc:
-        connection.close()
-        raise DataFolderError(
-            f"'{path}' cannot be read: {exc}. Give another data folder, or remove this one if its"
-            " content is no longer needed."
-        ) from None
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: str) -> None:
-    """Make the tables, or see that they are ours."""
-    version = connection.execute("pragma user_version").fetchone()[0]
-    application = connection.execute("pragma application_id").fetchone()[0]
-    tables = connection.execute("select count(*) from sqlite_master").fetchone()[0]
-    if not tables:
-        connection.executescript(
-            f"begin; {schema.TABLES} pragma application_id = {schema.APPLICATION};"
-            f" pragma user_version = {schema.VERSION}; commit;"
-        )
-    elif application != schema.APPLICATION:
-        raise DataFolderError(
-            f"'{path}' is a database of another program. Give an empty or a new folder."
-        )
-    elif version != schema.VERSION:
-        raise DataFolderError(
-            f"'{path}' was written by a newer version (its format is {version}, this one reads"
-            f" {schema.VERSION}). Upgrade statefun_flask, or give another folder."
-        )
 
 
 def _address(typename: str, id: str) -> Address:
