@@ -18,6 +18,8 @@ import subprocess
 import sys
 import time
 
+from .servers import memory
+
 GREETER = pathlib.Path(__file__).parent.parent / "examples" / "greeter"
 CONNECTIONS = 8
 
@@ -42,17 +44,10 @@ def _running() -> cabc.Iterator[tuple[subprocess.Popen[bytes], int, float]]:
         process.communicate()
 
 
-def _memory(pid: int) -> float:
-    """Return the resident memory of a process in megabytes."""
-    status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    (line,) = (each for each in status.splitlines() if each.startswith("VmRSS:"))
-    return int(line.split()[1]) / 1024
-
-
 def first_greeting() -> tuple[float, float]:
     """Return the seconds to the first greeting, and the memory in megabytes at the start."""
     with _running() as (process, port, began):
-        memory = _memory(process.pid)
+        resident = memory(process.pid)
         connection = http.client.HTTPConnection("127.0.0.1", port)
         connection.request("PUT", "/example/greeter/bob?wait=1", b'{"name": "bob"}')
         events = json.loads(connection.getresponse().read())["events"]
@@ -60,7 +55,7 @@ def first_greeting() -> tuple[float, float]:
         connection.close()
         if events[-1]["event"] != "egress":
             raise RuntimeError(f"There was no greeting but {events[-1]}.")
-        return took, memory
+        return took, resident
 
 
 def _put(port: int, number: int, seconds: float) -> int:

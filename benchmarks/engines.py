@@ -1,8 +1,8 @@
 """The greeter on the embedded engine beside StateFun 3.3.0: ``python -m benchmarks.engines``.
 
-Both read the same names from Kafka, make two calls of the same functions for
-each, and write a greeting to Kafka. Names a second are counted by the reader of the greetings, from
-the first quarter on, in turns in one run; the table has medians, and their ratios to StateFun's.
+Both read the same names from Kafka, make two calls of the same functions for each, and write a
+greeting to Kafka. Names a second are counted by the reader of the greetings, from the first quarter
+on, in turns in one run; the table has medians, and their ratios to StateFun's.
 
 StateFun and the embedded engine over HTTP have the same worker, in a process of its own: ours on
 granian. In memory and durable the embedded engine calls the functions in its own process.

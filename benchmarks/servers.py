@@ -195,6 +195,13 @@ def cpu(pid: int) -> float:
     return sum(map(_ticks, family(pid))) / os.sysconf("SC_CLK_TCK")
 
 
+def memory(pid: int) -> float:
+    """Return the resident memory of a process in megabytes, on Linux."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    (line,) = (each for each in status.splitlines() if each.startswith("VmRSS:"))
+    return int(line.split()[1]) / 1024
+
+
 def family(pid: int) -> list[int]:
     """Return a process and all that came from it."""
     children = pathlib.Path(f"/proc/{pid}/task").glob("*/children")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import pathlib
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import time
 from .cases import CASES
 from .servers import Contestant
 from .servers import family
+from .servers import memory
 from .servers import Server
 
 REQUESTS = 200
@@ -34,20 +34,14 @@ def imports(rounds: int) -> tuple[float, float]:
     return flask, both
 
 
-def memory(app: str, server: str) -> float:
+def worker(app: str, server: str) -> float:
     """Return the RSS of a worker, in MB: of its processes the largest is it."""
     contestant = Contestant(app, app, app, "ours", ("small.py", app, server))
     with contextlib.closing(Server(contestant, None)) as running:
         running.wait()
         for _ in range(REQUESTS):
             running.ask(CASES["a"])
-        return max(map(_rss, family(running.process.pid))) / 1024
-
-
-def _rss(pid: int) -> int:
-    status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    (line,) = (each for each in status.splitlines() if each.startswith("VmRSS:"))
-    return int(line.split()[1])
+        return max(map(memory, family(running.process.pid)))
 
 
 def main() -> None:
@@ -59,7 +53,7 @@ def main() -> None:
     print("| | bare Flask | with statefun_flask | |\n|---|---|---|---|")
     print(f"| start and import | {flask:.0f} ms | {both:.0f} ms | + {both - flask:.0f} ms |")
     for server in ("waitress", "granian"):
-        bare, ours = memory("bare", server), memory("statefun", server)
+        bare, ours = worker("bare", server), worker("statefun", server)
         ratio = f"{ours / bare:.2f} ×"
         print(f"| worker on {server}, RSS | {bare:.1f} MB | {ours:.1f} MB | {ratio} |")
 

@@ -25,8 +25,8 @@ class History:
     """Keeps the last events, and passes them on. Its ``add`` is a listener of the engine."""
 
     def __init__(self) -> None:
-        self._events: collections.deque[events.Event] = collections.deque()
-        self._sizes: collections.deque[int] = collections.deque()
+        #: Each with its size in bytes.
+        self._events: collections.deque[tuple[events.Event, int]] = collections.deque()
         self._size = 0
         self._followers: set[queue.Queue[events.Event | None]] = set()
         self._lock = threading.Lock()
@@ -41,16 +41,14 @@ class History:
 
     def _keep(self, event: events.Event) -> None:
         size = _size(event)
-        self._events.append(event)
-        self._sizes.append(size)
+        self._events.append((event, size))
         self._size += size
         while len(self._events) > KEPT or (self._size > SIZE and len(self._events) > 1):
-            self._events.popleft()
-            self._size -= self._sizes.popleft()
+            self._size -= self._events.popleft()[1]
 
     def of(self, trace: int) -> list[events.Event]:
         """Return the kept events of one cause, in their order."""
-        return [event for event in list(self._events) if getattr(event, "trace", None) == trace]
+        return [event for event, _ in list(self._events) if getattr(event, "trace", None) == trace]
 
     @contextlib.contextmanager
     def follow(self) -> cabc.Iterator[queue.Queue[events.Event | None]]:

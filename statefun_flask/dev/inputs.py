@@ -171,9 +171,7 @@ class Input:
             if messages or positions:
                 self._engine.submit(messages, positions).result()
             self.sent += len(messages)
-            if messages:
-                size = sum(len(message.value) for _, message in messages)
-                self._backpressure.sent(len(messages), size)
+            self._backpressure.sent(messages)
             self._backpressure.wait(self._stopping)
 
     def _read(self, line: bytes, messages: list[tuple[Address, Message]]) -> None:

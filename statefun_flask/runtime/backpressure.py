@@ -6,6 +6,8 @@ import collections.abc as cabc
 import threading
 import time
 
+from ..address import Address
+from ..message import Message
 from .engine import Engine
 
 #: Reading stops when so many messages wait in the engine, or messages of so many bytes. The more
@@ -24,12 +26,14 @@ class Backpressure:
         self._engine = engine
         self._high = MESSAGES
 
-    def sent(self, messages: int, size: int) -> None:
-        """Note how many messages were sent, and their size in bytes.
+    def sent(self, messages: cabc.Sequence[tuple[Address, Message]]) -> None:
+        """Note what was sent.
 
         The engine does not know how large what waits is. It is taken to be like what came last.
         """
-        self._high = min(MESSAGES, messages * BYTES // max(size, 1))
+        if messages:
+            size = sum(len(message.value) for _, message in messages)
+            self._high = min(MESSAGES, len(messages) * BYTES // max(size, 1))
 
     def wait(
         self, stopping: threading.Event, meanwhile: cabc.Callable[[], None] = lambda: None
@@ -42,4 +46,5 @@ class Backpressure:
             return
         while self._engine.queued > self._high * LOW and not stopping.is_set():
             meanwhile()
+            # Looking costs next to nothing; being told would cost the engine for each message.
             time.sleep(0.005)

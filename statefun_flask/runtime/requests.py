@@ -33,30 +33,27 @@ def write(address: Address, specs: Specs, cells: Cells, batch: cabc.Sequence[Env
             pieces += _FIELD_2[len(head)], head
             continue
         payload = cell.value
-        size = len(payload)
-        value = typed(spec.typename) + _FIELD_3[size] if size else typed(spec.typename)
-        head += _FIELD_2[len(value) + size] + value
-        pieces += _FIELD_2[len(head) + size], head, payload
+        head += _value(spec.typename, len(payload), True)
+        pieces += _FIELD_2[len(head) + len(payload)], head, payload
 
     sender: Address | None = None
     caller = b""
     for envelope in batch:
         message = envelope.message
         payload = message.value
-        argument = _argument(message.typename, len(payload), message.has_value)
         # Messages of one answer have one object as their caller.
         if envelope.caller is not sender:
             sender = envelope.caller
             caller = b"" if sender is None else wire.delimited(1, _fields(sender))
-        head = caller + argument
+        head = caller + _value(message.typename, len(payload), message.has_value)
         pieces += _FIELD_3[len(head) + len(payload)], head, payload
 
     return b"".join((_INVOCATION[sum(map(len, pieces))], *pieces))
 
 
 @functools.lru_cache(maxsize=4096)
-def _argument(typename: str, size: int, has_value: bool) -> bytes:
-    """Return the argument of an invocation, but for its payload of so many bytes."""
+def _value(typename: str, size: int, has_value: bool) -> bytes:
+    """Return the value of a state or an argument, but for its payload of so many bytes."""
     value = typed(typename) if has_value else wire.text(1, typename)
     if size:
         value += _FIELD_3[size]

@@ -511,6 +511,7 @@ def test_startup_positions_mean_what_they_mean_to_the_real_engine(
     of_group = Startup._of_group
 
     def late(self: Startup, partitions: t.Any) -> t.Any:
+        # So long that the others would have told the group in this time, which nobody may see.
         time.sleep(2.5 * ingresses.COMMIT_INTERVAL)
         return of_group(self, partitions)
 

@@ -32,9 +32,12 @@ def wait(engine: Engine, pressed: Backpressure) -> list[int]:
     return waiting
 
 
-def fill(engine: Engine, messages: int) -> None:
-    for number in range(messages):
-        engine.send(Address("test/fn", str(number)), Message("test/x", b""))
+def messages(number: int, size: int) -> list[tuple[Address, Message]]:
+    return [(Address("test/fn", str(id)), Message("test/x", bytes(size))) for id in range(number)]
+
+
+def fill(engine: Engine, number: int) -> None:
+    engine.submit(messages(number, 0))
 
 
 def test_reading_stops_above_a_number_of_messages_and_goes_on_below_four_fifths(
@@ -55,9 +58,9 @@ def test_large_messages_take_more_room(engine: Engine, monkeypatch: pytest.Monke
     with engine:
         fill(engine, 6)
         assert wait(engine, pressed) == []
-        pressed.sent(4, 800)
+        pressed.sent(messages(4, 200))
         assert wait(engine, pressed) == [6, 5]
-        pressed.sent(4, 0)
+        pressed.sent(messages(4, 0))
         fill(engine, 100)
         assert wait(engine, pressed) == []
 
@@ -69,7 +72,7 @@ def test_a_message_larger_than_all_that_may_wait_is_waited_for(
     pressed = Backpressure(engine)
     with engine:
         fill(engine, 2)
-        pressed.sent(1, 5000)
+        pressed.sent(messages(1, 5000))
         assert wait(engine, pressed) == [2, 1]
 
 

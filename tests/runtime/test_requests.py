@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import hypothesis
 from hypothesis import strategies as st
 
@@ -61,7 +63,7 @@ def test_a_request_is_what_protobuf_writes(
     assert written == expected.SerializeToString(deterministic=True)
 
 
-def fill(field: ToFunction, address: Address) -> None:
-    field.namespace = address.type.namespace  # type: ignore[attr-defined]
-    field.type = address.type.name  # type: ignore[attr-defined]
-    field.id = address.id  # type: ignore[attr-defined]
+def fill(field: t.Any, address: Address) -> None:
+    field.namespace = address.type.namespace
+    field.type = address.type.name
+    field.id = address.id

@@ -167,7 +167,6 @@ class Ingress:
         readings = self._assignment.readings
         messages: list[tuple[Address, Message]] = []
         touched: dict[Reading, None] = {}
-        size = 0
         for record in records:
             error = record.error()
             if error is not None:
@@ -186,11 +185,9 @@ class Ingress:
             id, message = keys.text(key), Message(reading.value_type, value)
             for target in reading.targets:
                 messages.append((Address(target, id), message))
-                size += len(value)
         if touched:
             self._send(messages, touched)
-        if messages:
-            self._backpressure.sent(len(messages), size)
+        self._backpressure.sent(messages)
         self._note_end()
 
     def _send(
