@@ -29,16 +29,16 @@ from statefun_flask import FunctionRegistry
 from statefun_flask import kafka_record
 from statefun_flask import RequestHandler
 from statefun_flask import ValueSpec
-from statefun_flask.message import encode
-from statefun_flask.message import Message
-from statefun_flask.runtime import Engine
-from statefun_flask.runtime import InProcess
-from statefun_flask.runtime import LocalRoutes
-from statefun_flask.runtime import requests
-from statefun_flask.runtime import Store
-from statefun_flask.runtime.records import Cell
-from statefun_flask.runtime.records import Envelope
-from statefun_flask.runtime.states import Spec
+from statefun_flask.embedded import Engine
+from statefun_flask.embedded import InProcess
+from statefun_flask.embedded import LocalRoutes
+from statefun_flask.embedded import Store
+from statefun_flask.embedded.exchange import request
+from statefun_flask.embedded.exchange.states import Spec
+from statefun_flask.embedded.records import Cell
+from statefun_flask.embedded.records import Envelope
+from statefun_flask.values.message import encode
+from statefun_flask.values.message import Message
 
 SEEN = ValueSpec("seen", int)
 HELLO = Message(*encode("hello"))
@@ -72,8 +72,8 @@ def bodies() -> list[bytes]:
     spec = Spec("seen", "io.statefun.types/long")
     cell = Cell(encode(41)[1], 0)
     return [
-        requests.write(at, {"seen": spec}, {"seen": cell}, [Envelope(1, 1, at, None, HELLO)]),
-        requests.write(to, {}, {}, [Envelope(2, 1, to, at, HELLO)]),
+        request.write(at, {"seen": spec}, {"seen": cell}, [Envelope(1, 1, at, None, HELLO)]),
+        request.write(to, {}, {}, [Envelope(2, 1, to, at, HELLO)]),
     ]
 
 

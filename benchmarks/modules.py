@@ -21,15 +21,15 @@ from statefun_flask import Context
 from statefun_flask import Effects
 from statefun_flask import FunctionRegistry
 from statefun_flask import ValueSpec
-from statefun_flask.modules import dump
-from statefun_flask.modules import read
-from statefun_flask.modules.compare import compare
-from statefun_flask.modules.generate import generate
-from statefun_flask.modules.generate import Request
-from statefun_flask.modules.model import Endpoint
-from statefun_flask.modules.model import Module
-from statefun_flask.modules.model import Version
-from statefun_flask.modules.model import VERSIONS
+from statefun_flask.module_yaml import dump
+from statefun_flask.module_yaml import read
+from statefun_flask.module_yaml.compare import compare
+from statefun_flask.module_yaml.generate import generate
+from statefun_flask.module_yaml.generate import Request
+from statefun_flask.module_yaml.model import Endpoint
+from statefun_flask.module_yaml.model import Module
+from statefun_flask.module_yaml.model import Version
+from statefun_flask.module_yaml.model import VERSIONS
 
 FUNCTIONS = 200
 APP = """\

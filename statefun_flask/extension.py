@@ -19,16 +19,16 @@ from . import config
 from . import views
 from .cli import group
 from .config import Settings
-from .endpoint import Endpoint
-from .handler import RequestHandler
-from .health import Health
-from .registry import FunctionRegistry
-from .registry import refuse_bare_decorator
-from .registry import StatefulFunction
+from .core.endpoint import Endpoint
+from .core.handler import RequestHandler
+from .core.health import Health
+from .core.registry import FunctionRegistry
+from .core.registry import refuse_bare_decorator
+from .core.registry import StatefulFunction
 from .typing import F
 
 if t.TYPE_CHECKING:
-    from .runtime.embedded import EmbeddedRuntime
+    from .testing.runtime import EmbeddedRuntime
     from .typing import State
 
 
@@ -169,11 +169,11 @@ class StateFun:
 
         Each request has the app's context, as in production.
 
-        The parameters are those of :class:`~statefun_flask.runtime.embedded.EmbeddedRuntime`.
+        The parameters are those of :class:`~statefun_flask.testing.runtime.EmbeddedRuntime`.
 
         :raises RuntimeError: This object belongs to no app.
         """
-        from .runtime.embedded import EmbeddedRuntime
+        from .testing.runtime import EmbeddedRuntime
 
         app = self._app() if self._app is not None else None
         if app is None:

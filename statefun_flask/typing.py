@@ -6,10 +6,10 @@ import collections.abc as cabc
 import typing as t
 
 if t.TYPE_CHECKING:
-    from .context import Context
-    from .effects import Effects
-    from .state import Cell
-    from .state import ValueSpec
+    from .values.context import Context
+    from .values.effects import Effects
+    from .values.state import Cell
+    from .values.state import ValueSpec
 
     #: What a function may return: Effects, several of them, or nothing when it says so.
     ReturnValue: t.TypeAlias = (

@@ -12,8 +12,8 @@ from flask import Response
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
-from .endpoint import Endpoint
-from .health import Health
+from .core.endpoint import Endpoint
+from .core.health import Health
 
 
 def handling(endpoint: Endpoint) -> cabc.Callable[[], Response]:

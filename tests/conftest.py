@@ -23,10 +23,10 @@ from statefun_flask import FunctionRegistry
 from statefun_flask import Message
 from statefun_flask import RequestHandler
 from statefun_flask import ValueSpec
-from statefun_flask.message import encode
 from statefun_flask.protocol.schema.request_reply_v3 import FromFunction
 from statefun_flask.protocol.schema.request_reply_v3 import ToFunction
-from statefun_flask.state import unwrap
+from statefun_flask.values.message import encode
+from statefun_flask.values.state import unwrap
 
 # A machine that does other things at the same time misses any deadline. Deeper:
 # ``pytest --hypothesis-profile=deep``.

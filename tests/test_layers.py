@@ -1,10 +1,11 @@
-"""The architecture of design, held by the import statements themselves."""
+"""The layers of the package, checked against the import statements."""
 
 from __future__ import annotations
 
 import ast
 import collections.abc as cabc
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -13,49 +14,57 @@ import pytest
 import statefun_flask
 
 PACKAGE = pathlib.Path(statefun_flask.__file__).parent
-VALUES = {
-    "address",
-    "context",
-    "effects",
-    "egress",
+
+#: Every part of the package, lowest first. A part imports only from parts before it. The longest
+#: matching path names the part of a file: ``cli/__init__`` adds the command group to an app and is
+#: apart from the commands, which are imported when they are used.
+PARTS = (
     "errors",
-    "json",
-    "message",
-    "primitives",
-    "state",
-    "types",
-    "wire",
-}
-CORE = VALUES | {"handler", "invocation", "loop", "protocol", "registry", "signature", "typing"}
-LAYERS: dict[str, set[str]] = {
-    "values": VALUES,
-    "protocol": {"protocol"},
-    "handler": {"handler", "invocation", "loop", "registry", "signature"},
-    "endpoint": {"config", "endpoint", "health"},
-    "extension": {"app", "blueprint", "extension", "hooks", "signals", "views"},
-    "transport": {"transport"},
-    "top": {"cli", "testing"},
-}
-FLASK = {"click", "flask", "werkzeug"}
-SERVERS = {"granian", "waitress"}
-MODULES = sorted(PACKAGE.rglob("*.py"))
+    "values",
+    "typing",
+    "protocol",
+    "config",
+    "core",
+    "module_yaml",
+    "embedded",
+    "flink",
+    "views",
+    "transport",
+    "testing",
+    "cli/__init__",
+    "extension",
+    "blueprint",
+    "app",
+    "dev",
+    "cli",
+    "__init__",
+)
+#: Parts that know neither Flask, nor click, nor an HTTP server.
+FRAMEWORK_FREE = PARTS[: PARTS.index("flink")]
+FRAMEWORKS = {"click", "flask", "granian", "waitress", "werkzeug"}
 
 
-def part(path: pathlib.Path) -> str:
-    """Return the module, or the folder, of the package that a file belongs to."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def part(path: pathlib.Path, package: pathlib.Path = PACKAGE) -> str:
+    """Return the part that a file belongs to.
+
+    :raises LookupError: ``PARTS`` does not list it.
+    """
+    name = path.relative_to(package).with_suffix("").as_posix()
+    for each in sorted(PARTS, key=len, reverse=True):
+        if name == each or name.startswith(f"{each}/"):
+            return each
+    raise LookupError(f"'{name}' belongs to no part. Add its part to PARTS.")
 
 
-def imports(path: pathlib.Path) -> cabc.Iterator[str]:
-    """Yield what a file imports at run time, by absolute name."""
-    package = ["statefun_flask", *path.relative_to(PACKAGE).parent.parts]
+def imports(path: pathlib.Path, package: pathlib.Path = PACKAGE) -> cabc.Iterator[str]:
+    """Yield the absolute names that a file imports at run time."""
+    folder = ["statefun_flask", *path.relative_to(package).parent.parts]
     for node in run_time_nodes(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
+            base = folder[: len(folder) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
-            yield module
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
@@ -67,64 +76,97 @@ def run_time_nodes(node: ast.AST) -> cabc.Iterator[ast.AST]:
         yield from run_time_nodes(child)
 
 
-def parts_imported(path: pathlib.Path) -> set[str]:
-    names = (name.split(".") for name in imports(path))
-    return {name[1] for name in names if name[0] == "statefun_flask" and len(name) > 1}
+def parts_imported(path: pathlib.Path, package: pathlib.Path = PACKAGE) -> set[str]:
+    """Return the parts that a file imports."""
+    found: set[str] = set()
+    for name in imports(path, package):
+        first, _, rest = name.partition(".")
+        if first == "statefun_flask" and rest:
+            found.add(part(imported_file(rest, package), package))
+    return found
+
+
+def imported_file(name: str, package: pathlib.Path) -> pathlib.Path:
+    """Return the file of the longest leading part of a dotted name that is a module."""
+    names = name.split(".")
+    for length in range(len(names), 0, -1):
+        path = package.joinpath(*names[:length])
+        if path.with_suffix(".py").exists():
+            return path.with_suffix(".py")
+        if (path / "__init__.py").exists():
+            return path / "__init__.py"
+    return package / "__init__.py"
 
 
 def others_imported(path: pathlib.Path) -> set[str]:
     return {name.partition(".")[0] for name in imports(path)} - {"statefun_flask"}
 
 
-def of(*parts: str) -> list[pathlib.Path]:
-    found = [path for path in MODULES if part(path) in parts]
-    assert found
+def upward_imports(package: pathlib.Path) -> list[str]:
+    """Return every import of a part that does not lie below the importing file's own part."""
+    found: list[str] = []
+    for path in sorted(package.rglob("*.py")):
+        own = PARTS.index(part(path, package))
+        for each in sorted(parts_imported(path, package)):
+            if PARTS.index(each) > own:
+                found.append(f"{path.relative_to(package).as_posix()} imports {each}")
     return found
 
 
-def test_the_package_is_read() -> None:
-    assert "flask" in others_imported(PACKAGE / "extension.py")
-    assert {"registry", "handler", "cli"} <= parts_imported(PACKAGE / "extension.py")
+def test_parts_import_only_from_parts_below() -> None:
+    assert upward_imports(PACKAGE) == []
 
 
-def test_the_core_imports_neither_flask_nor_click_nor_a_server() -> None:
-    for path in of(*CORE, "endpoint", "config"):
-        assert not others_imported(path) & (FLASK | SERVERS), path
+@pytest.fixture
+def copy(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Return a copy of the package that a test may damage."""
+    package = tmp_path / "statefun_flask"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    return package
+
+
+@pytest.mark.parametrize(
+    ("file", "statement", "above"),
+    [
+        ("values/message.py", "from ..core import handler", "core"),
+        ("values/_wire.py", "import statefun_flask.embedded.engine", "embedded"),
+        ("embedded/engine.py", "from ..dev.run import Run", "dev"),
+        ("module_yaml/reader.py", "from .. import extension", "extension"),
+        ("flink/rest.py", "from ..cli.flink import command", "cli"),
+        ("extension.py", "from .cli import dev", "cli"),
+        ("core/handler.py", "from .. import StateFun", "__init__"),
+    ],
+)
+def test_an_upward_import_is_found(
+    copy: pathlib.Path, file: str, statement: str, above: str
+) -> None:
+    path = copy / file
+    path.write_text(f"{path.read_text()}\n{statement}\n")
+
+    assert upward_imports(copy) == [f"{file} imports {above}"]
+
+
+def test_a_module_outside_every_part_is_found(copy: pathlib.Path) -> None:
+    (copy / "helpers.py").write_text("import os\n")
+
+    with pytest.raises(LookupError, match="'helpers' belongs to no part"):
+        upward_imports(copy)
+
+
+def test_framework_free_parts_import_no_framework() -> None:
+    using = {
+        path.relative_to(PACKAGE).as_posix(): others_imported(path) & FRAMEWORKS
+        for path in PACKAGE.rglob("*.py")
+        if part(path) in FRAMEWORK_FREE
+    }
+
+    assert {path: names for path, names in using.items() if names} == {}
 
 
 def test_only_protocol_imports_protobuf() -> None:
-    using = {part(path) for path in MODULES if "google" in others_imported(path)}
+    using = {part(path) for path in PACKAGE.rglob("*.py") if "google" in others_imported(path)}
 
-    assert using <= {"protocol"}
-
-
-def test_what_a_layer_imports_is_below_it() -> None:
-    below: set[str] = {"typing"}
-    for layer, parts in LAYERS.items():
-        below |= parts
-        for path in MODULES:
-            if part(path) in parts:
-                above = parts_imported(path) & set().union(*LAYERS.values()) - below
-                if layer == "values":
-                    above -= {"typing"}
-                if part(path) == "extension":
-                    above -= {"cli"}  # it adds the command group
-                if path.name == "direct.py" and layer == "transport":
-                    above -= {"views", "extension"}
-                assert not above, f"{path} imports {above}"
-
-
-@pytest.mark.parametrize("folder", ["runtime", "modules"])
-def test_the_runtime_and_module_files_know_nothing_of_flask(folder: str) -> None:
-    for path in of(folder):
-        assert not others_imported(path) & (FLASK | SERVERS), path
-        assert not parts_imported(path) & {"app", "blueprint", "cli", "extension", "views"}, path
-
-
-def test_nothing_imports_the_commands_but_what_adds_them() -> None:
-    using = {part(path) for path in MODULES if "cli" in parts_imported(path)} - {"cli"}
-
-    assert using == {"extension"}
+    assert using == {"protocol"}
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:

@@ -11,13 +11,13 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from ..modules import Finding
-from ..modules import ModuleError
-from ..modules import read
-from ..modules import Reading
-from ..modules.compare import compare
-from ..modules.lock import FILE
-from ..modules.lock import Lock
+from ..module_yaml import Finding
+from ..module_yaml import ModuleError
+from ..module_yaml import read
+from ..module_yaml import Reading
+from ..module_yaml.compare import compare
+from ..module_yaml.lock import FILE
+from ..module_yaml.lock import Lock
 
 
 @click.command("check", short_help="Compare module files and the lock with the app.")

@@ -11,7 +11,7 @@ import urllib.parse
 
 import click
 
-from ..address import Address
+from ..values.address import Address
 
 Object: t.TypeAlias = dict[str, t.Any]
 

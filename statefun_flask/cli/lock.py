@@ -11,9 +11,9 @@ from flask.cli import with_appcontext
 
 from ..errors import did_you_mean
 from ..errors import suggestions
-from ..modules import ModuleError
-from ..modules.lock import FILE
-from ..modules.lock import Lock
+from ..module_yaml import ModuleError
+from ..module_yaml.lock import FILE
+from ..module_yaml.lock import Lock
 
 
 @click.command("lock", short_help="Write down the states that the app declares.")

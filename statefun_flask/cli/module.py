@@ -13,17 +13,17 @@ from click.core import ParameterSource
 from flask import current_app
 from flask.cli import with_appcontext
 
-from ..address import check_typename
-from ..modules import dump
-from ..modules import FormatError
-from ..modules import load
-from ..modules import Module
-from ..modules import ModuleError
-from ..modules import read
-from ..modules.generate import generate
-from ..modules.generate import Request
-from ..modules.model import Version
-from ..types import BUILTIN
+from ..module_yaml import dump
+from ..module_yaml import FormatError
+from ..module_yaml import load
+from ..module_yaml import Module
+from ..module_yaml import ModuleError
+from ..module_yaml import read
+from ..module_yaml.generate import generate
+from ..module_yaml.generate import Request
+from ..module_yaml.model import Version
+from ..values.address import check_typename
+from ..values.types import BUILTIN
 
 #: The formats by how the option names them.
 FORMATS: dict[str, Version] = {"3": "3.1", "3.0": "3.0", "2.0": "2.0", "1.0": "1.0"}

@@ -9,8 +9,8 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from ..registry import StatefulFunction
-from ..state import ValueSpec
+from ..core.registry import StatefulFunction
+from ..values.state import ValueSpec
 
 COLUMNS = ("Function", "States", "Messages", "Handler", "Blueprint")
 KEYS = tuple(column.lower() for column in COLUMNS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..runtime import RealClock
+from ..embedded import RealClock
 
 
 class SkippingClock:

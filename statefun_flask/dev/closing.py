@@ -6,8 +6,8 @@ import collections.abc as cabc
 import datetime as dt
 import time
 
-from ..runtime.records import Delay
-from ..state import readable
+from ..embedded.records import Delay
+from ..values.state import readable
 from .session import Session
 
 #: How many of the delays that are still pending are listed at the end.

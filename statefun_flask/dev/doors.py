@@ -10,11 +10,11 @@ import collections.abc as cabc
 import queue
 import typing as t
 
-from ..address import Address
-from ..message import Message
-from ..runtime import Control
-from ..runtime import Engine
-from ..runtime.errors import UnknownTarget
+from ..embedded import Control
+from ..embedded import Engine
+from ..embedded.errors import UnknownTarget
+from ..values.address import Address
+from ..values.message import Message
 from . import inbox
 from .history import History
 from .objects import Object

@@ -8,7 +8,7 @@ import contextlib
 import queue
 import threading
 
-from ..runtime import events
+from ..embedded import events
 
 #: How many events are kept, and of how many bytes in all.
 KEPT = 10_000

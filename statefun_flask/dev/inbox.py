@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import concurrent.futures
 
-from ..address import Address
-from ..message import Message
-from ..runtime import Engine
-from ..runtime.core import Core
+from ..embedded import Engine
+from ..embedded.core import Core
+from ..values.address import Address
+from ..values.message import Message
 
 #: How long a key is remembered, in milliseconds.
 REMEMBERED = 24 * 3600 * 1000

@@ -14,10 +14,10 @@ import pathlib
 import threading
 import typing as t
 
-from ..address import Address
-from ..message import Message
-from ..runtime import Engine
-from ..runtime.backpressure import Backpressure
+from ..embedded import Engine
+from ..embedded.backpressure import Backpressure
+from ..values.address import Address
+from ..values.message import Message
 from .values import BadMessage
 from .values import Values
 

@@ -6,11 +6,11 @@ import collections.abc as cabc
 import traceback
 import typing as t
 
-from ..message import Message
-from ..runtime import EgressRecord
-from ..runtime import events
-from ..runtime.records import Delay
-from ..runtime.records import Envelope
+from ..embedded import EgressRecord
+from ..embedded import events
+from ..embedded.records import Delay
+from ..embedded.records import Envelope
+from ..values.message import Message
 from .values import plain_bytes
 from .values import Values
 

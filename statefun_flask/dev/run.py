@@ -17,11 +17,11 @@ import click
 from flask import Flask
 from flask.cli import ScriptInfo
 
+from ..embedded import events
+from ..embedded.errors import DataFolderError
+from ..embedded.errors import UnknownTarget
 from ..errors import FunctionNotFound
-from ..modules import ModuleError
-from ..runtime import events
-from ..runtime.errors import DataFolderError
-from ..runtime.errors import UnknownTarget
+from ..module_yaml import ModuleError
 from . import closing
 from . import reload
 from . import welcome

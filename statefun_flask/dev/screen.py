@@ -12,10 +12,10 @@ import typing as t
 
 import click
 
+from ..embedded import EgressRecord
+from ..embedded import events
 from ..errors import StateFunError
-from ..runtime import EgressRecord
-from ..runtime import events
-from ..state import readable
+from ..values.state import readable
 from .values import shorten_text
 from .values import Values
 

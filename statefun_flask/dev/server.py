@@ -15,9 +15,9 @@ import threading
 import typing as t
 import urllib.parse
 
-from ..address import Address
-from ..runtime.errors import NotParked
-from ..runtime.errors import UnknownTarget
+from ..embedded.errors import NotParked
+from ..embedded.errors import UnknownTarget
+from ..values.address import Address
 from .doors import Answer
 from .doors import Doors
 from .values import BadMessage

@@ -10,14 +10,14 @@ import typing as t
 
 from flask import Flask
 
-from .. import modules
-from ..runtime import Control
-from ..runtime import Engine
-from ..runtime import InProcess
-from ..runtime import LocalRoutes
-from ..runtime import Store
-from ..runtime.module import ModuleRoutes
-from ..runtime.routes import Routes
+from .. import module_yaml
+from ..embedded import Control
+from ..embedded import Engine
+from ..embedded import InProcess
+from ..embedded import LocalRoutes
+from ..embedded import Store
+from ..embedded.endpoints.module import ModuleRoutes
+from ..embedded.endpoints.routes import Routes
 from .clock import SkippingClock
 from .doors import Doors
 from .history import History
@@ -27,7 +27,7 @@ from .server import Server
 from .values import Values
 
 if t.TYPE_CHECKING:
-    from ..runtime.kafka import Links
+    from ..embedded.kafka import Links
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ class Session:
                 " or run the app with 'flask statefun flink --engine 2.2.2'."
             )
         self.registry = self.statefun.registry
-        self.module = None if options.module is None else modules.load(options.module)
+        self.module = None if options.module is None else module_yaml.load(options.module)
         self.values = Values(self.registry)
         self.history = History()
         self.clock = SkippingClock()
@@ -131,7 +131,7 @@ class Session:
         """Connect the Kafka topics of module.yaml, if that is wanted."""
         if self.options.kafka is None or self.module is None:
             return None
-        from ..runtime.kafka import connect
+        from ..embedded.kafka import connect
 
         return connect(self.engine, self.module, self.options.kafka)
 
@@ -141,7 +141,7 @@ class Session:
         return {
             topic.topic: (topic.value_type or "", topic.targets)
             for ingress in ingresses
-            if isinstance(ingress, modules.KafkaIngress)
+            if isinstance(ingress, module_yaml.KafkaIngress)
             for topic in ingress.topics
         }
 

@@ -8,17 +8,17 @@ import typing as t
 
 import msgspec
 
+from ..core.registry import FunctionRegistry
 from ..errors import did_you_mean
 from ..errors import suggestions
-from ..message import Message
 from ..protocol import protobuf_json
-from ..registry import FunctionRegistry
-from ..state import shorten
-from ..state import UNTYPED
-from ..types import is_protobuf
-from ..types import match
-from ..types import PRIMITIVES
-from ..types import Type
+from ..values.message import Message
+from ..values.state import shorten
+from ..values.state import UNTYPED
+from ..values.types import is_protobuf
+from ..values.types import match
+from ..values.types import PRIMITIVES
+from ..values.types import Type
 
 _VENDOR = "application/vnd."
 

@@ -10,9 +10,9 @@ import typing as t
 
 import click
 
-from ..registry import StatefulFunction
-from ..types import is_protobuf
-from ..types import Type
+from ..core.registry import StatefulFunction
+from ..values.types import is_protobuf
+from ..values.types import Type
 from .session import Session
 
 _SAMPLES: dict[str, object] = {"str": "bob", "int": 1, "float": 1.5, "bool": True}

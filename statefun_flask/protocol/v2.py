@@ -13,33 +13,33 @@ import typing as t
 
 from google.protobuf.message import DecodeError
 
-from .. import wire
-from ..address import Address
-from ..address import wire_type
-from ..effects import Delayed
-from ..egress import KAFKA
-from ..egress import KINESIS
 from ..errors import StateFunError
 from ..errors import StateTypeError
 from ..errors import UnknownStateError
-from ..message import ANY
-from ..message import Message
-from ..state import Cell
-from ..state import read_any
-from ..state import stored_otherwise
-from ..state import type_url
-from ..state import ValueSpec
-from ..state import wrap
-from ..state import write_any
-from ..types import PROTOBUF
-from .records import Answer
-from .records import Batch
-from .records import Incomplete
+from ..values import _wire
+from ..values.address import Address
+from ..values.address import wire_type
+from ..values.effects import Delayed
+from ..values.egress import KAFKA
+from ..values.egress import KINESIS
+from ..values.message import ANY
+from ..values.message import Message
+from ..values.state import Cell
+from ..values.state import read_any
+from ..values.state import stored_otherwise
+from ..values.state import type_url
+from ..values.state import ValueSpec
+from ..values.state import wrap
+from ..values.state import write_any
+from ..values.types import PROTOBUF
+from .encoding import deletion
+from .encoding import mutation
+from .encoding import write
+from .model import Answer
+from .model import Batch
+from .model import Incomplete
 from .refusals import unreadable
 from .refusals import untargeted
-from .results import deletion
-from .results import mutation
-from .results import write
 from .schema.request_reply_v2 import ToFunction
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
@@ -142,7 +142,7 @@ def encode(answer: Answer | Incomplete) -> bytes:
     )
 
 
-_VALUE = wire.Header(2)
+_VALUE = _wire.Header(2)
 
 
 def _state_value(name: str, typename: str, payload: bytes) -> bytes:

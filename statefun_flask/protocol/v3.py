@@ -9,21 +9,21 @@ import typing as t
 
 from google.protobuf.message import DecodeError
 
-from .. import wire
-from ..address import Address
-from ..address import wire_type
-from ..message import Message
-from ..state import Cell
-from ..state import stored_otherwise
-from ..state import ValueSpec
-from .records import Answer
-from .records import Batch
-from .records import Incomplete
+from ..values import _wire
+from ..values.address import Address
+from ..values.address import wire_type
+from ..values.message import Message
+from ..values.state import Cell
+from ..values.state import stored_otherwise
+from ..values.state import ValueSpec
+from .encoding import deletion
+from .encoding import mutation
+from .encoding import write
+from .model import Answer
+from .model import Batch
+from .model import Incomplete
 from .refusals import unreadable
 from .refusals import untargeted
-from .results import deletion
-from .results import mutation
-from .results import write
 from .schema.request_reply_v3 import FromFunction
 from .schema.request_reply_v3 import ToFunction
 
@@ -97,13 +97,13 @@ def encode(answer: Answer | Incomplete) -> bytes:
     return write(pieces, answer.sends, answer.delayed, answer.egresses, typed, _VALUE)
 
 
-_VALUE = wire.Header(3)
+_VALUE = _wire.Header(3)
 
 
 @functools.lru_cache(maxsize=4096)
 def typed(typename: str) -> bytes:
     """Return a TypedValue that has a value, without the value."""
-    return wire.text(1, typename) + b"\x10\x01"
+    return _wire.text(1, typename) + b"\x10\x01"
 
 
 def _encode_incomplete(missing: list[ValueSpec[t.Any]]) -> bytes:

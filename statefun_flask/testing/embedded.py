@@ -8,24 +8,24 @@ import tempfile
 import time
 import typing as t
 
-from ..address import Address
-from ..handler import RequestHandler
-from ..message import Message
-from ..runtime import events
-from ..runtime.clock import milliseconds
-from ..runtime.clock import RealClock
-from ..runtime.clock import VirtualClock
-from ..runtime.core import Core
-from ..runtime.engine import Engine as Runtime
-from ..runtime.errors import EndpointDown
-from ..runtime.module import ModuleRoutes
-from ..runtime.records import EgressRecord
-from ..runtime.routes import Endpoint
-from ..runtime.routes import InProcess
-from ..runtime.routes import Outlet
-from ..runtime.store import Store
+from ..core.handler import RequestHandler
+from ..embedded import events
+from ..embedded.clock import milliseconds
+from ..embedded.clock import RealClock
+from ..embedded.clock import VirtualClock
+from ..embedded.core import Core
+from ..embedded.endpoints.module import ModuleRoutes
+from ..embedded.endpoints.routes import Endpoint
+from ..embedded.endpoints.routes import InProcess
+from ..embedded.endpoints.routes import Outlet
+from ..embedded.engine import Engine as Runtime
+from ..embedded.errors import EndpointDown
+from ..embedded.records import EgressRecord
+from ..embedded.store.store import Store
 from ..transport.direct import Direct
 from ..transport.direct import Served
+from ..values.address import Address
+from ..values.message import Message
 from . import inbox
 from .engine import Engine
 from .engine import Record

@@ -9,10 +9,10 @@ import datetime as dt
 import itertools
 import typing as t
 
-from ..address import Address
-from ..address import as_address
-from ..message import encode
-from ..types import type_of
+from ..values.address import Address
+from ..values.address import as_address
+from ..values.message import encode
+from ..values.types import type_of
 from . import inbox
 
 T = t.TypeVar("T")

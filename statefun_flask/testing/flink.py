@@ -10,13 +10,13 @@ import uuid
 
 import flask
 
+from ..core.registry import FunctionRegistry
 from ..flink import Cluster
 from ..flink import EngineError
 from ..flink import Kafka
 from ..flink.failures import job_failure
 from ..flink.serving import Server
-from ..modules import dump
-from ..registry import FunctionRegistry
+from ..module_yaml import dump
 from ..transport.direct import Served
 from ..transport.wsgi import application
 from . import inbox

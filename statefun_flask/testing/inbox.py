@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import msgspec
 
-from ..address import Address
-from ..context import Context
-from ..effects import Effects
-from ..json import json_type
-from ..message import Message
-from ..registry import FunctionRegistry
+from ..core.registry import FunctionRegistry
+from ..values.address import Address
+from ..values.context import Context
+from ..values.effects import Effects
+from ..values.json_types import json_type
+from ..values.message import Message
 
 FUNCTION = "statefun.testing/inbox"
 #: The topic that it reads, and the type of the records there.

@@ -7,11 +7,11 @@ import os
 import typing as t
 import urllib.parse
 
-from .. import modules
-from ..modules.generate import generate
-from ..modules.generate import Request
-from ..modules.model import Version
-from ..registry import FunctionRegistry
+from .. import module_yaml
+from ..core.registry import FunctionRegistry
+from ..module_yaml.generate import generate
+from ..module_yaml.generate import Request
+from ..module_yaml.model import Version
 from ..transport.direct import Direct
 from ..transport.direct import Served
 from . import inbox
@@ -26,11 +26,11 @@ class Wiring:
     :param tag: Ends the names of the topics that are read, so that no other job reads them.
     """
 
-    module: modules.Module
+    module: module_yaml.Module
     tag: str
 
     @property
-    def topics(self) -> dict[str, modules.Topic]:
+    def topics(self) -> dict[str, module_yaml.Topic]:
         """The topics that are read, by the name that tests know."""
         return {
             topic.topic.removesuffix(self.tag): topic
@@ -38,7 +38,7 @@ class Wiring:
             for topic in ingress.topics
         }
 
-    def topic(self, name: str) -> modules.Topic:
+    def topic(self, name: str) -> module_yaml.Topic:
         """Return a topic that is read.
 
         :raises ValueError: None of that name is.
@@ -73,11 +73,11 @@ def wire(
     registry = functions(served)
     if source is None:
         url = worker + Direct(served, skip_hooks=True).url
-        door = modules.Module("3.1", _inbox("3.1", inbox_url, kafka, tag))
+        door = module_yaml.Module("3.1", _inbox("3.1", inbox_url, kafka, tag))
         group = f"statefun-testing{tag}"
         request = Request(url=url, kafka=kafka, group=group, exactly_once=True, old=door)
         return Wiring(generate(registry, request), tag)
-    module = modules.load(source)
+    module = module_yaml.load(source)
     if module.version in ("1.0", "2.0"):
         raise ValueError(
             f"'{module.file}' is of format {module.version}, which is StateFun 2.x, and the test"
@@ -98,14 +98,14 @@ def functions(served: Served) -> FunctionRegistry:
     return registry
 
 
-def _inbox(version: Version, url: str, kafka: str, tag: str) -> tuple[modules.Component, ...]:
+def _inbox(version: Version, url: str, kafka: str, tag: str) -> tuple[module_yaml.Component, ...]:
     transport = "async" if version == "3.1" else "okhttp"
-    topic = modules.Topic(
+    topic = module_yaml.Topic(
         topic=inbox.TOPIC + tag, value_type=inbox.TYPENAME, targets=(inbox.FUNCTION,)
     )
     return (
-        modules.Endpoint(functions=inbox.FUNCTION, url=f"{url}/statefun", transport=transport),
-        modules.KafkaIngress(
+        module_yaml.Endpoint(functions=inbox.FUNCTION, url=f"{url}/statefun", transport=transport),
+        module_yaml.KafkaIngress(
             id="statefun.testing/tests",
             address=kafka,
             group=inbox.TOPIC + tag,
@@ -116,21 +116,21 @@ def _inbox(version: Version, url: str, kafka: str, tag: str) -> tuple[modules.Co
 
 
 def _wired(
-    component: modules.Component,
+    component: module_yaml.Component,
     registry: FunctionRegistry,
     file: str,
     worker: str,
     kafka: str,
     tag: str,
-) -> modules.Component:
+) -> module_yaml.Component:
     """Return a component with its address of now; other workers stay where they are."""
-    if isinstance(component, modules.Endpoint):
+    if isinstance(component, module_yaml.Endpoint):
         if not any(component.serves(typename) for typename in registry):
             return component
         scheme, host, *_ = urllib.parse.urlsplit(worker)
         url = urllib.parse.urlsplit(component.url)._replace(scheme=scheme, netloc=host)
         return dataclasses.replace(component, url=url.geturl())
-    if isinstance(component, modules.KafkaIngress):
+    if isinstance(component, module_yaml.KafkaIngress):
         return dataclasses.replace(
             component,
             address=kafka,
@@ -143,7 +143,7 @@ def _wired(
                 dataclasses.replace(each, topic=each.topic + tag) for each in component.topics
             ),
         )
-    if isinstance(component, modules.KafkaEgress):
+    if isinstance(component, module_yaml.KafkaEgress):
         return dataclasses.replace(component, address=kafka)
     raise ValueError(
         f"'{file}' has a component that the test engines lack ({_kind(component)}): their ingresses"
@@ -151,7 +151,7 @@ def _wired(
     )
 
 
-def _kind(component: modules.Component) -> str:
-    if isinstance(component, modules.Extension):
+def _kind(component: module_yaml.Component) -> str:
+    if isinstance(component, module_yaml.Extension):
         return component.type
     return type(component).__name__

@@ -6,10 +6,10 @@ import collections.abc as cabc
 import concurrent.futures
 import typing as t
 
-from ..endpoint import Endpoint
-from ..endpoint import refuse
-from ..endpoint import Reply
-from ..health import Health
+from ..core.endpoint import Endpoint
+from ..core.endpoint import refuse
+from ..core.endpoint import Reply
+from ..core.health import Health
 from . import granian
 from .direct import Direct
 from .direct import Served

@@ -7,8 +7,8 @@ import collections.abc as cabc
 import io
 import typing as t
 
-from ..endpoint import refuse
-from ..endpoint import Reply
+from ..core.endpoint import refuse
+from ..core.endpoint import Reply
 from .direct import Direct
 from .direct import Served
 

@@ -7,11 +7,11 @@ import contextlib
 import typing as t
 
 from ..config import Settings
-from ..endpoint import Endpoint
-from ..endpoint import logger
-from ..endpoint import Reply
-from ..handler import RequestHandler
-from ..registry import FunctionRegistry
+from ..core.endpoint import Endpoint
+from ..core.endpoint import logger
+from ..core.endpoint import Reply
+from ..core.handler import RequestHandler
+from ..core.registry import FunctionRegistry
 
 if t.TYPE_CHECKING:
     from flask import Flask

@@ -8,8 +8,8 @@ import pkgutil
 import typing as t
 
 from ..config import Settings
-from ..endpoint import Endpoint
-from ..registry import FunctionRegistry
+from ..core.endpoint import Endpoint
+from ..core.registry import FunctionRegistry
 from . import wsgi
 from .direct import Served
 from .listen import Listen

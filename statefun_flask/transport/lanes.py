@@ -6,8 +6,8 @@ import typing as t
 
 from waitress.task import ThreadedTaskDispatcher
 
-from ..endpoint import Endpoint
-from ..health import Health
+from ..core.endpoint import Endpoint
+from ..core.health import Health
 
 
 class Lanes(ThreadedTaskDispatcher):  # type: ignore[misc,unused-ignore]

@@ -14,7 +14,7 @@ import threading
 import time
 import typing as t
 
-from ..endpoint import Endpoint
+from ..core.endpoint import Endpoint
 
 #: After how many seconds a worker that does not end is told once more.
 _PATIENCE = 0.5

@@ -12,8 +12,8 @@ import time
 import typing as t
 
 from ..config import Settings
-from ..endpoint import Endpoint
-from ..registry import FunctionRegistry
+from ..core.endpoint import Endpoint
+from ..core.registry import FunctionRegistry
 from .direct import Served
 from .listen import Listen
 from .listen import Started

@@ -5,11 +5,11 @@ from __future__ import annotations
 import http
 import typing as t
 
-from ..endpoint import Endpoint
-from ..endpoint import refuse
-from ..endpoint import Reply
-from ..health import Health
-from ..registry import FunctionRegistry
+from ..core.endpoint import Endpoint
+from ..core.endpoint import refuse
+from ..core.endpoint import Reply
+from ..core.health import Health
+from ..core.registry import FunctionRegistry
 from .direct import Direct
 from .direct import refuse_options
 from .direct import Served

@@ -8,9 +8,9 @@ from statefun_flask import Address
 from statefun_flask import Message
 from statefun_flask.dev import history as module
 from statefun_flask.dev.history import History
-from statefun_flask.runtime import events
-from statefun_flask.runtime.records import EgressRecord
-from statefun_flask.runtime.records import Envelope
+from statefun_flask.embedded import events
+from statefun_flask.embedded.records import EgressRecord
+from statefun_flask.embedded.records import Envelope
 
 
 def retried(trace: int) -> events.Retried:

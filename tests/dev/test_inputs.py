@@ -15,7 +15,7 @@ from statefun_flask.dev import inputs
 from statefun_flask.dev.inputs import Lines
 from statefun_flask.dev.inputs import PositionMismatch
 from statefun_flask.dev.values import Values
-from statefun_flask.runtime import backpressure
+from statefun_flask.embedded import backpressure
 
 Read = cabc.Callable[..., tuple[inputs.Input, list[str]]]
 

@@ -12,11 +12,11 @@ from statefun_flask import Message
 from statefun_flask import StateFunFlask
 from statefun_flask.dev.objects import Objects
 from statefun_flask.dev.values import Values
-from statefun_flask.message import encode
-from statefun_flask.runtime import EgressRecord
-from statefun_flask.runtime import events
-from statefun_flask.runtime.records import Delay
-from statefun_flask.runtime.records import Envelope
+from statefun_flask.embedded import EgressRecord
+from statefun_flask.embedded import events
+from statefun_flask.embedded.records import Delay
+from statefun_flask.embedded.records import Envelope
+from statefun_flask.values.message import encode
 
 BOB = Address("dev/words", "bob")
 OUT = Address("dev/out", "eve")

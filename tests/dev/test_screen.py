@@ -15,12 +15,12 @@ from statefun_flask import StateFunFlask
 from statefun_flask.dev import screen as module
 from statefun_flask.dev.screen import Screen
 from statefun_flask.dev.values import Values
+from statefun_flask.embedded import EgressRecord
+from statefun_flask.embedded import events
+from statefun_flask.embedded.records import Delay
+from statefun_flask.embedded.records import Envelope
 from statefun_flask.errors import StateFunError
-from statefun_flask.message import encode
-from statefun_flask.runtime import EgressRecord
-from statefun_flask.runtime import events
-from statefun_flask.runtime.records import Delay
-from statefun_flask.runtime.records import Envelope
+from statefun_flask.values.message import encode
 
 BOB = Address("dev/words", "bob")
 OUT = Address("dev/out", "eve")

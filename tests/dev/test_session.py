@@ -15,7 +15,7 @@ from statefun_flask import StateFunFlask
 from statefun_flask.dev.clock import SkippingClock
 from statefun_flask.dev.session import Options
 from statefun_flask.dev.session import Session
-from statefun_flask.runtime.errors import DataFolderError
+from statefun_flask.embedded.errors import DataFolderError
 
 
 def nothing() -> None:

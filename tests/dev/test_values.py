@@ -14,7 +14,7 @@ from statefun_flask import StateFunFlask
 from statefun_flask.dev.values import BadMessage
 from statefun_flask.dev.values import plain_bytes
 from statefun_flask.dev.values import Values
-from statefun_flask.message import encode
+from statefun_flask.values.message import encode
 
 TYPES = "io.statefun.types"
 

@@ -17,7 +17,7 @@ from statefun_flask import Effects
 from statefun_flask import Message
 from statefun_flask import StateFunFlask
 from statefun_flask.dev import welcome
-from statefun_flask.runtime.kafka import broker
+from statefun_flask.embedded.kafka import broker
 
 VERSION = importlib.metadata.version("statefun-flask")
 

@@ -36,15 +36,15 @@ from statefun_flask import Effects
 from statefun_flask import kafka_record
 from statefun_flask import Message
 from statefun_flask import StateFunFlask
+from statefun_flask.embedded import backpressure
+from statefun_flask.embedded import events
+from statefun_flask.embedded.kafka import ingress as ingresses
+from statefun_flask.embedded.kafka.startup import Startup
 from statefun_flask.flink import Cluster
 from statefun_flask.flink import Kafka
 from statefun_flask.flink.process import wait_until
 from statefun_flask.flink.serving import Server
-from statefun_flask.runtime import backpressure
-from statefun_flask.runtime import events
-from statefun_flask.runtime.embedded import EmbeddedRuntime
-from statefun_flask.runtime.kafka import ingress as ingresses
-from statefun_flask.runtime.kafka.startup import Startup
+from statefun_flask.testing.runtime import EmbeddedRuntime
 
 pytestmark = pytest.mark.e2e
 

@@ -23,14 +23,14 @@ from statefun_flask.flink import EngineError
 from statefun_flask.flink.job import Job
 from statefun_flask.flink.process import wait_until
 from statefun_flask.flink.serving import Server
-from statefun_flask.modules import dump
-from statefun_flask.modules import FormatError
-from statefun_flask.modules import read
-from statefun_flask.modules.compare import compare
-from statefun_flask.modules.generate import generate
-from statefun_flask.modules.generate import Request
-from statefun_flask.modules.lock import Lock
-from statefun_flask.modules.model import Version
+from statefun_flask.module_yaml import dump
+from statefun_flask.module_yaml import FormatError
+from statefun_flask.module_yaml import read
+from statefun_flask.module_yaml.compare import compare
+from statefun_flask.module_yaml.generate import generate
+from statefun_flask.module_yaml.generate import Request
+from statefun_flask.module_yaml.lock import Lock
+from statefun_flask.module_yaml.model import Version
 
 pytestmark = pytest.mark.e2e
 

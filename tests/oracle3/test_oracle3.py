@@ -36,7 +36,7 @@ from statefun_flask import STRING
 from statefun_flask import ValueSpec
 from statefun_flask.protocol.schema.request_reply_v3 import FromFunction
 from statefun_flask.protocol.schema.request_reply_v3 import ToFunction
-from statefun_flask.state import unwrap
+from statefun_flask.values.state import unwrap
 
 pytestmark = pytest.mark.oracle
 

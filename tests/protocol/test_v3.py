@@ -27,8 +27,8 @@ from statefun_flask import STRING
 from statefun_flask import UnknownStateError
 from statefun_flask import ValueSpec
 from statefun_flask.protocol import v3
-from statefun_flask.protocol.records import Answer
-from statefun_flask.protocol.records import Incomplete
+from statefun_flask.protocol.model import Answer
+from statefun_flask.protocol.model import Incomplete
 from statefun_flask.protocol.schema.request_reply_v3 import FromFunction
 from statefun_flask.protocol.schema.request_reply_v3 import ToFunction
 
@@ -468,7 +468,7 @@ def test_protobuf_in_pure_python_is_enough() -> None:
         "from google.protobuf.internal import api_implementation\n"
         "assert api_implementation.Type() == 'python'\n"
         "from statefun_flask.protocol import v2, v3\n"
-        "from statefun_flask.protocol.records import Incomplete\n"
+        "from statefun_flask.protocol.model import Incomplete\n"
         "from statefun_flask import ValueSpec\n"
         "import datetime\n"
         "spec = ValueSpec('seen', int, expire_after_write=datetime.timedelta(seconds=1))\n"

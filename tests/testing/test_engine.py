@@ -20,7 +20,7 @@ from statefun_flask import kafka_record
 from statefun_flask import Message
 from statefun_flask import StateFunFlask
 from statefun_flask import ValueSpec
-from statefun_flask.modules import ModuleError
+from statefun_flask.module_yaml import ModuleError
 from statefun_flask.testing import Engine
 from statefun_flask.testing import Engines
 from statefun_flask.testing import NothingCame

@@ -13,9 +13,9 @@ import typing as t
 import pytest
 
 from statefun_flask import GranianTransport
-from statefun_flask import modules
-from statefun_flask.runtime.errors import EndpointDown
-from statefun_flask.runtime.module import ModuleRoutes
+from statefun_flask import module_yaml
+from statefun_flask.embedded.endpoints.module import ModuleRoutes
+from statefun_flask.embedded.errors import EndpointDown
 
 if shutil.which("openssl") is None:
     pytest.skip("openssl makes the certificates", allow_module_level=True)
@@ -111,7 +111,7 @@ def test_the_embedded_engine_calls_it_as_module_yaml_says(
     file = tmp_path / "module.yaml"
     lines = (f"    {field}: {certificates / name}\n" for field, name in fields.items())
     file.write_text(MODULE.format(url=guarded.url) + "".join(lines))
-    with contextlib.closing(ModuleRoutes(modules.load(str(file)), None, [])) as routes:
+    with contextlib.closing(ModuleRoutes(module_yaml.load(str(file)), None, [])) as routes:
         endpoint = routes.endpoint("test/echo")
         if reason:
             with pytest.raises(EndpointDown, match=reason):

@@ -15,8 +15,8 @@ from statefun_flask import Effects
 from statefun_flask import kafka_record
 from statefun_flask import StateFunFlask
 from statefun_flask import ValueSpec
-from statefun_flask.message import encode
-from statefun_flask.message import Message
+from statefun_flask.values.message import encode
+from statefun_flask.values.message import Message
 
 pytestmark = pytest.mark.oracle
 

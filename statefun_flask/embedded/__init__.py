@@ -1,0 +1,17 @@
+"""The embedded engine: what the StateFun runtime does, in one Python process, for development.
+
+It calls functions through bytes only and knows nothing of Flask. See :class:`Engine`.
+"""
+
+from __future__ import annotations
+
+from .clock import RealClock as RealClock
+from .clock import VirtualClock as VirtualClock
+from .control import Control as Control
+from .endpoints.remote import Remote as Remote
+from .endpoints.routes import InProcess as InProcess
+from .endpoints.routes import LocalRoutes as LocalRoutes
+from .engine import Engine as Engine
+from .records import EgressRecord as EgressRecord
+from .status import Status as Status
+from .store.store import Store as Store

@@ -1,0 +1,1 @@
+"""The life of every address: its messages, failures and pauses."""

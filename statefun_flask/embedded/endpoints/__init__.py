@@ -1,0 +1,1 @@
+"""Where functions are called: in process and over HTTP."""

@@ -1,0 +1,1 @@
+"""Requests to functions and the answers that come back."""

@@ -1,0 +1,186 @@
+"""Reading FromFunction, the engine's side of the 3.x protocol; :mod:`.requests` is the other half.
+
+What the real runtime would end its job for (protocol 1.6) is refused here if the answer alone shows
+it; :mod:`.rules` refuses what only the engine's state tells.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import typing as t
+
+import msgspec
+
+from ...protocol.schema import DecodeError
+from ...protocol.schema.request_reply_v3 import FromFunction
+from ...values.address import Address
+from ...values.address import wire_type
+from ...values.message import Message
+from ..errors import AnswerRefused
+from .states import Mode
+from .states import Spec
+
+_DELETE = FromFunction.PersistedValueMutation.DELETE
+_MODIFY = FromFunction.PersistedValueMutation.MODIFY
+
+#: The type under which the runtime registers a state that names none.
+UNSET = "io.statefun.types/unset"
+
+# The runtime keeps its own states of every function under these names (protocol 1.6).
+_RESERVED = ("batch", "request-state")
+
+
+class Later(msgspec.Struct, frozen=True, gc=False):
+    """A delayed send of an answer.
+
+    :param delay: In milliseconds.
+    """
+
+    delay: int
+    target: Address
+    message: Message
+    token: str | None
+
+
+class Cancel(msgspec.Struct, frozen=True, gc=False):
+    """A cancellation of an answer."""
+
+    token: str
+
+
+class Mutation(msgspec.Struct, frozen=True, gc=False):
+    """A change of a state; the value is None to delete it."""
+
+    name: str
+    typename: str
+    value: bytes | None
+
+
+class Result(msgspec.Struct, frozen=True, gc=False):
+    """What an answer wants to happen, each list in its order."""
+
+    sends: cabc.Sequence[tuple[Address, Message]] = ()
+    delayed: cabc.Sequence[Later | Cancel] = ()
+    egresses: cabc.Sequence[tuple[str, Message]] = ()
+    mutations: cabc.Sequence[Mutation] = ()
+
+
+class Missing(msgspec.Struct, frozen=True, gc=False):
+    """An answer that asks for states to be registered first."""
+
+    specs: list[Spec]
+
+
+def read(address: Address, body: bytes) -> Result | Missing:
+    """Read the answer of an address.
+
+    :raises AnswerRefused: It is no FromFunction, or breaks a rule of the protocol.
+    """
+    try:
+        response = FromFunction.FromString(body)
+    except DecodeError:
+        raise AnswerRefused(
+            f"The answer of '{address.type}' for id '{address.id}' ({len(body)} bytes) is not a"
+            " FromFunction of StateFun 3.x. Check what the endpoint serves under that URL."
+        ) from None
+
+    if response.HasField("incomplete_invocation_context"):
+        values = response.incomplete_invocation_context.missing_values
+        return Missing([_spec(address, value) for value in values])
+
+    # Spelled out for what is most frequent: a function call would cost as much as the rest. And a
+    # slice is read, since a repeated field ends its own iteration with a costly exception.
+    result = response.invocation_result
+    sends: list[tuple[Address, Message]] = []
+    for each in result.outgoing_messages[:]:
+        target, value = each.target, each.argument
+        sends.append(
+            (
+                Address(wire_type(target.namespace, target.type), target.id),
+                Message(value.typename, value.value, value.has_value),
+            )
+        )
+    egresses: list[tuple[str, Message]] = []
+    for record in result.outgoing_egresses[:]:
+        content = record.argument
+        egresses.append(
+            (
+                f"{record.egress_namespace}/{record.egress_type}",
+                Message(content.typename, content.value, content.has_value),
+            )
+        )
+    mutations: list[Mutation] = []
+    for mutation in result.state_mutations[:]:
+        if mutation.mutation_type == _MODIFY:
+            # has_value is ignored, as the runtime does: the bytes are stored.
+            cell = mutation.state_value
+            mutations.append(Mutation(mutation.state_name, cell.typename, cell.value))
+        else:
+            mutations.append(_deletion(address, mutation))
+    delayed = result.delayed_invocations
+    return Result(
+        sends, [_delayed(address, each) for each in delayed] if delayed else [], egresses, mutations
+    )
+
+
+def _message(value: t.Any) -> Message:
+    return Message(value.typename, value.value, value.has_value)
+
+
+def _address(target: t.Any) -> Address:
+    return Address(wire_type(target.namespace, target.type), target.id)
+
+
+def _delayed(address: Address, delayed: t.Any) -> Later | Cancel:
+    token: str = delayed.cancellation_token
+    if delayed.is_cancellation_request:
+        if not token:
+            raise AnswerRefused(
+                f"'{address.type}' cancels a delayed message for id '{address.id}' without a"
+                " cancellation token. Cancel with the token that the message was sent with."
+            )
+        return Cancel(token)
+    if delayed.delay_in_ms < 0:
+        raise AnswerRefused(
+            f"'{address.type}' sends a message for id '{address.id}' with a delay of"
+            f" {delayed.delay_in_ms} ms. Use a delay of zero or more."
+        )
+    return Later(
+        delayed.delay_in_ms, _address(delayed.target), _message(delayed.argument), token or None
+    )
+
+
+def _deletion(address: Address, mutation: t.Any) -> Mutation:
+    kind = mutation.mutation_type
+    if kind == _DELETE:
+        return Mutation(mutation.state_name, "", None)
+    raise AnswerRefused(
+        f"'{address.type}' changes the state '{mutation.state_name}' of id '{address.id}' in the"
+        f" unknown way {kind}. Use MODIFY (1) or DELETE (0)."
+    )
+
+
+def _spec(address: Address, value: t.Any) -> Spec:
+    name: str = value.state_name
+    typename: str = value.type_typename or UNSET
+    mode = value.expiration_spec.mode
+    ttl: int = value.expiration_spec.expire_after_millis
+    declares = f"'{address.type}' declares the state '{name}'"
+
+    if name in _RESERVED:
+        raise AnswerRefused(
+            f"{declares}, which is a name that the StateFun runtime uses itself."
+            " Give the state another name."
+        )
+    if typename.count("/") != 1 or typename.startswith("/") or typename.endswith("/"):
+        raise AnswerRefused(
+            f"{declares} with the type '{typename}'. Write the type as 'namespace/name', with one"
+            " slash."
+        )
+    if mode not in (Mode.AFTER_WRITE, Mode.AFTER_INVOKE):
+        return Spec(name, typename)
+    if ttl <= 0:
+        raise AnswerRefused(
+            f"{declares} with an expiration of {ttl} ms. Use at least 1 ms, or no expiration."
+        )
+    return Spec(name, typename, Mode(mode), ttl)

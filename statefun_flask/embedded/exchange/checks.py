@@ -1,0 +1,92 @@
+"""What of an answer only the engine's state can refuse (protocol 1.6)."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+
+from ...errors import did_you_mean
+from ...errors import suggestions
+from ...values.address import Address
+from ..endpoints.routes import Routes
+from ..errors import AnswerRefused
+from ..errors import UnknownEgress
+from ..errors import UnknownTarget
+from .answer import Cancel
+from .answer import Later
+from .answer import Result
+from .answer import UNSET
+from .outlets import Content
+from .states import Specs
+
+Pending = cabc.Callable[[str, str], bool]
+
+
+def check(
+    address: Address, result: Result, specs: Specs, routes: Routes, pending: Pending
+) -> list[Content]:
+    """Refuse a result as a whole, before anything of it happens; return its egress records, read.
+
+    :param specs: The registered states of the function.
+    :param pending: Tells whether a delay with that caller id and token is pending.
+    :raises AnswerRefused: It breaks a rule.
+    """
+    try:
+        for target, _ in result.sends:
+            routes.endpoint(target.type)
+        if result.delayed:
+            for each in result.delayed:
+                if each.__class__ is Later:
+                    routes.endpoint(each.target.type)
+            _check_tokens(address, result.delayed, pending)
+        contents: list[Content] = []
+        for name, message in result.egresses:
+            contents.append(routes.egress(name).read(message))
+    except UnknownTarget as exc:
+        name = "a message without a target" if exc.typename == "/" else "a message to a function"
+        raise AnswerRefused(f"'{address.type}' sends {name} for id '{address.id}'. {exc}") from None
+    except (UnknownEgress, ValueError) as exc:
+        raise AnswerRefused(
+            f"'{address.type}' sends a record to an egress for id '{address.id}'. {exc}"
+        ) from None
+    if result.mutations:
+        _check_states(address, result, specs)
+    return contents
+
+
+def _check_tokens(
+    address: Address, delayed: cabc.Sequence[Later | Cancel], pending: Pending
+) -> None:
+    """Refuse a second send under a pending token; the order within the answer counts."""
+    own: dict[str, bool] = {}
+    for each in delayed:
+        token = each.token
+        if token is None:
+            continue
+        if isinstance(each, Cancel):
+            own[token] = False
+        elif own[token] if token in own else pending(address.id, token):
+            raise AnswerRefused(
+                f"'{address.type}' sends a delayed message for id '{address.id}' with the"
+                f" cancellation token '{token}', and one with that token is pending. Cancel that"
+                " first, or use another token: tokens belong to the sender's id, whatever its"
+                " function type."
+            )
+        else:
+            own[token] = True
+
+
+def _check_states(address: Address, result: Result, specs: Specs) -> None:
+    for mutation in result.mutations:
+        spec = specs.get(mutation.name)
+        if spec is None:
+            raise AnswerRefused(
+                f"'{address.type}' changes the state '{mutation.name}' of id '{address.id}', which"
+                f" it never registered.{did_you_mean(suggestions(mutation.name, specs))} Declare"
+                " the state: an SDK then asks for it in an incomplete invocation context."
+            )
+        if mutation.value is not None and (mutation.typename or UNSET) != spec.typename:
+            raise AnswerRefused(
+                f"'{address.type}' writes a value of type '{mutation.typename}' to the state"
+                f" '{mutation.name}' of id '{address.id}', which is registered as"
+                f" '{spec.typename}'. Write the registered type, or use another state."
+            )

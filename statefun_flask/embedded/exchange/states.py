@@ -1,0 +1,115 @@
+"""Which states a function type has registered, and when their values expire (protocol 6.4, 6.5)."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import enum
+
+import msgspec
+
+from ...values.address import Address
+from ..errors import AnswerRefused
+from ..records import Cell
+
+
+class Mode(enum.IntEnum):
+    """What restarts a value's time to live. The numbers are the protocol's."""
+
+    NONE = 0
+    AFTER_WRITE = 1
+    AFTER_INVOKE = 2
+
+
+class Spec(msgspec.Struct, frozen=True):
+    """A registered state.
+
+    :param ttl: How long a value lives, in milliseconds; 0 with mode NONE.
+    """
+
+    name: str
+    typename: str
+    mode: Mode = Mode.NONE
+    ttl: int = 0
+
+    def expires(self, cell: Cell) -> int | None:
+        """Return when a value expires, in milliseconds since 1970; None for never."""
+        return cell.stamp + self.ttl if self.mode else None
+
+
+Specs = dict[str, Spec]
+Cells = dict[str, Cell]
+
+
+class States:
+    """The registered states by function type.
+
+    A registration lasts as long as the engine runs: a restart learns states anew from the
+    functions. Only the type of a stored value outlives it.
+
+    :param stored: Typename of the values by (function type, state).
+    """
+
+    def __init__(self, stored: dict[tuple[str, str], str]) -> None:
+        self._stored = stored
+        self._specs: dict[str, Specs] = {}
+
+    def of(self, typename: str) -> Specs:
+        """Return a function type's states by name."""
+        return self._specs.get(typename, _NOTHING)
+
+    def register(
+        self, address: Address, missing: cabc.Sequence[Spec], attached: cabc.Container[str]
+    ) -> list[Spec]:
+        """Register what an answer said is missing, and return the specs that are new.
+
+        The first registration wins, as in the runtime.
+
+        :param attached: The states that the request had.
+        :raises AnswerRefused: All of it was attached, or a type differs from the registered one.
+        """
+        known = self._specs.get(address.type, {})
+        for spec in missing:
+            before = self._stored.get((address.type, spec.name))
+            if before is not None and before != spec.typename:
+                raise AnswerRefused(
+                    f"'{address.type}' declares the state '{spec.name}' as '{spec.typename}', but"
+                    f" it is registered as '{before}'. Keep its type, or give the state with the"
+                    " new type another name."
+                )
+        if all(spec.name in attached for spec in missing):
+            names = ", ".join(f"'{spec.name}'" for spec in missing)
+            raise AnswerRefused(
+                f"'{address.type}' says for id '{address.id}' that states are missing"
+                f" ({names or 'an empty list'}), but the request had them all. Answer with a"
+                " result: a state without a value is present with its value unset."
+            )
+        new = {spec.name: spec for spec in missing if spec.name not in known}
+        for spec in new.values():
+            self._stored[address.type, spec.name] = spec.typename
+        # Another dict, since requests in flight hold the one that they were sent with.
+        self._specs[address.type] = {**known, **new}
+        return list(new.values())
+
+
+_NOTHING: Specs = {}
+
+
+def attach(specs: Specs, cells: Cells, now: int) -> Cells:
+    """Return the cells of a request: drop what has expired, restart what a call restarts.
+
+    Reading is a call: AFTER_INVOKE counts from the last request or write.
+
+    :param cells: All that is stored for the address; not changed.
+    """
+    seen: Cells = {}
+    for name, spec in specs.items():
+        cell = cells.get(name)
+        if cell is None:
+            continue
+        if spec.mode:
+            if now >= cell.stamp + spec.ttl:
+                continue
+            if spec.mode is Mode.AFTER_INVOKE:
+                cell = Cell(cell.value, now)
+        seen[name] = cell
+    return seen

@@ -1,0 +1,276 @@
+"""An ingress: a thread that sends the records of topics into the engine, each exactly once."""
+
+from __future__ import annotations
+
+import collections
+import collections.abc as cabc
+import concurrent.futures
+import contextlib
+import threading
+import time
+import typing as t
+
+from confluent_kafka import Consumer
+from confluent_kafka import KafkaError
+from confluent_kafka import KafkaException
+from confluent_kafka import TopicPartition
+
+from ... import module_yaml
+from ...values.address import Address
+from ...values.message import Message
+from .. import events
+from ..backpressure import Backpressure
+from ..engine import Engine
+from . import keys
+from . import settings
+from .assignment import Assignment
+from .assignment import Reading
+from .broker import Broker
+from .startup import Partition
+
+#: How many records are sent at a time, and how many times before the first is on disk.
+CHUNK, AHEAD = 500, 16
+
+#: How often partitions are looked for, in seconds: while a topic is missing, and else.
+SOON, LATER = 1.0, 10.0
+
+#: How often the consumer group is told how far it is, in seconds.
+COMMIT_INTERVAL = 1.0
+
+#: How long the end may take, in seconds.
+PATIENCE = 5.0
+
+
+class Sent(t.NamedTuple):
+    """Records that the engine has, but perhaps not on disk yet."""
+
+    taken: concurrent.futures.Future[list[int]]
+    offsets: dict[Partition, int]
+
+
+class Ingress:
+    """Reads the topics of an ingress.
+
+    The offsets are part of the commit that takes the messages in, so that after a crash none is
+    lost and none comes twice. The consumer group is told of them later, for those who watch it.
+
+    A record that Flink would end the job for, without key or value, is left out and told.
+
+    :param address: The brokers.
+    """
+
+    def __init__(
+        self, engine: Engine, part: module_yaml.KafkaIngress, address: str, broker: Broker
+    ) -> None:
+        self.part = part
+        #: Whether all is read that was there at the start.
+        self.finished = False
+        #: Whether it has found where to begin.
+        self.has_begun = False
+        #: Says whether the consumer group may be told offsets.
+        self.may_tell_group: cabc.Callable[[], bool] = lambda: self.has_begun
+        #: How many records were left out.
+        self.bad = 0
+        self.error: BaseException | None = None
+        self._engine = engine
+        self._broker = broker
+        #: The properties of module.yaml that it goes without.
+        self.unknown: list[str]
+        self._consumer, self.unknown = settings.make(
+            Consumer,
+            settings.consumer(part, address),
+            error_cb=broker.error,
+            on_commit=self._committed,
+        )
+        self._assignment = Assignment(engine, part, self._consumer)
+        self._backpressure = Backpressure(engine)
+        self._sent: collections.deque[Sent] = collections.deque()
+        self._durable: dict[Partition, int] = {}
+        self._missing: set[str] = set()
+        self._next_look = self._next_commit = 0.0
+        self._refused_commit = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="statefun-kafka-in", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop reading; what was sent is committed or will be read again."""
+        self._stopping.set()
+
+    def join(self) -> None:
+        """Wait until it has stopped, while the engine still runs."""
+        if self._thread.ident is None:
+            self._consumer.close()
+        else:
+            self._thread.join(2 * PATIENCE)
+
+    # -- the thread -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._turn()
+            self._settle_all()
+        except BaseException as exc:
+            # An engine that is closed meanwhile refuses the last records, which are read again.
+            if not self._stopping.is_set():
+                self.error = exc
+                self.finished = True
+                self._leave_out(self.part.id, f"all that follows ({exc!r}); start again")
+        finally:
+            self._consumer.close()
+
+    def _turn(self) -> None:
+        self._broker.look(self._consumer)
+        if self._broker.is_down:
+            self._settle()
+            self._consumer.poll(0.1)
+            return
+        try:
+            self._look()
+        except KafkaException as exc:
+            self._broker.went(exc)
+            self._stopping.wait(0.1)
+            return
+        self._wait_for_room()
+        first = self._consumer.poll(0.1)
+        if first is not None:
+            self._take([first, *self._consumer.consume(CHUNK - 1, 0)])
+        self._settle()
+        self._tell_group()
+
+    def _look(self) -> None:
+        """Look for partitions when it is time to, and begin to read those that are new."""
+        if time.monotonic() < self._next_look:
+            return
+        new = self._assignment.look()
+        self.has_begun = True
+        self._broker.came()
+        missing = self._assignment.missing
+        self._next_look = time.monotonic() + (SOON if missing else LATER)
+        for topic in sorted(missing - self._missing):
+            at, broker = self._engine.clock.now(), self._broker.address
+            self._engine.tell(events.Missing(at=at, topic=topic, broker=broker))
+        self._missing = missing
+        if new:
+            # So 'latest' is the same instant after a crash.
+            self._send([], new)
+        self._note_end()
+
+    # -- records --------------------------------------------------------------------------
+
+    def _take(self, records: cabc.Iterable[t.Any]) -> None:
+        """Send records into the engine, with how far they are read."""
+        readings = self._assignment.readings
+        messages: list[tuple[Address, Message]] = []
+        touched: dict[Reading, None] = {}
+        for record in records:
+            error = record.error()
+            if error is not None:
+                self._deal_with(record, error)
+                continue
+            reading = readings[record.topic(), record.partition()]
+            offset = record.offset()
+            if offset < reading.offset:
+                continue  # fetched before a seek
+            reading.offset = offset + 1
+            touched[reading] = None
+            key, value = record.key(), record.value()
+            if key is None or value is None:
+                self._refuse(reading, offset, "key" if key is None else "value")
+                continue
+            id, message = keys.text(key), Message(reading.value_type, value)
+            for target in reading.targets:
+                messages.append((Address(target, id), message))
+        if touched:
+            self._send(messages, touched)
+        self._backpressure.sent(messages)
+        self._note_end()
+
+    def _send(
+        self, messages: list[tuple[Address, Message]], readings: cabc.Iterable[Reading]
+    ) -> None:
+        positions = {reading.name: str(reading.offset) for reading in readings}
+        offsets = {reading.partition: reading.offset for reading in readings}
+        self._sent.append(Sent(self._engine.submit(messages, positions), offsets))
+
+    def _refuse(self, reading: Reading, offset: int, lacking: str) -> None:
+        self.bad += 1
+        which = "which is the id of the function" if lacking == "key" else "it is a tombstone"
+        place = "{}/{}".format(*reading.partition)
+        self._leave_out(place, f"the record at offset {offset}: it has no {lacking}, {which}")
+
+    def _deal_with(self, record: t.Any, error: KafkaError) -> None:
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF:
+            self._assignment.readings[record.topic(), record.partition()].finished = True
+        elif code == KafkaError._AUTO_OFFSET_RESET:
+            reading = self._assignment.readings[record.topic(), record.partition()]
+            gone = self._assignment.reset(reading)
+            place = "{}/{}".format(*reading.partition)
+            self._leave_out(
+                place, f"offset {gone}, which is gone: it goes on at offset {reading.offset}"
+            )
+            self._send([], [reading])
+        elif code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION):
+            self._next_look = 0.0
+        else:
+            self._broker.error(error)
+
+    def _note_end(self) -> None:
+        readings = self._assignment.readings.values()
+        for reading in readings:
+            reading.finished = reading.finished or reading.offset >= reading.end
+        self.finished = all(reading.finished for reading in readings)
+
+    def _leave_out(self, source: str, what: str) -> None:
+        at = self._engine.clock.now()
+        self._engine.tell(events.LeftOut(at=at, source=source, what=what))
+
+    # -- how far it is --------------------------------------------------------------------
+
+    def _wait_for_room(self) -> None:
+        self._backpressure.wait(self._stopping, self._settle)
+        while len(self._sent) >= AHEAD and not self._stopping.is_set():
+            concurrent.futures.wait([self._sent[0].taken], 0.1)
+            self._settle()
+
+    def _settle(self) -> None:
+        """Note what is on disk by now."""
+        while self._sent and self._sent[0].taken.done():
+            sent = self._sent.popleft()
+            sent.taken.result()
+            self._durable.update(sent.offsets)
+
+    def _settle_all(self) -> None:
+        concurrent.futures.wait([sent.taken for sent in self._sent], PATIENCE)
+        self._settle()
+        if self._durable and self.may_tell_group() and not self._broker.is_down:
+            with contextlib.suppress(KafkaException):
+                self._consumer.commit(offsets=self._committable(), asynchronous=False)
+
+    def _tell_group(self) -> None:
+        due = time.monotonic() >= self._next_commit
+        if self._durable and due and self.may_tell_group():
+            self._next_commit = time.monotonic() + COMMIT_INTERVAL
+            self._consumer.commit(offsets=self._committable(), asynchronous=True)
+
+    def _committable(self) -> list[TopicPartition]:
+        durable, self._durable = self._durable, {}
+        return [TopicPartition(*partition, offset) for partition, offset in durable.items()]
+
+    def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Tell once when the group takes no offsets; nothing here depends on it."""
+        if error is None or self._refused_commit or self._broker.is_down:
+            return
+        if error.retriable() or error.code() == KafkaError._TRANSPORT:
+            return
+        self._refused_commit = True
+        self._leave_out(
+            self.part.id,
+            f"telling the consumer group '{self.part.consumer_group}' its offsets"
+            f" ({error.str()}); the engine has its own",
+        )

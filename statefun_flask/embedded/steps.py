@@ -1,0 +1,137 @@
+"""A step: all that a checked answer wants, done in the runtime's order (protocol 1.5)."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import itertools
+
+from ..values.address import Address
+from ..values.message import Message
+from . import events
+from .calls import Call
+from .exchange import answer
+from .exchange.outlets import Content
+from .exchange.states import Specs
+from .records import Cell
+from .records import Delay
+from .records import EgressRecord
+from .records import Envelope
+from .schedule import Schedule
+from .store.store import Store
+
+Sends = cabc.Sequence[tuple[Address, Message]]
+Send = cabc.Callable[[cabc.Iterable[int], Address | None, Sends], list[Envelope]]
+
+
+class Steps:
+    """Does what answers want.
+
+    :param send: Queues messages: their traces, their caller, and their targets and bodies.
+    """
+
+    def __init__(self, store: Store, schedule: Schedule, send: Send) -> None:
+        self._store = store
+        self._schedule = schedule
+        self._send = send
+
+    def apply(
+        self,
+        call: Call,
+        result: answer.Result,
+        contents: list[Content],
+        specs: Specs,
+        now: int,
+        told: bool,
+    ) -> events.Invocation | None:
+        """Do what a result wants: messages, delays, records, states; then its batch is done with.
+
+        :param contents: The egress records of the result, read.
+        :param told: Whether to return an event that tells of it.
+        """
+        address, trace = call.address, call.batch[0].trace
+        before = dict(self._store.cells(address)) if told and result.mutations else {}
+        sends = self._send(itertools.repeat(trace), address, result.sends) if result.sends else []
+        delays: list[Delay] = []
+        cancelled: list[Delay] = []
+        for each in result.delayed:
+            if isinstance(each, answer.Cancel):
+                cancelled += self._cancel(address, each.token)
+            else:
+                delays.append(self._delay(trace, address, each, now))
+        records = self._write(trace, result, contents) if contents else []
+        for mutation in result.mutations:
+            self._mutate(address, mutation, specs, now)
+        self._store.changes.consume(call.batch)
+        if not told:
+            return None
+        return events.Invocation(
+            at=now,
+            trace=trace,
+            address=address,
+            batch=call.batch,
+            duration=call.duration,
+            changes=_changes(result, specs, before),
+            sends=sends,
+            delays=delays,
+            cancelled=cancelled,
+            records=records,
+        )
+
+    def _delay(self, trace: int, address: Address, later: answer.Later, now: int) -> Delay:
+        delay = Delay(
+            self._store.numbers("message", 1)[0],
+            trace,
+            now + later.delay,
+            later.target,
+            address,
+            later.message,
+            later.token,
+        )
+        self._schedule.add(delay)
+        return delay
+
+    def _cancel(self, address: Address, token: str) -> list[Delay]:
+        """Take the delay with a token away; an unknown token, or one that was used up, is fine."""
+        pending = self._store.delay(address.id, token)
+        if pending is None:
+            return []
+        self._schedule.forget(pending)
+        return [pending]
+
+    def _write(
+        self, trace: int, result: answer.Result, contents: list[Content]
+    ) -> list[EgressRecord]:
+        numbers = self._store.numbers("record", len(contents))
+        records: list[EgressRecord] = []
+        for seq, (egress, message), each in zip(numbers, result.egresses, contents, strict=True):
+            typename = message.typename
+            records.append(
+                EgressRecord(seq, trace, egress, each.topic, each.key, each.value, typename)
+            )
+        self._store.changes.egress += records
+        return records
+
+    def _mutate(self, address: Address, mutation: answer.Mutation, specs: Specs, now: int) -> None:
+        if mutation.value is None:
+            self._store.write(address, mutation.name, None, None)
+        else:
+            cell = Cell(mutation.value, now)
+            expires = specs[mutation.name].expires(cell)
+            self._store.write(address, mutation.name, cell, expires)
+
+
+def _changes(result: answer.Result, specs: Specs, before: dict[str, Cell]) -> list[events.Change]:
+    """Return each changed state once, with its value before and after."""
+    after = {mutation.name: mutation.value for mutation in result.mutations}
+    changes: list[events.Change] = []
+    for name, value in after.items():
+        typename = specs[name].typename
+        cell = before.get(name)
+        changes.append(
+            (
+                name,
+                None if cell is None else Message(typename, cell.value),
+                None if value is None else Message(typename, value),
+            )
+        )
+    return changes

@@ -1,0 +1,70 @@
+"""What an app declares, as far as a module.yaml must agree with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import typing as t
+
+from ..core.registry import FunctionRegistry
+from ..core.registry import Table
+from ..values.state import ValueSpec
+from ..values.types import match
+from .model import State
+
+
+@dataclasses.dataclass(frozen=True)
+class Function:
+    """A typename that an app serves.
+
+    :param states: In the order of declaration.
+    :param egresses: The ids that its functions declare to write to, each once.
+    """
+
+    typename: str
+    states: tuple[ValueSpec[t.Any], ...]
+    egresses: tuple[str, ...]
+    table: Table
+
+    @property
+    def types(self) -> list[str]:
+        """The typenames of the messages that it names, in the order of declaration."""
+        return [type.typename for each in self.table.functions for type in each.signature.types]
+
+    def accepts(self, typename: str) -> bool:
+        """Return whether it takes messages of a typename."""
+        table = self.table
+        if table.catch_all is not None:
+            return True
+        return match(table.routes, typename) is not None
+
+
+def functions(registry: FunctionRegistry) -> dict[str, Function]:
+    """Return what a registry serves, by typename."""
+    found = {}
+    for typename in registry:
+        table = registry.table(typename)
+        egresses = [str(id) for each in table.functions for id in each.egresses]
+        found[str(typename)] = Function(
+            str(typename),
+            tuple(table.specs.values()),
+            tuple(dict.fromkeys(egresses)),
+            table,
+        )
+    return found
+
+
+def state(spec: ValueSpec[t.Any]) -> State:
+    """Return a declared state as formats 1.0 and 2.0 declare it."""
+    if spec.expire_after_write is not None:
+        return State(
+            name=spec.name, expire_after=whole(spec.expire_after_write), expire_mode="after-write"
+        )
+    if spec.expire_after_call is not None:
+        return State(name=spec.name, expire_after=whole(spec.expire_after_call))
+    return State(name=spec.name)
+
+
+def whole(span: dt.timedelta) -> dt.timedelta:
+    """Return a span in whole milliseconds, which is what reaches the runtime."""
+    return span - span % dt.timedelta(milliseconds=1)

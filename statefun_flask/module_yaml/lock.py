@@ -1,0 +1,216 @@
+"""``statefun.lock``: the states that a running job may hold, so that a change to them is seen."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import datetime as dt
+import json
+import os
+import pathlib
+import typing as t
+
+import msgspec
+
+from ..core.registry import FunctionRegistry
+from ..values.state import ValueSpec
+from . import declared
+from . import durations
+from .errors import Finding
+from .errors import ModuleError
+
+FILE = "statefun.lock"
+
+#: A state's life: how long, and what it is counted from. None for one that never expires.
+Life: t.TypeAlias = "tuple[dt.timedelta, str] | None"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A state as it was when it was locked.
+
+    :param type: Its typename.
+    """
+
+    type: str
+    life: Life = None
+
+    @classmethod
+    def of(cls, spec: ValueSpec[t.Any]) -> t.Self:
+        """Return the entry of a declared state."""
+        state = declared.state(spec)
+        life = None if state.expire_after is None else (state.expire_after, state.expire_mode)
+        return cls(spec.type.typename, life)
+
+    def __str__(self) -> str:
+        if self.life is None:
+            return "never expires"
+        return f"expires {durations.written(self.life[0])} {self.life[1].replace('-', ' ')}"
+
+
+class _State(msgspec.Struct, omit_defaults=True):
+    """An entry as it is in the file."""
+
+    type: str
+    expire: str = ""
+    after: t.Literal["invoke", "write", ""] = ""
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    version: t.Literal[1]
+    states: dict[str, dict[str, _State]]
+
+
+class Lock:
+    """Entries by ``namespace/name/state``.
+
+    :param file: What findings call it.
+    """
+
+    def __init__(self, entries: cabc.Mapping[str, Entry], file: str = FILE) -> None:
+        self.entries = dict(sorted(entries.items()))
+        self.file = file
+
+    @classmethod
+    def of(cls, registry: FunctionRegistry, file: str = FILE) -> t.Self:
+        """Return the lock of what an app declares."""
+        entries = {
+            f"{function.typename}/{spec.name}": Entry.of(spec)
+            for function in declared.functions(registry).values()
+            for spec in function.states
+        }
+        return cls(entries, file)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> t.Self | None:
+        """Return the lock in a file, None if there is no file.
+
+        :raises ModuleError: The file is no lock.
+        """
+        name = os.fspath(path)
+        try:
+            data = pathlib.Path(path).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise _unreadable(name, str(exc.strerror)) from None
+        return cls.parse(data, name)
+
+    @classmethod
+    def parse(cls, data: bytes, name: str = FILE) -> t.Self:
+        """Return the lock in a file's bytes.
+
+        :raises ModuleError: They are none.
+        """
+        try:
+            made = msgspec.json.decode(data, type=_File)
+            entries = {
+                f"{typename}/{state}": _entry(entry)
+                for typename, states in made.states.items()
+                for state, entry in states.items()
+            }
+        except (ValueError, msgspec.MsgspecError) as exc:
+            raise _unreadable(name, str(exc)) from None
+        return cls(entries, name)
+
+    def text(self) -> str:
+        """Return it as it is in a file: JSON, sorted, so that a change is few lines of a diff."""
+        states: dict[str, dict[str, t.Any]] = {}
+        for key, entry in self.entries.items():
+            typename, _, name = key.rpartition("/")
+            expire, after = "", ""
+            if entry.life is not None:
+                expire = durations.written(entry.life[0])
+                after = entry.life[1].removeprefix("after-")
+            state = _State(entry.type, expire, t.cast("t.Any", after))
+            states.setdefault(typename, {})[name] = msgspec.to_builtins(state)
+        return json.dumps({"version": 1, "states": states}, indent=2) + "\n"
+
+    def check(self, app: Lock) -> list[Finding]:
+        """Return what an app declares otherwise, by how much it costs."""
+        found = [self._changed(key, app.entries[key]) for key in self.entries if key in app.entries]
+        found += [self._vanished(key) for key in self.entries if key not in app.entries]
+        found += [self._new(key) for key in app.entries if key not in self.entries]
+        return [each for each in found if each is not None]
+
+    def refused(self, app: Lock, accepted: cabc.Collection[str]) -> list[Finding]:
+        """Return what a new lock may not take over: changed and vanished entries not accepted."""
+        return [
+            finding
+            for key in self.entries
+            if key not in accepted
+            for finding in [
+                self._changed(key, app.entries[key]) if key in app.entries else self._vanished(key)
+            ]
+            if finding is not None
+        ]
+
+    def _changed(self, key: str, new: Entry) -> Finding | None:
+        old = self.entries[key]
+        if old.type != new.type:
+            return self._finding(
+                "changed-type",
+                f"The state '{key}' was of type '{old.type}' and is now of type '{new.type}', which"
+                " ends a job that holds it.",
+                f"Give it a new name, or run 'flask statefun lock --accept {key}' if no job holds"
+                " it.",
+            )
+        if old.life == new.life:
+            return None
+        if (old.life is None) != (new.life is None):
+            return self._finding(
+                "changed-expiration",
+                f"The state '{key}' {_past(old)} and now {new}: a job that holds it ends,"
+                " and cannot be restored from its checkpoints.",
+                f"Give it a new name, or run 'flask statefun lock --accept {key}' if no job holds"
+                " it.",
+            )
+        return self._finding(
+            "changed-duration",
+            f"The state '{key}' {_past(old)} and now {new}, which a job does only after it is"
+            " restarted, and then for the values that it has too.",
+            f"Restart the job, and run 'flask statefun lock --accept {key}'.",
+            "warning",
+        )
+
+    def _vanished(self, key: str) -> Finding:
+        return self._finding(
+            "vanished-state",
+            f"The state '{key}' is no longer declared: its values stay in every checkpoint of a job"
+            " that holds it, and are sent with every request until it is restarted.",
+            f"Declare it again, or run 'flask statefun lock --accept {key}'.",
+            "warning",
+        )
+
+    def _new(self, key: str) -> Finding:
+        return self._finding(
+            "unlocked-state",
+            f"The state '{key}' is not in the lock.",
+            "Run 'flask statefun lock', and commit the file.",
+            "warning",
+        )
+
+    def _finding(
+        self, code: str, text: str, fix: str, severity: t.Literal["error", "warning"] = "error"
+    ) -> Finding:
+        return Finding(code, text, fix, file=self.file, severity=severity)
+
+
+def _past(entry: Entry) -> str:
+    return "never expired" if entry.life is None else str(entry).replace("expires", "expired", 1)
+
+
+def _entry(state: _State) -> Entry:
+    if not state.expire:
+        return Entry(state.type)
+    return Entry(state.type, (durations.parse(state.expire), f"after-{state.after or 'invoke'}"))
+
+
+def _unreadable(name: str, why: str) -> ModuleError:
+    finding = Finding(
+        "unreadable",
+        f"The lock cannot be read: {why}.",
+        "Restore it from version control, or remove it and run 'flask statefun lock'.",
+        file=name,
+    )
+    return ModuleError([finding])

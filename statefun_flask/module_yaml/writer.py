@@ -1,0 +1,195 @@
+"""Writes a module in any format that can say what it holds."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import datetime as dt
+import typing as t
+
+from ..values.state import wrap
+from . import fields
+from . import text
+from .components import ENTRIES
+from .endpoint_fields import TYPE
+from .errors import FormatError
+from .io_fields import DIRECTION
+from .model import Component
+from .model import Endpoint
+from .model import Extension
+from .model import KafkaIngress
+from .model import KinesisIngress
+from .model import Module
+from .model import Version
+from .shape import write_fields
+
+OLD = ("1.0", "2.0")
+
+
+def dump(module: Module, version: Version | None = None) -> str:
+    """Return a module as text.
+
+    :param version: The format; the module's own if not given.
+    :raises FormatError: The format cannot say what the module holds.
+    """
+    version = version or module.version
+    if version == "3.1":
+        return text.dump([_document(each) for each in module.components])
+    spec: dict[str, list[t.Any]] = {}
+    for component in module.components:
+        section, entry = _entry(component, version)
+        spec.setdefault(section, []).append(entry)
+    top = {"version": version, "module": {"meta": {"type": "remote"}, "spec": spec}}
+    return text.dump([top])
+
+
+def _document(component: Component) -> dict[str, t.Any]:
+    if isinstance(component, Extension):
+        if component.section != "extensions":
+            raise _other_section(component, "3.1")
+        return {"kind": component.type, "spec": text.Raw(component.spec)}
+    shape = _shape(component, "3.1")
+    return {"kind": shape.kinds["3.1"], "spec": write_fields(shape.fields, component, "3.1")}
+
+
+def _entry(component: Component, version: Version) -> tuple[str, dict[str, t.Any]]:
+    """Return the section of a component, and what is in it."""
+    if isinstance(component, Extension):
+        section, type = component.section, component.type
+        if section not in ENTRIES:
+            raise _other_section(component, version)
+        spec: t.Any = text.Raw(component.spec)
+    else:
+        shape = _shape(component, version)
+        section, type = shape.section, shape.kinds[version]
+        spec = write_fields(shape.fields, component, version)
+    if section in DIRECTION:
+        meta = {"type": type, "id": getattr(component, "id")}  # noqa: B009
+    elif section == "routers":
+        meta = {"type": type}
+    else:
+        meta = {"kind": type}
+        if section == "functions":
+            meta |= write_fields((TYPE,), component, version)
+    return section, {ENTRIES[section]: {"meta": meta, "spec": spec}}
+
+
+def _shape(component: Component, version: Version) -> fields.Shape:
+    """Return the first shape of the table that fits a component.
+
+    :raises FormatError: There is none.
+    """
+    for shape in fields.SHAPES:
+        if version in shape.kinds and isinstance(component, shape.model):
+            _check(component, shape, version)
+            return shape
+    what = type(component).__name__
+    raise FormatError(f"Format {version} has no {what}. Remove it, or write another format.")
+
+
+def _check(component: Component, shape: fields.Shape, version: Version) -> None:
+    """Refuse what would be lost or read as something else."""
+    if not isinstance(component, Endpoint):
+        return
+    functions = component.functions
+    states = component.states or ()
+    if version in OLD and component.is_wildcard:
+        raise FormatError(
+            f"'{functions}' stands for many functions, and in format {version} each has an entry of"
+            " its own. Name the functions."
+        )
+    if version in OLD and "{" in component.url:
+        raise FormatError(
+            f"'{component.url}' is a template, which format {version} does not have. Write the URL"
+            f" of '{functions}'."
+        )
+    if version not in OLD and states:
+        names = ", ".join(f"'{state.name}'" for state in states)
+        raise FormatError(
+            f"Format {version} does not declare states, such as {names} of '{functions}'. Declare"
+            " them with the function, and convert the module."
+        )
+    if version == "1.0":
+        for state in states:
+            if state.expire_after is not None:
+                raise FormatError(
+                    f"The state '{state.name}' of '{functions}' expires, and in format 1.0 a state"
+                    " is a mere name: it would stay for ever. Write format 2.0, which StateFun 2.2"
+                    " and later read."
+                )
+    wanted = shape.constants.get("transport")
+    if wanted is not None and component.transport != wanted:
+        raise FormatError(
+            f"'{functions}' is called with the {component.transport} transport, and format"
+            f" {version} has only {wanted}. Convert the module first."
+        )
+
+
+def _other_section(component: Extension, version: Version) -> FormatError:
+    return FormatError(
+        f"'{component.type}' is of another format, and nobody knows what it is in {version}."
+        " Remove it, and write by hand what takes its place."
+    )
+
+
+def convert(module: Module, version: Version) -> Module:
+    """Return a module that another format can say.
+
+    Endpoints of formats up to 3.0 are called with OkHttp, which stays so in 3.1; the other way the
+    settings that only the async transport has are left out. States are left out for 3.0 and 3.1,
+    where functions declare them. Typenames of topics get the prefix that is usual in the format.
+
+    :raises FormatError: The format has no such thing.
+    """
+    components = tuple(_converted(each, version) for each in module.components)
+    made = Module(version, components, module.file)
+    dump(made)
+    return made
+
+
+def _converted(component: Component, version: Version) -> Component:
+    if isinstance(component, Endpoint):
+        return _converted_endpoint(component, version)
+    if isinstance(component, KafkaIngress | KinesisIngress):
+        topics = tuple(
+            dataclasses.replace(each, value_type=value_type(each.value_type, version))
+            for each in component.topics
+        )
+        return dataclasses.replace(component, topics=topics)
+    return component
+
+
+def _converted_endpoint(endpoint: Endpoint, version: Version) -> Endpoint:
+    changes: dict[str, t.Any] = {"states": (endpoint.states or ()) if version in OLD else None}
+    if version in OLD:
+        changes["url"] = endpoint.url_for(endpoint.functions)
+    if version != "3.1" and endpoint.transport == "async":
+        names = [each.name for each in dataclasses.fields(endpoint)]
+        lost = names[names.index("pool_ttl") : names.index("states")]
+        changes |= dict.fromkeys(lost) | {"transport": "okhttp", "call": endpoint.call_timeout}
+        if (endpoint.connect or dt.timedelta()) > endpoint.call_timeout:
+            changes["connect"] = endpoint.call_timeout
+        if endpoint.call_timeout < dt.timedelta(seconds=10):
+            given = endpoint.connect or endpoint.call_timeout
+            changes |= {
+                "connect": min(given, endpoint.call_timeout),
+                "read": endpoint.call_timeout,
+                "write": endpoint.call_timeout,
+            }
+    return dataclasses.replace(endpoint, **changes)
+
+
+def value_type(typename: str, version: Version) -> str:
+    """Return a typename as it is usual in a format: its prefix, and the names of primitives."""
+    if version in OLD:
+        typename, _ = wrap(typename, b"")
+    prefixes = ("com.googleapis/", "type.googleapis.com/")
+    for prefix in prefixes:
+        if typename.startswith(prefix):
+            return prefixes[version not in OLD] + typename.removeprefix(prefix)
+    return typename
+
+
+def commented(comment: cabc.Iterable[str], body: str) -> str:
+    """Return a text under lines of comment."""
+    return "".join(f"# {line}\n" for line in comment) + body

@@ -1,0 +1,1 @@
+"""What users of the package hold: addresses, messages, types, states, contexts and effects."""

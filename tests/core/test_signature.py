@@ -1,0 +1,411 @@
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import functools
+import sys
+import typing as t
+
+import pytest
+from google.protobuf import any_pb2
+from google.protobuf import wrappers_pb2
+
+from statefun_flask import Address
+from statefun_flask import Context
+from statefun_flask import Effects
+from statefun_flask import INT
+from statefun_flask import json_type
+from statefun_flask import Message
+from statefun_flask import RegistrationError
+from statefun_flask import StateFun
+from statefun_flask import UTF8
+from statefun_flask.core.signature import read
+
+NAMES = json_type("test/names", list[str])
+TEXT = UTF8("test/text")
+LONG = "io.statefun.types/long"
+STRING = "io.statefun.types/string"
+
+
+@json_type("test/Greeting")
+@dataclasses.dataclass
+class Greeting:
+    text: str
+
+
+class Plain:
+    pass
+
+
+class Dictionary(t.TypedDict):
+    name: str
+
+
+Aliased: t.TypeAlias = "Greeting"
+
+
+def typenames(function: t.Any) -> list[str]:
+    return [type.typename for type in read(function).types]
+
+
+def annotated(annotation: t.Any) -> t.Any:
+    def function(context: Context, message: t.Any) -> Effects:
+        return Effects()
+
+    function.__annotations__["message"] = annotation
+    return function
+
+
+# -- what an annotation accepts -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("annotation", "typename"),
+    [
+        (bool, "io.statefun.types/bool"),
+        (int, LONG),
+        (float, "io.statefun.types/double"),
+        (str, STRING),
+        (bytes, "type.googleapis.com/google.protobuf.BytesValue"),
+        (wrappers_pb2.Int32Value, "type.googleapis.com/google.protobuf.Int32Value"),
+        (Greeting, "test/Greeting"),
+        ("Greeting", "test/Greeting"),
+        ("Aliased", "test/Greeting"),
+        (t.ForwardRef("Greeting"), "test/Greeting"),
+        (t.Annotated[int, INT], "io.statefun.types/int"),
+        (t.Annotated[list[str], NAMES], "test/names"),
+        (t.Annotated[str, "a note", TEXT], "test/text"),
+        (t.Annotated[str, "only a note"], STRING),
+        ("t.Annotated[list[str], NAMES]", "test/names"),
+    ],
+)
+def test_an_annotation_stands_for_a_type(annotation: t.Any, typename: str) -> None:
+    assert typenames(annotated(annotation)) == [typename]
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [t.Union[int, str], int | str, "int | str", t.Union["int", "str"]],  # noqa: UP007
+)
+def test_a_union_accepts_each_member_in_order(annotation: t.Any) -> None:
+    assert typenames(annotated(annotation)) == [LONG, STRING]
+
+
+@pytest.mark.parametrize("annotation", [Message, "Message", Message | int])
+def test_message_takes_what_nothing_else_does(annotation: t.Any) -> None:
+    signature = read(annotated(annotation))
+
+    message = Message("a/b", b"c")
+    assert signature.catch_all is not None
+    assert signature.catch_all(message) is message
+    assert len(signature.types) == (annotation == Message | int)
+
+
+def test_no_annotation_takes_every_message() -> None:
+    assert read(lambda context, message: Effects()).catch_all is not None
+
+
+def test_protobufs_any_takes_every_message() -> None:
+    signature = read(annotated(any_pb2.Any))
+
+    assert signature.catch_all is not None
+    carrier = signature.catch_all(Message("a/b", b"c"))
+    assert carrier == any_pb2.Any(type_url="a/b", value=b"c")
+
+
+# -- what is read of which callable ---------------------------------------------------------------
+
+
+class Greeter:
+    def method(self, context: Context, message: Greeting) -> Effects:
+        return Effects()
+
+    @classmethod
+    def class_method(cls, context: Context, message: Greeting) -> Effects:
+        return Effects()
+
+    @staticmethod
+    def static_method(context: Context, message: Greeting) -> Effects:
+        return Effects()
+
+    def __call__(self, context: Context, message: Greeting) -> Effects:
+        return Effects()
+
+
+class AsyncGreeter:
+    async def __call__(self, context: Context, message: Greeting) -> Effects:
+        return Effects()
+
+
+async def coroutine(context: Context, message: Greeting) -> Effects:
+    return Effects()
+
+
+def generator(context: Context, message: Greeting) -> cabc.Iterator[Effects]:
+    yield Effects()
+
+
+async def async_generator(context: Context, message: Greeting) -> cabc.AsyncIterator[Effects]:
+    yield Effects()
+
+
+def with_defaults(context: Context, message: Greeting, retries: int = 3, *rest: str) -> Effects:
+    return Effects()
+
+
+def with_option(context: Context, message: Greeting, *, extra: Plain | None = None) -> Effects:
+    return Effects()
+
+
+@functools.wraps(coroutine)
+def wrapper(*args: t.Any, **kwargs: t.Any) -> t.Any:
+    return coroutine(*args, **kwargs)
+
+
+def three(prefix: str, context: Context, message: Greeting) -> Effects:
+    return Effects()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        Greeter().method,
+        Greeter.class_method,
+        Greeter.static_method,
+        Greeter(),
+        AsyncGreeter(),
+        coroutine,
+        generator,
+        async_generator,
+        with_defaults,
+        with_option,
+        wrapper,
+        functools.partial(three, "prefix"),
+    ],
+)
+def test_every_kind_of_callable_is_read(function: t.Any) -> None:
+    assert typenames(function) == ["test/Greeting"]
+
+
+def test_arbitrary_arguments_take_every_message() -> None:
+    def function(*args: t.Any) -> Effects:
+        return Effects()
+
+    assert read(function).catch_all is not None
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda: None,
+        lambda context: None,
+        lambda a, b, c: None,
+        lambda a, *, message: None,
+        Greeter.method,
+    ],
+)
+def test_what_takes_no_two_arguments_is_refused(function: t.Any) -> None:
+    with pytest.raises(RegistrationError) as info:
+        read(function)
+
+    assert str(info.value) == (
+        f"'{function.__qualname__}' cannot be called with two arguments."
+        " A stateful function takes (context, message)."
+    )
+
+
+def test_what_is_no_function_is_refused() -> None:
+    with pytest.raises(RegistrationError) as info:
+        read(3)
+
+    assert str(info.value) == "3 is not a function. Register a callable of (context, message)."
+
+
+@pytest.mark.parametrize(
+    ("annotation", "included"),
+    [
+        (None, True),
+        ("None", True),
+        (Effects | None, True),
+        ("Effects | None", True),
+        (t.Optional[Effects], True),  # noqa: UP045
+        (Effects, False),
+        (t.Any, False),
+    ],
+)
+def test_the_return_annotation_tells_whether_none_is_meant(
+    annotation: t.Any, included: bool
+) -> None:
+    function = annotated(str)
+    function.__annotations__["return"] = annotation
+
+    assert read(function).returns_none is included
+
+
+# -- where names are looked up --------------------------------------------------------------------
+
+
+def test_names_of_the_closure_and_of_the_decorating_frame_are_known() -> None:
+    statefun = StateFun()
+
+    def make() -> None:
+        @json_type("test/Local")
+        @dataclasses.dataclass
+        class Local:
+            name: str
+
+        @statefun("test/fn")
+        def function(context: Context, message: Local) -> Effects:
+            return Effects()
+
+    make()
+
+    (registered,) = statefun.registry.functions("test/fn")
+    assert [type.typename for type in registered.signature.types] == ["test/Local"]
+
+
+def test_a_local_class_shadows_a_global_one_of_its_name() -> None:
+    statefun = StateFun()
+
+    @json_type("test/LocalGreeting")
+    @dataclasses.dataclass
+    class Greeting:
+        text: str
+
+    @statefun("test/fn")
+    def function(context: Context, message: Greeting) -> Effects:
+        return Effects()
+
+    (registered,) = statefun.registry.functions("test/fn")
+    assert [type.typename for type in registered.signature.types] == ["test/LocalGreeting"]
+
+
+def test_a_class_of_the_closure_is_known_without_the_frame() -> None:
+    def make() -> t.Any:
+        @json_type("test/Enclosed")
+        @dataclasses.dataclass
+        class Enclosed:
+            name: str
+
+        def function(context: Context, message: Enclosed) -> Effects:
+            return Effects().send(Address("a/b", "c"), Enclosed("x"))
+
+        return function
+
+    assert typenames(make()) == ["test/Enclosed"]
+
+
+def test_names_of_other_parameters_need_not_resolve() -> None:
+    function = with_option
+    function.__annotations__["extra"] = "Nowhere"
+
+    assert typenames(function) == ["test/Greeting"]
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+WAYS = (
+    "Use bool, int, float, str, bytes, a protobuf class, a class marked with"
+    " @json_type('namespace/name'), or a Type made by json_type, protobuf_type, custom_type,"
+    " raw_type or UTF8."
+)
+SPOT = "the parameter 'message' of 'annotated.<locals>.function'"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "message"),
+    [
+        (
+            "Decimal",
+            (
+                f"The annotation 'Decimal' of {SPOT} cannot be resolved:"
+                " name 'Decimal' is not defined."
+                " Import what it names outside of 'if TYPE_CHECKING'."
+            ),
+        ),
+        (
+            None,
+            (
+                f"The annotation of {SPOT} includes None, but a message always has a value."
+                " Remove 'None' or 'Optional'."
+            ),
+        ),
+        (
+            str | None,
+            (
+                f"The annotation of {SPOT} includes None, but a message always has a value."
+                " Remove 'None' or 'Optional'."
+            ),
+        ),
+        (Plain, f"The annotation 'Plain' of {SPOT} has no StateFun type. {WAYS}"),
+        (
+            list[int],
+            (
+                f"The annotation 'list[int]' of {SPOT} has no typename."
+                " Write Annotated[list[int], json_type('namespace/name', …)]."
+            ),
+        ),
+        (
+            t.Literal["a"],
+            (
+                f"The annotation 'typing.Literal['a']' of {SPOT} has no typename."
+                " Write Annotated[typing.Literal['a'], json_type('namespace/name', …)]."
+            ),
+        ),
+        (
+            Dictionary,
+            (
+                f"The annotation 'Dictionary' of {SPOT} has no typename."
+                " Write Annotated[Dictionary, json_type('namespace/name', …)]."
+            ),
+        ),
+        (dict, f"The annotation 'dict' of {SPOT} has no StateFun type. {WAYS}"),
+    ],
+)
+def test_an_annotation_without_a_type_says_what_to_write(annotation: t.Any, message: str) -> None:
+    with pytest.raises(RegistrationError) as info:
+        read(annotated(annotation))
+
+    assert str(info.value) == message
+
+
+def test_a_subclass_of_a_marked_class_is_not_that_type() -> None:
+    class Louder(Greeting):
+        pass
+
+    with pytest.raises(RegistrationError, match="has no StateFun type"):
+        read(annotated(Louder))
+
+
+def test_an_unresolvable_return_annotation_is_refused() -> None:
+    function = annotated(str)
+    function.__annotations__["return"] = "Decimal"
+
+    with pytest.raises(RegistrationError) as info:
+        read(function)
+
+    assert str(info.value) == (
+        "The annotation 'Decimal' of the return value of 'annotated.<locals>.function' cannot be"
+        " resolved: name 'Decimal' is not defined."
+        " Import what it names outside of 'if TYPE_CHECKING'."
+    )
+
+
+@pytest.mark.parametrize("annotation", [t.Any, "t.Any", object])
+def test_any_and_object_do_not_say_how_to_read_a_message(annotation: t.Any) -> None:
+    with pytest.raises(RegistrationError) as info:
+        read(annotated(annotation))
+
+    name = "object" if annotation is object else "Any"
+    assert str(info.value) == (
+        f"The annotation '{name}' of {SPOT} does not say how to read a message."
+        " Write Message to take messages of every type as they are, or a type."
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="type statements came with Python 3.12")
+def test_an_alias_made_by_a_type_statement_is_followed() -> None:
+    names: dict[str, t.Any] = {"Greeting": Greeting}
+    exec("type Either = Greeting | int", names)
+
+    assert typenames(annotated(names["Either"])) == ["test/Greeting", LONG]

@@ -1,0 +1,245 @@
+"""The loop with its workers, on a real clock."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import threading
+import time
+import typing as t
+
+import pytest
+
+from statefun_flask import Address
+from statefun_flask.embedded import Control
+from statefun_flask.embedded import Engine
+from statefun_flask.embedded import events
+from statefun_flask.embedded import InProcess
+from statefun_flask.embedded import LocalRoutes
+from statefun_flask.embedded import Store
+from statefun_flask.embedded.errors import UnknownTarget
+from statefun_flask.values.message import Message
+
+X = Message("a/t", b"x")
+
+
+@pytest.fixture
+def run(script: t.Any) -> cabc.Iterator[cabc.Callable[..., Engine]]:
+    made: list[Engine] = []
+
+    def start(concurrency: int = 4, **options: t.Any) -> Engine:
+        engine = Engine(
+            LocalRoutes(InProcess(script), script.functions),
+            options.pop("store", None),
+            concurrency=concurrency,
+            **options,
+        )
+        made.append(engine)
+        engine.start()
+        return engine
+
+    yield start
+    for engine in made:
+        engine.close()
+
+
+def count(script: t.Any, answer: t.Any) -> None:
+    script.add(
+        "ns/fn",
+        lambda b: answer().put("n", b"%d" % (int(b.states["n"] or 0) + len(b.values))),
+        ("n", "a/t"),
+    )
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_every_message_is_applied_once(
+    script: t.Any, answer: t.Any, run: t.Any, concurrency: int
+) -> None:
+    count(script, answer)
+    engine = run(concurrency)
+    engine.submit([(Address("ns/fn", str(n % 5)), X) for n in range(500)]).result()
+    engine.wait_idle(10)
+    control = Control(engine)
+    values = [control.state(Address("ns/fn", str(n)))["n"].value for n in range(5)]
+    assert values == [b"100"] * 5
+
+
+def test_one_address_has_one_call_at_a_time_and_others_run_meanwhile(
+    script: t.Any, run: t.Any
+) -> None:
+    both = threading.Barrier(2, timeout=10)
+    inside: set[str] = set()
+
+    def meet(batch: t.Any) -> None:
+        assert batch.id not in inside
+        inside.add(batch.id)
+        both.wait()  # only passed when the other address is in a call, too
+        inside.remove(batch.id)
+
+    script.add("ns/fn", meet)
+    engine = run()
+    for _ in range(2):
+        engine.submit([(Address("ns/fn", "a"), X), (Address("ns/fn", "b"), X)])
+        engine.wait_idle(10)
+    assert len(script.calls) == 4
+    assert engine.status().parked == 0
+
+
+def test_delay_fires_by_itself(script: t.Any, answer: t.Any, run: t.Any) -> None:
+    fired = threading.Event()
+    script.add("ns/a", lambda batch: answer().later(20, "ns/b", "1"))
+    script.add("ns/b", lambda batch: fired.set())
+    run().send(Address("ns/a", "1"), X)
+    assert fired.wait(10)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_exit_in_a_function_parks_its_message_and_the_engine_goes_on(
+    script: t.Any, run: t.Any, concurrency: int
+) -> None:
+    def leave(batch: t.Any) -> None:
+        if batch.id == "1":
+            raise SystemExit(3)
+
+    script.add("ns/fn", leave)
+    engine = run(concurrency)
+    engine.send(Address("ns/fn", "1"), X)
+    engine.send(Address("ns/fn", "2"), X)
+    engine.wait_idle(10)
+    assert Control(engine).parked()[0].parked.error == "SystemExit: 3"
+    assert len(script.calls) == 2
+
+
+def test_none_of_several_messages_is_taken_if_one_has_no_receiver(
+    script: t.Any, run: t.Any
+) -> None:
+    script.add("ns/fn", lambda batch: None)
+    engine = run()
+    with pytest.raises(UnknownTarget):
+        engine.submit([(Address("ns/fn", "1"), X), (Address("ns/none", "1"), X)]).result()
+    assert engine.status().idle
+    assert script.calls == []
+
+
+def test_events_are_told_after_their_commit(
+    script: t.Any, answer: t.Any, run: t.Any, tmp_path: t.Any
+) -> None:
+    count(script, answer)
+    engine = run(store=Store(tmp_path))
+    seen: list[int] = []
+
+    def look(event: object) -> None:
+        if isinstance(event, events.Invocation):
+            (value,) = engine.store.connection.execute("select value from state").fetchone()
+            seen.append(int(value) - int(event.changes[0][2].value))
+
+    engine.listeners.append(look)
+    engine.send(Address("ns/fn", "1"), X)
+    engine.wait_idle(10)
+    assert seen == [0]
+
+
+def test_position_of_an_input_is_kept_with_its_messages(
+    script: t.Any, run: t.Any, tmp_path: t.Any
+) -> None:
+    script.add("ns/fn", lambda batch: None)
+    engine = run(store=Store(tmp_path / "data"))
+    engine.submit([(Address("ns/fn", "1"), X)], {"file": "42"}).result()
+    engine.close()
+    store = Store(tmp_path / "data")
+    assert store.position("file") == "42"
+    store.close()
+
+
+def test_records_are_delivered_again_after_the_receiver_failed(
+    script: t.Any, answer: t.Any, run: t.Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from statefun_flask.embedded import core
+
+    monkeypatch.setattr(core, "DELIVERY_DELAY", 1)
+    script.add("ns/fn", lambda batch: answer().egress("ns/out", batch.id.encode()))
+    got: list[tuple[int, bytes]] = []
+    tries: list[int] = []
+
+    def deliver(records: list[t.Any]) -> None:
+        tries.append(len(records))
+        if len(tries) < 3:
+            raise OSError("not now")
+        got.extend((each.seq, each.value) for each in records)
+
+    engine = run(deliver=deliver)
+    engine.send(Address("ns/fn", "1"), X)
+    engine.wait_idle(10)
+    assert got == [(1, b"1")]
+    assert tries == [1, 1, 1]
+
+
+def test_close_waits_for_calls_and_keeps_their_answers(
+    script: t.Any, answer: t.Any, run: t.Any, tmp_path: t.Any
+) -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def slow(batch: t.Any) -> t.Any:
+        started.set()
+        assert go_on.wait(10)
+        return answer().egress("ns/out", b"done")
+
+    script.add("ns/fn", slow)
+    engine = run(store=Store(tmp_path / "data"))
+    engine.send(Address("ns/fn", "1"), X)
+    assert started.wait(10)
+    closing = threading.Thread(target=engine.close, args=(10,))
+    closing.start()
+    go_on.set()
+    closing.join()
+    store = Store(tmp_path / "data")
+    assert [each.value for each in store.records(0, 10)] == [b"done"]
+    assert list(store.queued()) == []
+    store.close()
+
+
+def test_closed_engine_says_so(script: t.Any, run: t.Any) -> None:
+    script.add("ns/fn", lambda batch: None)
+    engine = run()
+    engine.close()
+    with pytest.raises(RuntimeError) as info:
+        engine.send(Address("ns/fn", "1"), X)
+    assert str(info.value) == "The engine does not run any more: it was closed. Start another one."
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_engine_that_breaks_tells_all_who_wait(script: t.Any, run: t.Any) -> None:
+    script.add("ns/fn", lambda batch: None)
+    engine = run()
+
+    def broken(event: object) -> None:
+        raise ZeroDivisionError("a listener's bug")
+
+    engine.listeners.append(broken)
+    engine.submit([(Address("ns/fn", "1"), X)])
+    with pytest.raises(RuntimeError, match="does not run any more: a listener's bug"):
+        engine.wait_idle(10)
+    with pytest.raises(RuntimeError, match="does not run any more"):
+        engine.send(Address("ns/fn", "1"), X)
+
+
+def test_no_delay_is_over_too_early(script: t.Any, answer: t.Any, run: t.Any) -> None:
+    """Not by the part of a millisecond that the clock does not show."""
+    waited: list[float] = []
+
+    def wait(batch: t.Any) -> t.Any:
+        (value,) = batch.values
+        if value != b"x":
+            waited.append(time.time() - float(value))
+            return None
+        return answer().later(2, "ns/fn", batch.id, str(time.time()).encode())
+
+    script.add("ns/fn", wait)
+    engine = run()
+    for number in range(50):
+        engine.send(Address("ns/fn", str(number)), X)
+    engine.wait_idle(10)
+    deadline = time.monotonic() + 10
+    while len(waited) < 50 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert len(waited) == 50
+    assert min(waited) >= 0.002

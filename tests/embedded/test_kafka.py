@@ -1,0 +1,298 @@
+"""Kafka topics as far as no broker is needed: keys, settings, and brokers that do not answer."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import pathlib
+import socket
+import subprocess
+import sys
+import time
+import typing as t
+
+import pytest
+from confluent_kafka import Consumer
+from confluent_kafka import KafkaError
+from confluent_kafka import KafkaException
+from confluent_kafka import Producer
+
+from statefun_flask import Context
+from statefun_flask import Effects
+from statefun_flask import kafka_record
+from statefun_flask import module_yaml
+from statefun_flask import StateFunFlask
+from statefun_flask.embedded import events
+from statefun_flask.embedded.errors import UnknownTarget
+from statefun_flask.embedded.kafka import broker
+from statefun_flask.embedded.kafka import keys
+from statefun_flask.embedded.kafka import settings
+from statefun_flask.module_yaml import KafkaEgress
+from statefun_flask.module_yaml import KafkaIngress
+
+MODULE = """\
+kind: io.statefun.endpoints.v2/http
+spec: {functions: t/*, urlPathTemplate: "http://127.0.0.1:1/statefun"}
+---
+kind: io.statefun.kafka.v1/ingress
+spec:
+  id: t/in
+  address: 127.0.0.1:1
+  consumerGroupId: t
+  topics: [{topic: words, valueType: t/word, targets: [t/words]}]
+---
+kind: io.statefun.kafka.v1/egress
+spec: {id: t/out, address: 127.0.0.1:1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        (b"", ""),
+        ("naïve 🚀".encode(), "naïve 🚀"),
+        (b"\xff", "\ufffd"),
+        (b"a\xc3", "a\ufffd"),
+        (b"\xe4\xb8z", "\ufffdz"),
+        (b"\xed\xa0", "\ufffd"),
+        (b"\xed\xa0\x80", "\ufffd"),  # a surrogate: one wrong character
+        (b"\xc0\xaf", "\ufffd\ufffd"),
+    ],
+)
+def test_a_key_is_read_as_the_real_engine_reads_it(key: bytes, text: str) -> None:
+    assert keys.text(key) == text
+
+
+# -- settings ---------------------------------------------------------------------------------
+
+
+def ingress(*properties: tuple[str, str]) -> KafkaIngress:
+    return KafkaIngress(id="t/in", group="g", properties=properties)
+
+
+def egress(*properties: tuple[str, str]) -> KafkaEgress:
+    return KafkaEgress(id="t/out", address="nowhere:1", properties=properties)
+
+
+def test_an_ingress_keeps_its_properties_and_the_engine_its_offsets() -> None:
+    part = ingress(("fetch.min.bytes", "7"), ("enable.auto.commit", "true"), ("group.id", "no"))
+    found = settings.consumer(part, "here:9092")
+    assert found["fetch.min.bytes"] == "7"
+    assert (found["enable.auto.commit"], found["group.id"]) == (False, "g")
+    assert found["bootstrap.servers"] == "here:9092"
+    assert found["isolation.level"] == "read_uncommitted"
+    committed = ingress(("isolation.level", "read_committed"))
+    assert settings.consumer(committed, "here:9092")["isolation.level"] == "read_committed"
+
+
+def test_an_egress_keeps_its_properties_but_for_what_would_lose_or_reorder() -> None:
+    part = egress(("acks", "0"), ("retries", "1"), ("linger.ms", "50"), ("compression.type", "lz4"))
+    found = settings.producer(part, "here:9092")
+    assert "acks" not in found
+    assert (found["enable.idempotence"], found["message.timeout.ms"]) == (True, 0)
+    assert (found["linger.ms"], found["compression.type"]) == ("50", "lz4")
+    assert settings.make(Producer, found)[1] == []
+
+
+def test_the_size_of_a_record_has_the_name_that_the_java_client_gives_it() -> None:
+    assert egress().largest == 1 << 20
+    part = egress(("max.request.size", "2000000"))
+    assert part.largest == 2_000_000
+    assert settings.producer(part, "here:9092")["message.max.bytes"] > 2_000_000
+
+
+def test_a_property_that_only_java_knows_is_named() -> None:
+    part = ingress(("key.deserializer", "x"), ("interceptor.classes", "1"))
+    client, unknown = settings.make(Consumer, settings.consumer(part, "here:9092"))
+    client.close()
+    assert unknown == ["key.deserializer", "interceptor.classes"]
+
+
+def test_a_property_with_a_wrong_value_is_refused() -> None:
+    part = ingress(("fetch.min.bytes", "some"))
+    with pytest.raises(ValueError, match="Kafka's client refuses its settings") as caught:
+        settings.make(Consumer, settings.consumer(part, "here:9092"))
+    assert "fetch.min.bytes" in str(caught.value)
+
+
+def test_a_password_of_the_java_client_is_not_dropped_in_silence() -> None:
+    with pytest.raises(ValueError, match="sasl") as caught:
+        settings.consumer(ingress(("sasl.jaas.config", "secret")), "here:9092")
+    assert str(caught.value) == (
+        "'t/in' has the property 'sasl.jaas.config', which only Kafka's Java client reads. Add the"
+        " properties 'sasl.username' and 'sasl.password' beside it, which Flink ignores."
+    )
+    both = ingress(("sasl.jaas.config", "secret"), ("sasl.username", "me"))
+    assert "sasl.jaas.config" not in settings.consumer(both, "here:9092")
+
+
+# -- brokers ----------------------------------------------------------------------------------
+
+
+class Client:
+    """Says whether there are brokers."""
+
+    def __init__(self) -> None:
+        self.answers = True
+
+    def list_topics(self, timeout: float) -> None:
+        if not self.answers:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+
+def error(text: str, code: int = KafkaError._TRANSPORT) -> KafkaError:
+    return KafkaError(code, text)
+
+
+def test_a_broker_that_goes_and_comes_is_told_once_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(broker, "INTERVAL", 0)
+    told: list[t.Any] = []
+    one, client = broker.Broker("here:9092", told.append, lambda: 7), Client()
+    one.error(error("here:9092/bootstrap: Disconnected (after 5ms in state UP)"))
+    one.look(client)
+    assert not told, "it answers, whatever that was"
+
+    client.answers = False
+    text = "here:9092/1: Connect to ipv4#1.2.3.4:9092 failed: Connection refused (after 0ms in …)"
+    one.error(error(text))
+    one.error(error("1/1 brokers are down", KafkaError._ALL_BROKERS_DOWN))
+    for _ in range(3):
+        one.look(client)
+    assert one.is_down
+    client.answers = True
+    for _ in range(3):
+        one.look(client)
+    assert told == [
+        events.Disconnected(at=7, broker="here:9092", reason="Connection refused"),
+        events.Connected(at=7, broker="here:9092"),
+    ]
+    assert not one.is_down
+
+
+# -- an engine --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def word_app() -> StateFunFlask:
+    app = StateFunFlask("words")
+
+    @app.statefun("t/words")
+    def words(context: Context, word: str) -> Effects:
+        return Effects().egress(
+            "t/out", kafka_record("out", key=context.self_address.id, value=word)
+        )
+
+    return app
+
+
+@pytest.fixture
+def module(tmp_path: pathlib.Path) -> pathlib.Path:
+    path = tmp_path / "module.yaml"
+    path.write_text(MODULE)
+    return path
+
+
+@pytest.fixture
+def nowhere() -> cabc.Iterator[str]:
+    """An address where nothing listens, and nothing will."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
+
+
+def until(what: cabc.Callable[[], t.Any]) -> t.Any:
+    end = time.monotonic() + 20
+    while not (found := what()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+    return found
+
+
+def test_an_engine_without_its_broker_works_and_tells_once(
+    word_app: StateFunFlask,
+    module: pathlib.Path,
+    nowhere: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(broker, "TIMEOUT", 0.3)
+    rt = word_app.statefun.runtime(clock="real", module=module, kafka=nowhere)
+
+    def told() -> list[events.Disconnected]:
+        return [each for each in rt.events if isinstance(each, events.Disconnected)]
+
+    with contextlib.closing(rt):
+        until(told)
+        rt.send("t/words/bob", "hello")
+        until(lambda: rt.control.egress("out"))
+        assert rt.engine.status().undelivered
+        assert told() == [
+            events.Disconnected(at=told()[0].at, broker=nowhere, reason="Connection refused")
+        ]
+
+
+def test_kafka_needs_a_module_and_a_real_clock(
+    word_app: StateFunFlask, module: pathlib.Path
+) -> None:
+    for options in ({"module": module}, {"clock": "real"}):
+        with pytest.raises(ValueError, match="Kafka topics") as caught:
+            word_app.statefun.runtime(kafka="here:9092", **t.cast("t.Any", options))
+        assert str(caught.value) == (
+            "Kafka topics are named by a module.yaml and read as records come. Make the runtime"
+            " with module='…' and clock='real'."
+        )
+
+
+def test_a_module_without_kafka_cannot_be_connected(
+    word_app: StateFunFlask, module: pathlib.Path
+) -> None:
+    module.write_text(MODULE.partition("---")[0])
+    with pytest.raises(ValueError, match="no Kafka ingress") as caught:
+        word_app.statefun.runtime(clock="real", module=module, kafka="here:9092")
+    assert str(caught.value) == (
+        f"'{module}' has no Kafka ingress and no Kafka egress to connect. Add one, or leave --kafka"
+        " out."
+    )
+
+
+def test_a_target_that_no_endpoint_serves_is_refused_at_once(
+    word_app: StateFunFlask, module: pathlib.Path
+) -> None:
+    module.write_text(MODULE.replace("targets: [t/words]", "targets: [u/words]"))
+    with pytest.raises(UnknownTarget, match="u/words"):
+        word_app.statefun.runtime(clock="real", module=module, kafka="here:9092")
+
+
+def test_a_start_in_the_future_is_refused(word_app: StateFunFlask, module: pathlib.Path) -> None:
+    date = "2100-01-01 00:00:00.000 +0000"
+    start = f'startupPosition: {{type: date, date: "{date}"}}'
+    module.write_text(MODULE.replace("  topics:", f"  {start}\n  topics:"))
+    with pytest.raises(ValueError, match="in the future") as caught:
+        word_app.statefun.runtime(clock="real", module=module, kafka="here:9092")
+    assert str(caught.value) == (
+        f"'t/in' starts at {date}, which is in the future. Write a moment that has passed, or"
+        " 'type: latest'."
+    )
+
+
+def test_nothing_imports_the_client_unless_topics_are_connected(module: pathlib.Path) -> None:
+    code = (
+        "import sys; from statefun_flask import StateFunFlask; app = StateFunFlask('x')\n"
+        f"rt = app.statefun.runtime(module={str(module)!r}); rt.close()\n"
+        "assert 'confluent_kafka' not in sys.modules\n"
+        "sys.modules['confluent_kafka'] = None\n"
+        f"app.statefun.runtime(clock='real', module={str(module)!r}, kafka='here:1')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        "RuntimeError: The Python package confluent-kafka is not installed, which reads and writes"
+        " Kafka's topics. Install it with: pip install 'statefun-flask[kafka]'"
+    )
+
+
+def test_the_example_can_be_connected_by_its_own_addresses() -> None:
+    module = pathlib.Path(__file__).parents[2] / "examples/greeter/module.yaml"
+    (part,) = module_yaml.load(module).ingresses
+    assert isinstance(part, KafkaIngress)
+    assert settings.consumer(part, str(part.bootstrap))["group.id"] == "greeter"

@@ -1,0 +1,264 @@
+"""What the real runtime ends its job for (protocol 1.6): each is refused in words, and parked."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from statefun_flask.values.egress import KAFKA
+
+STATE = ("seen", "a/t")
+
+
+@pytest.fixture
+def refusal(script: t.Any, bench: t.Any) -> t.Any:
+    """Have a function answer once with something, and return why the address is parked."""
+
+    def refused(answered: t.Any, *states: t.Any, **options: t.Any) -> str:
+        script.add("ns/fn", lambda batch: answered, *states)
+        script.add("ns/other", lambda batch: None)
+        made = bench(**options)
+        made.run("ns/fn", "1")
+        made.run("ns/other", "1")
+        assert made.delivered("ns/other", "1") == [b""]  # others go on
+        assert made.state("ns/fn", "1") == {}  # and nothing of the answer happened
+        assert made.control.egress("ns/out") == []
+        return str(made.error())
+
+    return refused
+
+
+def test_write_to_a_state_that_was_never_registered(refusal: t.Any, answer: t.Any) -> None:
+    assert refusal(answer().put("sen", b"1"), STATE) == (
+        "'ns/fn' changes the state 'sen' of id '1', which it never registered. Did you mean"
+        " 'seen'? Declare the state: an SDK then asks for it in an incomplete invocation context."
+    )
+
+
+def test_delete_of_a_state_that_was_never_registered(refusal: t.Any, answer: t.Any) -> None:
+    assert "changes the state 'x' of id '1', which it never registered" in refusal(
+        answer().delete("x")
+    )
+
+
+def test_write_of_another_type(refusal: t.Any, answer: t.Any) -> None:
+    assert refusal(answer().put("seen", b"1", "a/u"), STATE) == (
+        "'ns/fn' writes a value of type 'a/u' to the state 'seen' of id '1', which is registered"
+        " as 'a/t'. Write the registered type, or use another state."
+    )
+
+
+def test_write_of_no_type(refusal: t.Any, answer: t.Any) -> None:
+    assert "writes a value of type '' to the state 'seen'" in refusal(
+        answer().put("seen", b"1", ""), STATE
+    )
+
+
+def test_unknown_kind_of_mutation(refusal: t.Any, answer: t.Any) -> None:
+    assert refusal(answer().put("seen", b"1", kind=7), STATE) == (
+        "'ns/fn' changes the state 'seen' of id '1' in the unknown way 7."
+        " Use MODIFY (1) or DELETE (0)."
+    )
+
+
+def test_missing_states_that_the_request_had(
+    refusal: t.Any, script: t.Any, answer: t.Any, bench: t.Any
+) -> None:
+    """The runtime would send the batch again at once, for ever."""
+    assert refusal(answer().missing(STATE), STATE) == (
+        "'ns/fn' says for id '1' that states are missing ('seen'), but the request had them all."
+        " Answer with a result: a state without a value is present with its value unset."
+    )
+
+
+def test_empty_list_of_missing_states(refusal: t.Any, answer: t.Any) -> None:
+    assert "that states are missing (an empty list)" in refusal(answer().missing())
+
+
+def test_missing_state_of_another_type(script: t.Any, bench: t.Any, answer: t.Any) -> None:
+    script.add("ns/fn", lambda batch: answer().missing(("seen", "a/u"), ("more", "a/t")), STATE)
+    made = bench()
+    made.run("ns/fn", "1")
+    assert made.error() == (
+        "'ns/fn' declares the state 'seen' as 'a/u', but it is registered as 'a/t'. Keep its"
+        " type, or give the state with the new type another name."
+    )
+    assert "more" not in script.batches[-1].states  # refused as a whole
+
+
+@pytest.mark.parametrize("typename", ["plain", "a/b/c", "/a", "a/"])
+def test_state_type_that_is_no_typename(refusal: t.Any, answer: t.Any, typename: str) -> None:
+    assert refusal(answer().missing(("seen", typename))) == (
+        f"'ns/fn' declares the state 'seen' with the type '{typename}'."
+        " Write the type as 'namespace/name', with one slash."
+    )
+
+
+@pytest.mark.parametrize(("mode", "ttl"), [(1, 0), (2, 0), (1, -5)])
+def test_expiration_that_is_not_positive(
+    refusal: t.Any, answer: t.Any, mode: int, ttl: int
+) -> None:
+    assert refusal(answer().missing(("seen", "a/t", mode, ttl))) == (
+        f"'ns/fn' declares the state 'seen' with an expiration of {ttl} ms."
+        " Use at least 1 ms, or no expiration."
+    )
+
+
+@pytest.mark.parametrize("name", ["batch", "request-state"])
+def test_state_under_a_name_of_the_runtime(refusal: t.Any, answer: t.Any, name: str) -> None:
+    assert refusal(answer().missing((name, "a/t"))) == (
+        f"'ns/fn' declares the state '{name}', which is a name that the StateFun runtime uses"
+        " itself. Give the state another name."
+    )
+
+
+def test_message_to_an_unknown_function(refusal: t.Any, answer: t.Any) -> None:
+    assert refusal(answer().send("ns/othr", "1")) == (
+        "'ns/fn' sends a message to a function for id '1'. No endpoint serves the function"
+        " 'ns/othr'. Did you mean 'ns/other'? Correct the typename, or add it to the app or to"
+        " module.yaml. Served are: ns/fn, ns/other."
+    )
+
+
+def test_delayed_message_to_an_unknown_function(refusal: t.Any, answer: t.Any) -> None:
+    assert "No endpoint serves the function 'x/y'" in refusal(answer().later(5, "x/y", "1"))
+
+
+def test_message_without_a_target(refusal: t.Any, answer: t.Any) -> None:
+    assert "'ns/fn' sends a message without a target for id '1'." in refusal(answer().send("", ""))
+
+
+def test_record_that_its_egress_cannot_write(refusal: t.Any, answer: t.Any) -> None:
+    assert refusal(answer().egress("ns/out", b"\xff", KAFKA)) == (
+        "'ns/fn' sends a record to an egress for id '1'. The egress 'ns/out' got 1 bytes that are"
+        f" no '{KAFKA}'. Make the record with 'kafka_record'."
+    )
+
+
+def test_negative_delay(refusal: t.Any, answer: t.Any) -> None:
+    assert refusal(answer().later(-1, "ns/fn", "1")) == (
+        "'ns/fn' sends a message for id '1' with a delay of -1 ms. Use a delay of zero or more."
+    )
+
+
+def test_cancellation_without_a_token(refusal: t.Any, answer: t.Any) -> None:
+    assert refusal(answer().cancel("")) == (
+        "'ns/fn' cancels a delayed message for id '1' without a cancellation token."
+        " Cancel with the token that the message was sent with."
+    )
+
+
+def test_second_send_with_a_pending_token(refusal: t.Any, answer: t.Any) -> None:
+    twice = answer().later(5, "ns/fn", "1", token="t").later(5, "ns/fn", "1", token="t")
+    assert refusal(twice) == (
+        "'ns/fn' sends a delayed message for id '1' with the cancellation token 't', and one with"
+        " that token is pending. Cancel that first, or use another token: tokens belong to the"
+        " sender's id, whatever its function type."
+    )
+
+
+def test_answer_that_is_no_answer(refusal: t.Any) -> None:
+    assert refusal(b"\xff\xff") == (
+        "The answer of 'ns/fn' for id '1' (2 bytes) is not a FromFunction of StateFun 3.x."
+        " Check what the endpoint serves under that URL."
+    )
+
+
+# -- what the runtime takes in silence --------------------------------------------------------
+
+
+def test_value_without_has_value_is_stored(script: t.Any, bench: t.Any, answer: t.Any) -> None:
+    def write(batch: t.Any) -> t.Any:
+        answered = answer().put("seen", b"")
+        answered.result.state_mutations[0].state_value.has_value = False
+        return answered
+
+    script.add("ns/fn", write, STATE)
+    made = bench()
+    made.run("ns/fn", "1")
+    made.run("ns/fn", "1")
+    assert script.batches[-1].request.state[0].state_value.has_value
+
+
+def test_delete_ignores_its_value(script: t.Any, bench: t.Any, answer: t.Any) -> None:
+    script.add("ns/fn", lambda batch: answer().put("seen", b"1", "wrong/type", kind=0), STATE)
+    made = bench()
+    made.run("ns/fn", "1")
+    assert made.control.parked() == []
+    assert made.state("ns/fn", "1") == {}
+
+
+def test_mode_none_ignores_milliseconds(script: t.Any, bench: t.Any, answer: t.Any) -> None:
+    script.add("ns/fn", lambda batch: answer().put("seen", b"1"), ("seen", "a/t", 0, 5))
+    made = bench()
+    made.run("ns/fn", "1")
+    made.advance(1000)
+    assert made.state("ns/fn", "1") == {"seen": b"1"}
+
+
+def test_state_without_a_type_takes_values_without_one(
+    script: t.Any, bench: t.Any, answer: t.Any
+) -> None:
+    script.add("ns/fn", lambda batch: answer().put("seen", batch.values[0], ""), ("seen", ""))
+    made = bench()
+    made.run("ns/fn", "1", b"1")
+    assert made.state("ns/fn", "1") == {"seen": b"1"}
+
+
+def test_second_registration_with_another_expiration_is_ignored(
+    script: t.Any, bench: t.Any, answer: t.Any
+) -> None:
+    first = [True]
+
+    def ask(batch: t.Any) -> t.Any:
+        if first and first.pop():
+            return answer().missing(("seen", "a/t", 1, 10), ("more", "a/t"))
+        return answer().put("seen", b"1")
+
+    script.add("ns/fn", ask, STATE)
+    made = bench()
+    made.run("ns/fn", "1")
+    made.advance(1000)
+    assert made.state("ns/fn", "1") == {"seen": b"1"}
+
+
+@pytest.mark.parametrize("name", ["a-b", "a/b", "a.b", "a b"])
+def test_state_names_that_only_sdks_restrict(
+    script: t.Any, bench: t.Any, answer: t.Any, name: str
+) -> None:
+    script.add("ns/fn", lambda batch: answer().put(name, b"1"), (name, "a/t"))
+    made = bench()
+    made.run("ns/fn", "1")
+    assert made.state("ns/fn", "1") == {name: b"1"}
+
+
+def test_message_without_an_argument_is_forwarded(
+    script: t.Any, bench: t.Any, answer: t.Any
+) -> None:
+    def forward(batch: t.Any) -> t.Any:
+        answered = answer().send("ns/other", "1")
+        answered.result.outgoing_messages[0].ClearField("argument")
+        return answered
+
+    script.add("ns/fn", forward)
+    script.add("ns/other", lambda batch: None)
+    made = bench()
+    made.run("ns/fn", "1")
+    argument = script.batches[-1].request.invocations[0].argument
+    assert (argument.typename, argument.has_value) == ("", False)
+
+
+@pytest.mark.parametrize("body", [b"", bytes.fromhex("a20600")])
+def test_empty_answer_is_an_empty_result(script: t.Any, bench: t.Any, body: bytes) -> None:
+    script.add("ns/fn", lambda batch: body)
+    made = bench()
+    made.run("ns/fn", "1")
+    assert (made.engine.status().queued, made.control.parked()) == (0, [])
+
+
+def test_unknown_fields_are_ignored(script: t.Any, bench: t.Any, answer: t.Any) -> None:
+    script.add("ns/fn", lambda batch: bytes(answer().put("seen", b"1")) + b"\xfa\x7f\x01x", STATE)
+    made = bench()
+    made.run("ns/fn", "1")
+    assert made.state("ns/fn", "1") == {"seen": b"1"}

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from statefun_flask.module_yaml.fields import SHAPES
+from statefun_flask.module_yaml.reference import markdown
+
+
+def test_the_reference_names_every_kind_and_field() -> None:
+    text = markdown()
+
+    for shape in SHAPES:
+        section = text.partition(f"## {shape.title}\n")[2].partition("\n## ")[0]
+        for kind in shape.kinds.values():
+            assert f"`{kind}`" in section
+        for field in shape.fields:
+            assert f"| `{field.name}` |" in section
+
+
+def test_a_row_has_the_default_and_whose_field_it_is() -> None:
+    assert (
+        "| `transport.pool_size` | number from 1 | 1024 | How many connections there are at most."
+        " Only of `io.statefun.transports.v1/async`. |"
+    ) in markdown()
