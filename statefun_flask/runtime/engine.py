@@ -201,27 +201,39 @@ class Engine:
         if self._closing:
             return
         thread, self._closing = self._thread, True
-        if thread is not None and thread.is_alive():
-            self._inbox.put(lambda: None)
-            thread.join()
-        if self._workers is not None:
-            self._workers.close(timeout)
-        self._drain()
-        self._thread = None
+        try:
+            if thread is not None and thread.is_alive():
+                self._inbox.put(lambda: None)
+                thread.join()
+            if self._workers is not None:
+                self._workers.close(timeout)
+            if thread is not None:
+                # This thread is the owner now: other threads still have to post.
+                self._thread = threading.current_thread()
+            self._finish(timeout)
+        finally:
+            if self._ended is None:
+                self._ended = RuntimeError("it was closed")
+            self._promises.break_all(self._ended)
+            try:
+                self._core.routes.close()
+            finally:
+                self.store.close()
+
+    def _finish(self, timeout: float) -> None:
+        """Commit what has come in, before and while the receivers of records are closed."""
         if self._ended is None:
+            self._drain()
             self._commit()
         self._core.outbox.close(timeout)
         if self._ended is None:
             self._drain()
             self._commit()
             self._wake_waiters()
-            self._ended = RuntimeError("it was closed")
-        self._promises.break_all(self._ended)
-        self._core.routes.close()
-        self.store.close()
 
     def _drain(self) -> None:
-        while not self._inbox.empty():
+        """Take what is in the inbox now; senders that go on sending do not prolong a close."""
+        for _ in range(self._inbox.qsize()):
             self._take(self._inbox.get_nowait())
 
     def __enter__(self) -> t.Self:

@@ -197,6 +197,74 @@ def test_close_waits_for_calls_and_keeps_their_answers(
     store.close()
 
 
+class SlowReceiver:
+    """Takes the time of a Kafka egress to end, which is when senders meet a close."""
+
+    def offer(self, records: list[t.Any]) -> None:
+        """Take nothing."""
+
+    def close(self, timeout: float) -> None:
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("attempt", range(4))
+def test_messages_acknowledged_during_a_close_are_in_the_folder(
+    script: t.Any, run: t.Any, tmp_path: t.Any, attempt: int
+) -> None:
+    script.add("ns/fn", lambda batch: None)
+    engine = run(store=Store(tmp_path / "data"))
+    engine.attach("ns/out", SlowReceiver())
+    acknowledged: list[str] = []
+    refused: list[str] = []
+    warm = threading.Barrier(7, timeout=10)
+
+    def send(sender: int) -> None:
+        for number in range(1_000_000):
+            name = f"{sender}:{number}"
+            try:
+                engine.submit([(Address("ns/fn", name), X)], {name: "sent"}).result(10)
+            except RuntimeError as exc:
+                refused.append(str(exc))
+                return
+            acknowledged.append(name)
+            if number == 20:
+                warm.wait()
+
+    senders = [threading.Thread(target=send, args=(sender,)) for sender in range(6)]
+    for sender in senders:
+        sender.start()
+    warm.wait()
+    engine.close()
+    store = Store(tmp_path / "data")  # the folder is free at once
+    for sender in senders:
+        sender.join(10)
+    assert set(refused) == {"The engine does not run any more: it was closed. Start another one."}
+    assert len(refused) == 6
+    stored = {name for (name,) in store.connection.execute("select source from position")}
+    store.close()
+    assert len(acknowledged) > 120
+    assert set(acknowledged) <= stored
+
+
+def test_a_close_that_fails_gives_the_folder_back(
+    script: t.Any, run: t.Any, tmp_path: t.Any
+) -> None:
+    script.add("ns/fn", lambda batch: None)
+    engine = run(store=Store(tmp_path / "data"))
+
+    class Failing(SlowReceiver):
+        def close(self, timeout: float) -> None:
+            raise ZeroDivisionError("a receiver's fault")
+
+    engine.attach("ns/out", Failing())
+    engine.send(Address("ns/fn", "1"), X)
+    with pytest.raises(ZeroDivisionError, match="a receiver's fault"):
+        engine.close()
+    Store(tmp_path / "data").close()
+    with pytest.raises(RuntimeError, match="does not run any more: it was closed"):
+        engine.send(Address("ns/fn", "1"), X)
+
+
 def test_closed_engine_says_so(script: t.Any, run: t.Any) -> None:
     script.add("ns/fn", lambda batch: None)
     engine = run()
