@@ -12,6 +12,7 @@ import typing as t
 from ..address import Address
 from ..message import Message
 from . import events
+from . import rules
 from .calls import Call
 from .calls import Workers
 from .clock import Clock
@@ -73,6 +74,7 @@ class Engine:
         self._workers: Workers | None = None
         self._closing = False
         self._ended: BaseException | None = None
+        self._failure: BaseException | None = None
         self._first_step: float | None = None
         self._last_sweep = time.monotonic()
         self._waiters: list[concurrent.futures.Future[None]] = []
@@ -104,15 +106,19 @@ class Engine:
 
         :param positions: How far inputs are read, by their names; kept in the same commit, see
             :meth:`.store.Store.position`.
-        :return: Their numbers, when they are on disk; without a loop, at once.
+        :return: Their numbers, when they are on disk; without a loop, at once. Messages whose
+            future is cancelled before the loop takes them are not sent; later it cannot be.
         """
         future: concurrent.futures.Future[list[int]] = self._promises.make()
 
         def take() -> None:
             core = self._core
+            if not future.set_running_or_notify_cancel():
+                return
             try:
+                rules.text_size(*(positions or ()))  # a lone surrogate cannot be stored
                 traces = core.accept(messages)
-            except LookupError as exc:
+            except Exception as exc:
                 future.set_exception(exc)
                 return
             if positions:
@@ -155,6 +161,11 @@ class Engine:
     def undelivered(self) -> bool:
         """Whether records wait for a receiver, at a glance; also of an engine that has ended."""
         return self._core.outbox.pending
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the loop has ended by itself; None for an engine that runs or was closed."""
+        return self._failure
 
     def tell(self, event: events.Event) -> None:
         """Have the listeners told of something, soon and in the engine's thread."""
@@ -290,7 +301,7 @@ class Engine:
                 self._turn()
                 self._receive(self._patience())
         except BaseException as exc:
-            self._ended = exc
+            self._failure = self._ended = exc
             self._promises.break_all(self._ended)
             raise
 

@@ -67,6 +67,21 @@ def commit_slowly(self):
 Store.commit = commit_slowly
 """
 
+#: A function after which the engine's next commit fails.
+BREAKING = """
+from statefun_flask.runtime import Store
+
+
+def broken(self):
+    raise LookupError("the disk is gone")
+
+
+@app.statefun("example/break")
+def stop(context: Context, text: str) -> Effects:
+    Store.commit = broken
+    return Effects()
+"""
+
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -390,6 +405,63 @@ def test_a_stop_under_load_loses_no_acknowledged_message(
     applied = {address.id for address in store.addresses("example/greeter", "", 1_000_000)}
     store.close()
     assert set(sent) <= applied
+
+
+@pytest.mark.parametrize("options", [(), ("--reload",)])
+def test_an_engine_that_has_stopped_ends_the_process_with_the_reason(
+    run: cabc.Callable[..., Run], folder: pathlib.Path, options: tuple[str, ...]
+) -> None:
+    (folder / "hello.py").write_text(APP + BREAKING)
+    dev = run(*options, "--data", str(folder / "data"))
+    dev.ask("PUT", "/example/break/x", "now")
+    assert dev.rest() == 70
+    assert re.search(
+        r"^The engine has stopped after an internal error: LookupError: the disk is gone\. See the"
+        r" traceback for the cause, and start the command again\. All acknowledged messages are in"
+        r" the data folder\.$",
+        dev.text,
+        re.MULTILINE,
+    ), dev.text
+    assert "in broken\n" in dev.text
+    assert dev.text.count("Traceback") == 1
+    Store(str(folder / "data")).close()
+
+
+def test_an_engine_that_stops_ends_a_finite_run_with_the_reason(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
+    (folder / "hello.py").write_text(APP + BREAKING)
+    (folder / "names.txt").write_text("bob\n")
+    options = ("--input", "names.txt", "--to", "example/break", "--exit-when-idle")
+    dev = run(*options, "--format", "json")
+    assert dev.rest() == 70
+    (told,) = [each for each in dev.objects() if each["event"] == "broken"]
+    assert told["text"] == (
+        "The engine has stopped after an internal error: LookupError: the disk is gone. See the"
+        " traceback for the cause, and start the command again."
+    )
+
+
+def test_an_error_without_valid_text_is_shown_and_parked_in_every_start(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
+    (folder / "hello.py").write_text(APP.replace('"no greeting for bad"', r'"bad \udcff name"'))
+    for attempt in range(2):
+        for shown in ("text", "json"):
+            dev = run("--data", str(folder / "data"), "--format", shown)
+            if not attempt and shown == "text":
+                dev.ask("PUT", "/example/greeter/bob", "bad")
+            else:
+                dev.until("Listening|ready")
+                assert dev.ask("POST", "/-/retry/1") == {"retried": ["example/greeter/bob"]}
+            dev.until(r"bad \\udcff name")
+            dev.ask("PUT", "/example/greeter/eve", "eve")
+            (parked,) = dev.ask("GET", "/-/parked")
+            assert parked["error"].startswith(r"ValueError: bad \udcff name while invoking")
+            assert dev.ask("GET", "/-/trace/1")
+            dev.process.send_signal(signal.SIGTERM)
+            assert dev.rest() == 1
+            assert "Traceback" not in dev.text.replace('"traceback": "Traceback', "")
 
 
 def test_a_reader_that_goes_away_ends_it(folder: pathlib.Path) -> None:
