@@ -148,6 +148,30 @@ class Engine:
         self._post(answer)
         return future.result()
 
+    def act(self, deed: cabc.Callable[[Core], T]) -> T:
+        """Return what a function of the core returns, when all that happened is on disk.
+
+        It is called by the core's owner. Without a loop this returns at once.
+        """
+        future: concurrent.futures.Future[T] = self._promises.make()
+
+        def perform() -> None:
+            core = self._core
+            try:
+                found = deed(core)
+            except BaseException as exc:
+                future.set_exception(exc)
+                return
+            if self._thread is None:
+                future.set_result(found)
+                return
+            core.committed.append(lambda: future.set_result(found))
+            if not core.store.changes:  # else the loop commits soon, or when the disk has space
+                self._commit()
+
+        self._post(perform)
+        return future.result()
+
     def status(self) -> Status:
         """Return how busy the engine is."""
         return self.ask(lambda core: self._status())
