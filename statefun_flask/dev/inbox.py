@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-
 from ..embedded import Engine
 from ..embedded.core import Core
 from ..values.address import Address
@@ -18,13 +16,12 @@ def send(
 ) -> tuple[int, bool]:
     """Send a message, and return its trace when it is on disk.
 
-    :param key: A message under a key that was used in the last 24 hours is not sent again.
+    :param key: A message under a key that was used in the last 24 hours is not sent again. The
+        first one may not be on disk yet: its repetition waits for it too.
     :return: The trace, and whether the message was sent by this call.
     """
     if key is None:
         return engine.send(address, message), True
-
-    durable: concurrent.futures.Future[None] = concurrent.futures.Future()
 
     def once(core: Core) -> tuple[int, bool]:
         name = f"idempotency:{key}"
@@ -32,16 +29,12 @@ def send(
         if known is not None:
             trace, at = map(int, known.split())
             if core.clock.now() - at < REMEMBERED:
-                durable.set_result(None)
                 return trace, False
         (trace,) = core.accept([(address, message)])
         core.store.changes.positions[name] = f"{trace} {core.clock.now()}"
-        core.committed.append(lambda: durable.set_result(None))
         return trace, True
 
-    sent = engine.ask(once)
-    durable.result()
-    return sent
+    return engine.act(once)
 
 
 def unfinished(engine: Engine, trace: int) -> bool:

@@ -8,6 +8,7 @@ import typing as t
 
 from ..embedded import EgressRecord
 from ..embedded import events
+from ..embedded.addresses.failures import text_of
 from ..embedded.records import Delay
 from ..embedded.records import Envelope
 from ..values.message import Message
@@ -44,7 +45,7 @@ class Objects:
         elif isinstance(event, events.Dropped):
             yield {**head, "trace": event.trace, "message": self.envelope(event.envelope)}
         elif isinstance(event, events.Undelivered):
-            yield {**head, "error": str(event.error), "delay_ms": event.delay}
+            yield {**head, "error": text_of(event.error), "delay_ms": event.delay}
         else:
             fields = (name for name in event.__struct_fields__ if name != "at")
             yield {**head, **{name: getattr(event, name) for name in fields}}
@@ -69,7 +70,7 @@ class Objects:
             "trace": event.trace,
             "address": str(event.address),
             "messages": [self.envelope(each) for each in event.batch],
-            "error": f"{type(event.error).__name__}: {event.error}",
+            "error": f"{type(event.error).__name__}: {text_of(event.error)}",
             "traceback": "".join(traceback.format_exception(event.error)),
             "parked": event.parked,
             "waiting": event.waiting,

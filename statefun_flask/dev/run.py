@@ -18,6 +18,7 @@ from flask import Flask
 from flask.cli import ScriptInfo
 
 from ..embedded import events
+from ..embedded.addresses.failures import text_of
 from ..embedded.errors import DataFolderError
 from ..embedded.errors import UnknownTarget
 from ..errors import FunctionNotFound
@@ -33,6 +34,10 @@ from .session import Options
 from .session import Session
 
 _PACKAGE = str(pathlib.Path(__file__).parent.parent) + os.sep
+
+
+#: The exit status after an internal error of the engine, EX_SOFTWARE of sysexits.h.
+BROKEN = 70
 
 
 class Run:
@@ -65,12 +70,14 @@ class Run:
                 )
             else:
                 progress = self._progress(session)
-                while True:
+                while session.engine.failure is None:
                     progress()
                     time.sleep(0.1)
         except KeyboardInterrupt:
             pass
         except BaseException:
+            if session.engine.failure is not None:
+                return self._close_broken(session)
             session.close()
             raise
         return self._close(session)
@@ -109,6 +116,10 @@ class Run:
         if parked:
             plural = "s" * (len(parked) != 1)
             self._say("reloaded", f"reloaded · retrying {len(parked)} parked message{plural}")
+        while session.engine.failure is None:
+            time.sleep(0.1)
+        # The reloader runs in the main thread and ends by a change of a file only.
+        os._exit(self._close_broken(session))
 
     def _end(self, changed: bool) -> None:
         """End the version that runs here, if one does, with a last line unless a next one comes."""
@@ -207,7 +218,26 @@ class Run:
     def _close(self, session: Session) -> int:
         """End the session, say what is left, and return the exit status."""
         _ignore_signals()
-        return closing.close(session, lambda kind, text: self._say(kind, text, err=True))
+        try:
+            return closing.close(session, lambda kind, text: self._say(kind, text, err=True))
+        except RuntimeError:
+            if session.engine.failure is None:
+                raise
+            return self._close_broken(session)
+
+    def _close_broken(self, session: Session) -> int:
+        """End a session whose engine has ended by itself, and say why."""
+        cause = t.cast("BaseException", session.engine.failure)
+        session.close()
+        text = (
+            "The engine has stopped after an internal error:"
+            f" {type(cause).__name__}: {text_of(cause)}. See the traceback for the cause, and start"
+            " the command again."
+        )
+        if not session.options.temporary:
+            text += " All acknowledged messages are in the data folder."
+        self._say("broken", text, err=True)
+        return BROKEN
 
     # -- what is shown --------------------------------------------------------------------
 

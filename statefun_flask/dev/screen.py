@@ -14,6 +14,7 @@ import click
 
 from ..embedded import EgressRecord
 from ..embedded import events
+from ..embedded.addresses.failures import text_of
 from ..errors import StateFunError
 from ..values.state import readable
 from .values import shorten_text
@@ -63,7 +64,16 @@ class Screen:
         self._count = 0
 
     def show(self, event: events.Event) -> None:
-        """Write an event."""
+        """Write an event; only its name if something of it cannot be shown."""
+        try:
+            self._show(event)
+        except OSError:
+            raise  # of the output
+        except Exception as exc:
+            what = f"{type(event).__name__} cannot be shown: {type(exc).__name__}"
+            self._line(event.at, what, "yellow")
+
+    def _show(self, event: events.Event) -> None:
         match event:
             case events.Invocation():
                 self._invocation(event)
@@ -95,8 +105,9 @@ class Screen:
                 self._line(event.at, f"{event.source} leaves out {event.what}", "yellow")
 
     def _line(self, at: int, text: str, colour: str | None = None) -> None:
-        stamp = dt.datetime.fromtimestamp(at / 1000).strftime("%H:%M:%S.%f")[:-3]
-        self._write(f"{click.style(stamp, dim=True)} {click.style(_printable(text), fg=colour)}")
+        self._write(
+            f"{click.style(_stamp(at), dim=True)} {click.style(_printable(text), fg=colour)}"
+        )
 
     # -- what goes well -------------------------------------------------------------------
 
@@ -168,7 +179,7 @@ class Screen:
     def _failed(self, event: events.Failed) -> None:
         error = event.error
         kind = "" if isinstance(error, StateFunError) else f"{type(error).__name__}: "
-        self._line(event.at, f"{self._received(event)}  FAILED  {kind}{error}", "red")
+        self._line(event.at, f"{self._received(event)}  FAILED  {kind}{text_of(error)}", "red")
         for line in self._frames(error):
             self._write(f"    {line}")
         if not event.parked:
@@ -222,7 +233,7 @@ class Screen:
     def _undelivered(self, event: events.Undelivered) -> None:
         self._line(
             event.at,
-            f"records were not taken ({event.error}); they are sent again in"
+            f"records were not taken ({text_of(event.error)}); they are sent again in"
             f" {event.delay / 1000:.1f} s",
             "yellow",
         )
@@ -242,6 +253,14 @@ class Screen:
             " it is made",
             "yellow",
         )
+
+
+def _stamp(at: int) -> str:
+    """Return the time of day of an instant; its number if no calendar has it."""
+    try:
+        return dt.datetime.fromtimestamp(at / 1000).strftime("%H:%M:%S.%f")[:-3]
+    except (ValueError, OverflowError, OSError):
+        return str(at)
 
 
 def _is_installed(filename: str, package: str) -> bool:

@@ -183,7 +183,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self, status: int, body: t.Any, headers: cabc.Mapping[str, str] | None = None
     ) -> None:
         if not isinstance(body, bytes):
-            body = json.dumps(body, ensure_ascii=False).encode() + b"\n"
+            body = _encoded(body) + b"\n"
             headers = {"Content-Type": "application/json"}
         self.send_response(status)
         for name, value in (headers or {}).items():
@@ -215,8 +215,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 if event is None:
                     return
                 for each in objects.of(event):
-                    data = json.dumps(each, ensure_ascii=False)
-                    self.wfile.write(f"event: {each['event']}\ndata: {data}\n\n".encode())
+                    head = f"event: {each['event']}\ndata: ".encode()
+                    self.wfile.write(head + _encoded(each) + b"\n\n")
                 if follower.empty():
                     self.wfile.flush()
 
@@ -229,3 +229,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *args: t.Any) -> None:
         """Keep requests out of the log, which tells what they led to."""
+
+
+def _encoded(value: t.Any) -> bytes:
+    """Return a value as JSON; a lone surrogate is an escape in it, since UTF-8 has none."""
+    return json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import typing as t
 
 import msgspec
@@ -92,17 +93,21 @@ class Values:
     # -- showing --------------------------------------------------------------------------
 
     def plain(self, message: Message) -> t.Any:
-        """Return a value as what JSON can express."""
+        """Return a value as what JSON can express; as its bytes if it cannot be read."""
+        try:
+            return self._read(message)
+        except Exception:
+            return plain_bytes(message.value)
+
+    def _read(self, message: Message) -> t.Any:
         type = match(self._types, message.typename)
         if type is None:
             return plain_bytes(message.value)
-        try:
-            value = message.read(type.reader(message.typename))
-        except TypeError:
-            return plain_bytes(message.value)
-        return self._plain(value, message)
+        return self._plain(message.read(type.reader(message.typename)), message)
 
     def _plain(self, value: t.Any, message: Message) -> t.Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            return str(value)  # JSON has no such number
         if isinstance(value, bool | int | float | str):
             return value
         if isinstance(value, bytes):

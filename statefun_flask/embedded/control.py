@@ -163,6 +163,7 @@ class Control:
 
         def exchange(core: Core) -> None:
             _find(core, address)
+            core.check_message(address, message)
             old = core.store.queue(address, 1)[0]
             new = Envelope(old.seq, old.trace, old.target, old.caller, message)
             core.store.changes.replace(new)

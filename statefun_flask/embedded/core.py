@@ -7,11 +7,13 @@ in the store's changes and written by :meth:`Core.commit`.
 from __future__ import annotations
 
 import collections.abc as cabc
+import logging
 
 from ..values.address import Address
 from ..values.message import Message
 from . import events
 from .addresses.failures import Failures
+from .addresses.failures import text_of
 from .addresses.mailbox import Mailbox
 from .addresses.ready import Ready
 from .calls import Call
@@ -20,12 +22,14 @@ from .endpoints.routes import Routes
 from .errors import AnswerRefused
 from .errors import DiskFull
 from .errors import EndpointDown
+from .errors import StepFailed
 from .errors import UnknownTarget
 from .exchange import answer
 from .exchange import checks
 from .exchange import request
 from .exchange.outlets import Content
 from .exchange.states import attach
+from .exchange.states import Spec
 from .exchange.states import Specs
 from .exchange.states import States
 from .outbox import Deliver
@@ -34,8 +38,11 @@ from .records import Cell
 from .records import Delay
 from .records import Envelope
 from .schedule import Schedule
+from .steps import Pending
 from .steps import Steps
 from .store.store import Store
+
+logger = logging.getLogger("statefun_flask")
 
 #: Between tries to write to a full disk, in milliseconds.
 DISK_DELAY = 5_000
@@ -99,12 +106,27 @@ class Core:
         """Take messages from outside, all or none, and return their traces.
 
         :raises UnknownTarget: No endpoint serves the function type of one.
+        :raises ValueError: One cannot be stored.
         """
         for typename in dict.fromkeys(target.type for target, _ in messages):
             self.routes.endpoint(typename)
+        for target, message in messages:
+            self.check_message(target, message)
         traces = self.store.numbers("trace", len(messages))
         self._enqueue(traces, None, messages)
         return list(traces)
+
+    def check_message(self, target: Address, message: Message) -> None:
+        """Refuse a message from outside that the store cannot hold.
+
+        :raises ValueError: It is too large, or one of its texts has a lone surrogate.
+        """
+        size, largest = checks.message_size(target, message), self.store.largest
+        if size > largest:
+            raise ValueError(
+                f"The message has {size} bytes, and the engine can store {largest} bytes at most."
+                " Send a smaller one, or keep the content elsewhere."
+            )
 
     def _enqueue(
         self,
@@ -160,9 +182,13 @@ class Core:
             self._fail(address, mailbox, [mailbox.messages[0]], exc, tries=1)
             return
         batch = mailbox.take(endpoint.batch)
-        specs = self.states.of(address.type)
-        cells = self._attach(address, specs) if specs else {}
-        body = request.write(address, specs, cells, batch)
+        try:
+            specs = self.states.of(address.type)
+            cells = self._attach(address, specs) if specs else {}
+            body = request.write(address, specs, cells, batch)
+        except Exception as exc:
+            self._fail(address, mailbox, batch, _step_failed(address, exc), endpoint.tries)
+            return
         self.flying += 1
         self._start(Call(address, endpoint, mailbox, batch, specs, body))
 
@@ -203,18 +229,33 @@ class Core:
             result = answer.read(address, outcome)
             specs = self.states.of(address.type)
             if isinstance(result, answer.Missing):
-                self._register(call, mailbox, result)
-                return
-            contents = checks.check(address, result, specs, self.routes, self._is_pending)
+                new = self.states.register(address, result.specs, call.attached)
+            else:
+                contents = checks.check(address, result, specs, self.routes, self._is_pending)
+                self._check_sizes(address, outcome, result, contents)
+                pending = self._steps.read(address, result)
         except AnswerRefused as exc:
             self._fail(address, mailbox, call.batch, exc, call.endpoint.tries)
+            return
+        except Exception as exc:  # nothing of the step has happened yet
+            failure = _step_failed(address, exc)
+            self._fail(address, mailbox, call.batch, failure, call.endpoint.tries)
+            return
+        if isinstance(result, answer.Missing):
+            self._registered(address, mailbox, new)
         else:
-            self._apply(call, mailbox, result, contents, specs)
+            self._apply(call, mailbox, result, contents, pending, specs)
 
-    def _register(self, call: Call, mailbox: Mailbox, missing: answer.Missing) -> None:
-        """Register states, and send the same batch again with them."""
-        address = call.address
-        new = self.states.register(address, missing.specs, call.attached)
+    def _check_sizes(
+        self, address: Address, answer: bytes, result: answer.Result, contents: list[Content]
+    ) -> None:
+        """Refuse an answer with a part that no row can hold; nearly every answer is smaller."""
+        largest = self.store.largest
+        if 2 * len(answer) + checks.text_size(address.type, address.id) > largest:
+            checks.check_sizes(address, result, contents, largest)
+
+    def _registered(self, address: Address, mailbox: Mailbox, new: list[Spec]) -> None:
+        """Keep new states, and send the same batch again with them."""
         for spec in new:
             self.store.changes.specs[address.type, spec.name] = spec.typename
         mailbox.returned()
@@ -229,11 +270,12 @@ class Core:
         mailbox: Mailbox,
         result: answer.Result,
         contents: list[Content],
+        pending: Pending,
         specs: Specs,
     ) -> None:
         address = call.address
         now, told = self.clock.now(), bool(self.listeners)
-        event = self._steps.apply(call, result, contents, specs, now, told)
+        event = self._steps.apply(call, result, contents, pending, specs, now, told)
         if event is not None:
             self.tell(event)
         self.queued -= len(call.batch)
@@ -320,7 +362,10 @@ class Core:
         told, self._told = self._told, []
         committed, self.committed = self.committed, []
         for act in committed:
-            act()
+            try:
+                act()
+            except Exception:
+                logger.exception("A callback failed after a commit. The engine goes on.")
         for event in told:
             self.tell_now(event)
         self.outbox.tidy()
@@ -363,4 +408,17 @@ class Core:
     def tell_now(self, event: events.Event) -> None:
         """Tell of what is no step, and so needs no commit."""
         for listener in self.listeners:
-            listener(event)
+            try:
+                listener(event)
+            except Exception:
+                logger.exception(
+                    "A listener failed at the event '%s'. The engine goes on.",
+                    type(event).__name__,
+                )
+
+
+def _step_failed(address: Address, exc: Exception) -> StepFailed:
+    """Return why an address is parked by an exception that is not the function's."""
+    failure = StepFailed(address.type, address.id, f"{type(exc).__name__}: {text_of(exc)}")
+    failure.__cause__ = exc
+    return failure

@@ -21,6 +21,7 @@ from .core import Core
 from .courier import Receiver
 from .endpoints.routes import Routes
 from .errors import DiskFull
+from .exchange import checks
 from .outbox import Deliver
 from .promises import Promises
 from .status import Status
@@ -73,6 +74,7 @@ class Engine:
         self._workers: Workers | None = None
         self._closing = False
         self._ended: BaseException | None = None
+        self._failure: BaseException | None = None
         self._first_step: float | None = None
         self._last_sweep = time.monotonic()
         self._waiters: list[concurrent.futures.Future[None]] = []
@@ -104,15 +106,19 @@ class Engine:
 
         :param positions: How far inputs are read, by their names; kept in the same commit, see
             :meth:`.store.Store.position`.
-        :return: Their numbers, when they are on disk; without a loop, at once.
+        :return: Their numbers, when they are on disk; without a loop, at once. Messages whose
+            future is cancelled before the loop takes them are not sent; later it cannot be.
         """
         future: concurrent.futures.Future[list[int]] = self._promises.make()
 
         def take() -> None:
             core = self._core
+            if not future.set_running_or_notify_cancel():
+                return
             try:
+                checks.text_size(*(positions or ()))  # a lone surrogate cannot be stored
                 traces = core.accept(messages)
-            except LookupError as exc:
+            except Exception as exc:
                 future.set_exception(exc)
                 return
             if positions:
@@ -142,6 +148,30 @@ class Engine:
         self._post(answer)
         return future.result()
 
+    def act(self, deed: cabc.Callable[[Core], T]) -> T:
+        """Return what a function of the core returns, when all that happened is on disk.
+
+        It is called by the core's owner. Without a loop this returns at once.
+        """
+        future: concurrent.futures.Future[T] = self._promises.make()
+
+        def perform() -> None:
+            core = self._core
+            try:
+                found = deed(core)
+            except BaseException as exc:
+                future.set_exception(exc)
+                return
+            if self._thread is None:
+                future.set_result(found)
+                return
+            core.committed.append(lambda: future.set_result(found))
+            if not core.store.changes:  # else the loop commits soon, or when the disk has space
+                self._commit()
+
+        self._post(perform)
+        return future.result()
+
     def status(self) -> Status:
         """Return how busy the engine is."""
         return self.ask(lambda core: self._status())
@@ -155,6 +185,11 @@ class Engine:
     def undelivered(self) -> bool:
         """Whether records wait for a receiver, at a glance; also of an engine that has ended."""
         return self._core.outbox.pending
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the loop has ended by itself; None for an engine that runs or was closed."""
+        return self._failure
 
     def tell(self, event: events.Event) -> None:
         """Have the listeners told of something, soon and in the engine's thread."""
@@ -201,27 +236,39 @@ class Engine:
         if self._closing:
             return
         thread, self._closing = self._thread, True
-        if thread is not None and thread.is_alive():
-            self._inbox.put(lambda: None)
-            thread.join()
-        if self._workers is not None:
-            self._workers.close(timeout)
-        self._drain()
-        self._thread = None
+        try:
+            if thread is not None and thread.is_alive():
+                self._inbox.put(lambda: None)
+                thread.join()
+            if self._workers is not None:
+                self._workers.close(timeout)
+            if thread is not None:
+                # This thread is the owner now: other threads still have to post.
+                self._thread = threading.current_thread()
+            self._finish(timeout)
+        finally:
+            if self._ended is None:
+                self._ended = RuntimeError("it was closed")
+            self._promises.break_all(self._ended)
+            try:
+                self._core.routes.close()
+            finally:
+                self.store.close()
+
+    def _finish(self, timeout: float) -> None:
+        """Commit what has come in, before and while the receivers of records are closed."""
         if self._ended is None:
+            self._drain()
             self._commit()
         self._core.outbox.close(timeout)
         if self._ended is None:
             self._drain()
             self._commit()
             self._wake_waiters()
-            self._ended = RuntimeError("it was closed")
-        self._promises.break_all(self._ended)
-        self._core.routes.close()
-        self.store.close()
 
     def _drain(self) -> None:
-        while not self._inbox.empty():
+        """Take what is in the inbox now; senders that go on sending do not prolong a close."""
+        for _ in range(self._inbox.qsize()):
             self._take(self._inbox.get_nowait())
 
     def __enter__(self) -> t.Self:
@@ -278,7 +325,7 @@ class Engine:
                 self._turn()
                 self._receive(self._patience())
         except BaseException as exc:
-            self._ended = exc
+            self._failure = self._ended = exc
             self._promises.break_all(self._ended)
             raise
 

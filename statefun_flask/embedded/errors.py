@@ -16,6 +16,20 @@ class AnswerRefused(StateFunError):
     """
 
 
+class StepFailed(StateFunError):
+    """The engine failed at a step, before the step changed anything.
+
+    The engine parks the address, as for a function that raises. ``__cause__`` is what failed.
+    """
+
+    def __init__(self, typename: str, id: str, reason: str) -> None:
+        super().__init__(
+            f"The engine failed at the request or the answer of '{typename}' for id '{id}'"
+            f" ({reason}). This is a fault of the engine or of the answer: correct the function,"
+            " or drop the message, and report the traceback."
+        )
+
+
 class UnknownTarget(StateFunError, LookupError):
     """No endpoint serves a function type.
 

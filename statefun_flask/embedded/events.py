@@ -170,5 +170,6 @@ class LeftOut(Event):
     what: str
 
 
-#: Is told every event, in the engine's thread; it must be quick and not raise.
+#: Is told every event, in the engine's thread; it must be quick. An exception that it raises is
+#: logged.
 Listener = cabc.Callable[[Event], None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import typing as t
 
 
@@ -24,4 +25,6 @@ class Promises:
         for future in list(self._open):
             error = RuntimeError(f"The engine does not run any more: {cause}. Start another one.")
             error.__cause__ = cause
-            future.set_exception(error)
+            # Another thread may break, or its owner cancel, the same future at this moment.
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                future.set_exception(error)

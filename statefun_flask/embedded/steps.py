@@ -22,6 +22,9 @@ from .store.store import Store
 Sends = cabc.Sequence[tuple[Address, Message]]
 Send = cabc.Callable[[cabc.Iterable[int], Address | None, Sends], list[Envelope]]
 
+#: Delays by their cancellation token; None for a token without a delay.
+Pending = dict[str, Delay | None]
+
 
 class Steps:
     """Does what answers want.
@@ -34,18 +37,35 @@ class Steps:
         self._schedule = schedule
         self._send = send
 
+    def read(self, address: Address, result: answer.Result) -> Pending:
+        """Read from the store what :meth:`apply` needs, since a read can fail.
+
+        :return: The delays that the result cancels, by their token.
+        """
+        if result.mutations:
+            self._store.cells(address)  # they are in memory then
+        return {
+            each.token: self._store.delay(address.id, each.token)
+            for each in result.delayed
+            if isinstance(each, answer.Cancel)
+        }
+
     def apply(
         self,
         call: Call,
         result: answer.Result,
         contents: list[Content],
+        pending: Pending,
         specs: Specs,
         now: int,
         told: bool,
     ) -> events.Invocation | None:
         """Do what a result wants: messages, delays, records, states; then its batch is done with.
 
+        Everything was checked and read before, so that nothing here fails halfway.
+
         :param contents: The egress records of the result, read.
+        :param pending: What :meth:`read` returned; it is changed.
         :param told: Whether to return an event that tells of it.
         """
         address, trace = call.address, call.batch[0].trace
@@ -55,9 +75,11 @@ class Steps:
         cancelled: list[Delay] = []
         for each in result.delayed:
             if isinstance(each, answer.Cancel):
-                cancelled += self._cancel(address, each.token)
+                cancelled += self._cancel(pending, each.token)
             else:
                 delays.append(self._delay(trace, address, each, now))
+                if each.token in pending:
+                    pending[each.token] = delays[-1]
         records = self._write(trace, result, contents) if contents else []
         for mutation in result.mutations:
             self._mutate(address, mutation, specs, now)
@@ -90,13 +112,13 @@ class Steps:
         self._schedule.add(delay)
         return delay
 
-    def _cancel(self, address: Address, token: str) -> list[Delay]:
+    def _cancel(self, pending: Pending, token: str) -> list[Delay]:
         """Take the delay with a token away; an unknown token, or one that was used up, is fine."""
-        pending = self._store.delay(address.id, token)
-        if pending is None:
+        delay, pending[token] = pending[token], None
+        if delay is None:
             return []
-        self._schedule.forget(pending)
-        return [pending]
+        self._schedule.forget(delay)
+        return [delay]
 
     def _write(
         self, trace: int, result: answer.Result, contents: list[Content]

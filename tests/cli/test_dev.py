@@ -23,6 +23,8 @@ import typing as t
 
 import pytest
 
+from statefun_flask.embedded import Store
+
 APP = '''
 import datetime as dt
 
@@ -47,6 +49,38 @@ def greet(context: Context, name: str) -> Effects:
 def relay(context: Context, text: str) -> Effects:
     return Effects().egress("example/out", kafka_record("greetings", key="k", value=text))
 '''
+
+#: Makes each commit of the app's engine take as long as on a slow disk.
+SLOW_DISK = """
+import time
+
+from statefun_flask.embedded import Store
+
+commit = Store.commit
+
+
+def commit_slowly(self):
+    time.sleep(0.05)
+    commit(self)
+
+
+Store.commit = commit_slowly
+"""
+
+#: A function after which the engine's next commit fails.
+BREAKING = """
+from statefun_flask.embedded import Store
+
+
+def broken(self):
+    raise LookupError("the disk is gone")
+
+
+@app.statefun("example/break")
+def stop(context: Context, text: str) -> Effects:
+    Store.commit = broken
+    return Effects()
+"""
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -315,6 +349,119 @@ def test_a_signal_ends_it_with_a_last_line(
     assert dev.rest() == 0
     assert re.search(r"^drained in \d+\.\d s$", dev.text, re.MULTILINE)
     assert "Traceback" not in dev.text
+
+
+def test_a_stop_under_load_loses_no_acknowledged_message(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
+    """Clients keep their connections, so that they go on sending while the engine is closed."""
+    (folder / "hello.py").write_text(APP + SLOW_DISK)
+    data = str(folder / "data")
+    sent: list[str] = []
+
+    def send(port: int, client: str) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        try:
+            for number in range(1_000_000):
+                name = f"{client}-{number}"
+                connection.request("PUT", f"/example/greeter/{name}", name.encode())
+                response = connection.getresponse()
+                response.read()
+                if response.status != 200:
+                    return
+                sent.append(name)
+        except OSError:
+            return
+        except http.client.HTTPException:
+            return
+        finally:
+            connection.close()
+
+    for stop in range(3):
+        dev = run("--data", data, "--quiet", "--format", "json")
+        before = len(sent)
+        clients = [
+            threading.Thread(target=send, args=(dev.port, f"{stop}-{client}"))
+            for client in range(8)
+        ]
+        for client in clients:
+            client.start()
+        end = time.monotonic() + 20
+        while len(sent) < before + 100 and time.monotonic() < end:
+            time.sleep(0.01)
+        dev.process.send_signal(signal.SIGTERM)
+        assert dev.rest() == 0
+        for client in clients:
+            client.join(20)
+        assert len(sent) >= before + 100
+
+    dev = run("--data", data)
+    end = time.monotonic() + 20
+    while dev.ask("GET", "/-/status")["queued"] and time.monotonic() < end:
+        time.sleep(0.01)
+    dev.process.send_signal(signal.SIGTERM)
+    assert dev.rest() == 0
+    store = Store(data)
+    applied = {address.id for address in store.addresses("example/greeter", "", 1_000_000)}
+    store.close()
+    assert set(sent) <= applied
+
+
+@pytest.mark.parametrize("options", [(), ("--reload",)])
+def test_an_engine_that_has_stopped_ends_the_process_with_the_reason(
+    run: cabc.Callable[..., Run], folder: pathlib.Path, options: tuple[str, ...]
+) -> None:
+    (folder / "hello.py").write_text(APP + BREAKING)
+    dev = run(*options, "--data", str(folder / "data"))
+    dev.ask("PUT", "/example/break/x", "now")
+    assert dev.rest() == 70
+    assert re.search(
+        r"^The engine has stopped after an internal error: LookupError: the disk is gone\. See the"
+        r" traceback for the cause, and start the command again\. All acknowledged messages are in"
+        r" the data folder\.$",
+        dev.text,
+        re.MULTILINE,
+    ), dev.text
+    assert "in broken\n" in dev.text
+    assert dev.text.count("Traceback") == 1
+    Store(str(folder / "data")).close()
+
+
+def test_an_engine_that_stops_ends_a_finite_run_with_the_reason(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
+    (folder / "hello.py").write_text(APP + BREAKING)
+    (folder / "names.txt").write_text("bob\n")
+    options = ("--input", "names.txt", "--to", "example/break", "--exit-when-idle")
+    dev = run(*options, "--format", "json")
+    assert dev.rest() == 70
+    (told,) = [each for each in dev.objects() if each["event"] == "broken"]
+    assert told["text"] == (
+        "The engine has stopped after an internal error: LookupError: the disk is gone. See the"
+        " traceback for the cause, and start the command again."
+    )
+
+
+def test_an_error_without_valid_text_is_shown_and_parked_in_every_start(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
+    (folder / "hello.py").write_text(APP.replace('"no greeting for bad"', r'"bad \udcff name"'))
+    for attempt in range(2):
+        for shown in ("text", "json"):
+            dev = run("--data", str(folder / "data"), "--format", shown)
+            if not attempt and shown == "text":
+                dev.ask("PUT", "/example/greeter/bob", "bad")
+            else:
+                dev.until("Listening|ready")
+                assert dev.ask("POST", "/-/retry/1") == {"retried": ["example/greeter/bob"]}
+            dev.until(r"bad \\udcff name")
+            dev.ask("PUT", "/example/greeter/eve", "eve")
+            (parked,) = dev.ask("GET", "/-/parked")
+            assert parked["error"].startswith(r"ValueError: bad \udcff name while invoking")
+            assert dev.ask("GET", "/-/trace/1")
+            dev.process.send_signal(signal.SIGTERM)
+            assert dev.rest() == 1
+            assert "Traceback" not in dev.text.replace('"traceback": "Traceback', "")
 
 
 def test_a_reader_that_goes_away_ends_it(folder: pathlib.Path) -> None:

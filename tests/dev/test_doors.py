@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import collections.abc as cabc
 import http.client
 import json
@@ -11,7 +12,11 @@ import time
 import typing as t
 
 import pytest
+from google.protobuf.type_pb2 import Option
 
+from statefun_flask import Context
+from statefun_flask import Effects
+from statefun_flask import Message
 from statefun_flask import StateFunFlask
 
 Eventually = cabc.Callable[..., t.Any]
@@ -514,3 +519,37 @@ def test_a_request_that_is_cut_short_disturbs_nobody(door: t.Any) -> None:
         client.shutdown(socket.SHUT_WR)
         assert b"The request ended before its body did." in client.makefile("rb").read()
     assert door.get("/-/addresses/dev/words") == []
+
+
+# -- what cannot be shown ---------------------------------------------------------------------
+
+
+def test_a_message_that_cannot_be_shown_is_answered_with_its_bytes(
+    start: cabc.Callable[..., t.Any],
+) -> None:
+    app = StateFunFlask("odd")
+
+    @app.statefun("dev/odd")
+    def odd(context: Context, message: Option | str) -> Effects:
+        if message == "bad":
+            raise ValueError("file \udcff name")
+        return Effects()
+
+    @app.statefun("dev/any")
+    def anything(context: Context, message: Message) -> Effects:
+        return Effects()
+
+    door = start(app)
+    option = Option(name="a")
+    option.value.type_url = "type.googleapis.com/un.known"
+    option.value.value = b"\xff"
+    typename = "application/vnd.type.googleapis.com/google.protobuf.Option"
+    body = option.SerializeToString()
+    found = door.put("/dev/any/x?wait", body, Content_Type=typename)
+    (event,) = found["events"]
+    assert event["messages"][0]["value"] == {"base64": base64.b64encode(body).decode()}
+
+    typename = "application/vnd.io.statefun.types/string"
+    found = door.put("/dev/odd/x?wait", "bad", Content_Type=typename)
+    (event,) = found["events"]
+    assert event["error"].startswith("ValueError: file \udcff name")

@@ -189,3 +189,21 @@ def test_each_event_is_an_object(
     (made,) = objects.of(event)
     assert made == expected
     assert json.loads(json.dumps(made)) == expected
+
+
+class Unreadable(Exception):
+    """An exception that has no text."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+def test_an_error_without_a_text_is_an_object(objects: Objects) -> None:
+    (failed,) = objects.of(
+        events.Failed(
+            at=3, trace=1, address=BOB, batch=[SENT], error=Unreadable(), parked=True, waiting=0
+        )
+    )
+    assert failed["error"] == "Unreadable: <its text cannot be read: ZeroDivisionError>"
+    (undelivered,) = objects.of(events.Undelivered(at=3, error=Unreadable(), delay=5))
+    assert undelivered["error"] == "<its text cannot be read: ZeroDivisionError>"

@@ -273,3 +273,31 @@ def test_an_id_cannot_move_the_cursor(show: Show) -> None:
     evil = Address("dev/words", "a\x1b[2J\nb")
     (line,) = show(invocation(address=evil, records=[record(b"x", "k\n\x07")]))
     assert line == '#1 dev/words/a\\x1b[2J\\nb  <- str "hi"  0.4 ms  => lines k\\n\\x07: x'
+
+
+class Unreadable(Exception):
+    """An exception that has no text."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+def test_an_error_without_a_text_is_shown(show: Show) -> None:
+    event = events.Undelivered(at=0, error=Unreadable(), delay=1000)
+    text = "<its text cannot be read: ZeroDivisionError>"
+    assert show(event) == [f"records were not taken ({text}); they are sent again in 1.0 s"]
+    assert (
+        "Unreadable: <its text cannot be read: ZeroDivisionError>" in show(failed(Unreadable()))[0]
+    )
+
+
+def test_an_event_that_cannot_be_shown_is_named(show: Show) -> None:
+    assert show(invocation(delays=[delay(2**62)])) == ["Invocation cannot be shown: OverflowError"]
+
+
+def test_an_instant_that_no_calendar_has_is_shown_as_its_number(app: StateFunFlask) -> None:
+    lines: list[str] = []
+    Screen(Values(app.statefun.registry), lines.append).show(events.Writable(at=10**17))
+    assert [click.unstyle(line) for line in lines] == [
+        "100000000000000000 the data can be written again"
+    ]

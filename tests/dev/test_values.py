@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import struct
 import typing as t
 
 import pytest
+from google.protobuf.struct_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.protobuf.type_pb2 import Option
 from greeter_pb2 import GreetRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from statefun_flask import Context
+from statefun_flask import custom_type
 from statefun_flask import Effects
 from statefun_flask import INT
 from statefun_flask import Message
 from statefun_flask import StateFunFlask
+from statefun_flask import ValueSpec
 from statefun_flask.dev.values import BadMessage
 from statefun_flask.dev.values import plain_bytes
 from statefun_flask.dev.values import Values
@@ -240,3 +247,60 @@ def test_a_record_is_text_or_the_message_that_it_could_be(values: Values) -> Non
     assert values.record(b"hello") == "hello"
     assert values.record(b"\xff\xfe") == "<2 bytes>"
     assert values.record(GreetRequest(name="bob").SerializeToString()) == "name=bob"
+
+
+# -- what cannot be shown ---------------------------------------------------------------------
+
+
+class Point:
+    """A value whose text cannot be made."""
+
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+
+POINT = ValueSpec(
+    "point", custom_type("example/Point", lambda point: b"\xff", lambda data: Point())
+)
+GOOGLE = "type.googleapis.com/google.protobuf."
+
+
+@pytest.fixture
+def odd() -> Values:
+    """Values of types that cannot always be shown."""
+    app = StateFunFlask("odd")
+
+    @app.statefun("dev/odd", states=[POINT])
+    def odd(context: Context, message: Option | Timestamp | Value) -> Effects:
+        return Effects()
+
+    return Values(app.statefun.registry)
+
+
+def unknown_any() -> bytes:
+    option = Option(name="a")
+    option.value.type_url = "type.googleapis.com/un.known"
+    option.value.value = b"\xff"
+    return option.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("typename", "data"),
+    [
+        (f"{GOOGLE}Option", unknown_any()),
+        (f"{GOOGLE}Timestamp", Timestamp(seconds=10**15).SerializeToString()),
+        (f"{GOOGLE}Value", Value(number_value=float("nan")).SerializeToString()),
+        ("example/Point", b"\xff"),
+    ],
+)
+def test_a_value_that_cannot_be_shown_is_its_bytes(odd: Values, typename: str, data: bytes) -> None:
+    message = Message(typename, data)
+    assert odd.plain(message) == plain_bytes(data)
+    assert odd.show(message)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_number_that_json_has_not_is_text(values: Values, number: float) -> None:
+    message = Message(f"{TYPES}/double", struct.pack("<Bd", 9, number))
+    assert values.plain(message) == str(number)
+    assert values.show(message) == f'"{number}"'

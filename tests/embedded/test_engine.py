@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import sqlite3
 import threading
 import time
 import typing as t
@@ -197,6 +198,74 @@ def test_close_waits_for_calls_and_keeps_their_answers(
     store.close()
 
 
+class SlowReceiver:
+    """Takes the time of a Kafka egress to end, which is when senders meet a close."""
+
+    def offer(self, records: list[t.Any]) -> None:
+        """Take nothing."""
+
+    def close(self, timeout: float) -> None:
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("attempt", range(4))
+def test_messages_acknowledged_during_a_close_are_in_the_folder(
+    script: t.Any, run: t.Any, tmp_path: t.Any, attempt: int
+) -> None:
+    script.add("ns/fn", lambda batch: None)
+    engine = run(store=Store(tmp_path / "data"))
+    engine.attach("ns/out", SlowReceiver())
+    acknowledged: list[str] = []
+    refused: list[str] = []
+    warm = threading.Barrier(7, timeout=10)
+
+    def send(sender: int) -> None:
+        for number in range(1_000_000):
+            name = f"{sender}:{number}"
+            try:
+                engine.submit([(Address("ns/fn", name), X)], {name: "sent"}).result(10)
+            except RuntimeError as exc:
+                refused.append(str(exc))
+                return
+            acknowledged.append(name)
+            if number == 20:
+                warm.wait()
+
+    senders = [threading.Thread(target=send, args=(sender,)) for sender in range(6)]
+    for sender in senders:
+        sender.start()
+    warm.wait()
+    engine.close()
+    store = Store(tmp_path / "data")  # the folder is free at once
+    for sender in senders:
+        sender.join(10)
+    assert set(refused) == {"The engine does not run any more: it was closed. Start another one."}
+    assert len(refused) == 6
+    stored = {name for (name,) in store.connection.execute("select source from position")}
+    store.close()
+    assert len(acknowledged) > 120
+    assert set(acknowledged) <= stored
+
+
+def test_a_close_that_fails_gives_the_folder_back(
+    script: t.Any, run: t.Any, tmp_path: t.Any
+) -> None:
+    script.add("ns/fn", lambda batch: None)
+    engine = run(store=Store(tmp_path / "data"))
+
+    class Failing(SlowReceiver):
+        def close(self, timeout: float) -> None:
+            raise ZeroDivisionError("a receiver's fault")
+
+    engine.attach("ns/out", Failing())
+    engine.send(Address("ns/fn", "1"), X)
+    with pytest.raises(ZeroDivisionError, match="a receiver's fault"):
+        engine.close()
+    Store(tmp_path / "data").close()
+    with pytest.raises(RuntimeError, match="does not run any more: it was closed"):
+        engine.send(Address("ns/fn", "1"), X)
+
+
 def test_closed_engine_says_so(script: t.Any, run: t.Any) -> None:
     script.add("ns/fn", lambda batch: None)
     engine = run()
@@ -210,16 +279,101 @@ def test_closed_engine_says_so(script: t.Any, run: t.Any) -> None:
 def test_engine_that_breaks_tells_all_who_wait(script: t.Any, run: t.Any) -> None:
     script.add("ns/fn", lambda batch: None)
     engine = run()
+    assert engine.failure is None
+    engine.ask(lambda core: core.store.connection.execute("drop table counter"))
+    for act in (
+        lambda: engine.send(Address("ns/fn", "1"), X),
+        lambda: engine.wait_idle(10),
+        lambda: engine.send(Address("ns/fn", "1"), X),
+    ):
+        with pytest.raises(RuntimeError, match="does not run any more: no such table"):
+            act()
+    assert isinstance(engine.failure, sqlite3.OperationalError)
+
+
+def test_a_closed_engine_has_not_failed(script: t.Any, run: t.Any) -> None:
+    engine = run()
+    engine.close()
+    assert engine.failure is None
+
+
+def test_a_listener_that_fails_is_logged_and_the_engine_goes_on(
+    script: t.Any, run: t.Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    script.add("ns/fn", lambda batch: None)
+    engine = run()
+    seen: list[object] = []
 
     def broken(event: object) -> None:
         raise ZeroDivisionError("a listener's bug")
 
-    engine.listeners.append(broken)
-    engine.submit([(Address("ns/fn", "1"), X)])
-    with pytest.raises(RuntimeError, match="does not run any more: a listener's bug"):
-        engine.wait_idle(10)
-    with pytest.raises(RuntimeError, match="does not run any more"):
-        engine.send(Address("ns/fn", "1"), X)
+    engine.listeners.extend([broken, seen.append])
+    engine.send(Address("ns/fn", "1"), X)
+    engine.wait_idle(10)
+    assert len(seen) == 1
+    (logged,) = caplog.records
+    assert logged.getMessage() == (
+        "A listener failed at the event 'Invocation'. The engine goes on."
+    )
+    assert logged.exc_info is not None
+    assert isinstance(logged.exc_info[1], ZeroDivisionError)
+
+
+def test_a_callback_after_a_commit_that_fails_is_logged_and_others_are_called(
+    script: t.Any, run: t.Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    script.add("ns/fn", lambda batch: None)
+    engine = run()
+
+    def broken() -> None:
+        raise ZeroDivisionError("a callback's bug")
+
+    engine.ask(lambda core: core.committed.append(broken))
+    engine.send(Address("ns/fn", "1"), X)
+    engine.send(Address("ns/fn", "1"), X)
+    assert [each.getMessage() for each in caplog.records] == [
+        "A callback failed after a commit. The engine goes on."
+    ]
+
+
+def test_a_cancelled_submission_is_not_sent_and_does_not_end_the_engine(
+    script: t.Any, run: t.Any
+) -> None:
+    script.add("ns/fn", lambda batch: None)
+    engine = run(concurrency=1)
+    busy, go_on = threading.Event(), threading.Event()
+
+    def hold(core: t.Any) -> None:
+        busy.set()
+        assert go_on.wait(10)
+
+    holder = threading.Thread(target=engine.ask, args=(hold,))
+    holder.start()
+    assert busy.wait(10)
+    cancelled = engine.submit([(Address("ns/fn", "cancelled"), X)])
+    assert cancelled.cancel()
+    sent = engine.submit([(Address("ns/fn", "sent"), X)])
+    go_on.set()
+    holder.join(10)
+    assert sent.result(10) == [1]
+    assert not sent.cancel()
+    engine.wait_idle(10)
+    assert [at for at, _, _ in script.calls] == ["ns/fn/sent"]
+
+
+def test_a_submission_that_is_cancelled_at_any_moment_does_not_end_the_engine(
+    script: t.Any, run: t.Any
+) -> None:
+    script.add("ns/fn", lambda batch: None)
+    engine = run()
+    sent = 0
+    for number in range(300):
+        future = engine.submit([(Address("ns/fn", str(number)), X)])
+        if number % 3:
+            time.sleep(number % 7 / 100_000)
+        sent += not future.cancel()
+    engine.wait_idle(10)
+    assert len(script.calls) == sent
 
 
 def test_no_delay_is_over_too_early(script: t.Any, answer: t.Any, run: t.Any) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 import typing as t
 
 import pytest
 
 from statefun_flask.values.egress import KAFKA
+from statefun_flask.values.egress import PLAYGROUND
 
 STATE = ("seen", "a/t")
 
@@ -140,6 +142,113 @@ def test_negative_delay(refusal: t.Any, answer: t.Any) -> None:
     assert refusal(answer().later(-1, "ns/fn", "1")) == (
         "'ns/fn' sends a message for id '1' with a delay of -1 ms. Use a delay of zero or more."
     )
+
+
+LONGEST = 86_399_999_999_999_999  # datetime.timedelta.max
+
+
+@pytest.mark.parametrize("delay", [LONGEST + 1, 2**62, 2**63 - 1])
+def test_delay_that_the_store_cannot_hold(refusal: t.Any, answer: t.Any, delay: int) -> None:
+    assert refusal(answer().later(delay, "ns/fn", "1")) == (
+        f"'ns/fn' sends a message for id '1' with a delay of {delay} ms."
+        f" Use a delay of at most {LONGEST} ms."
+    )
+
+
+def test_longest_delay_is_kept(script: t.Any, bench: t.Any, answer: t.Any) -> None:
+    script.add("ns/fn", lambda batch: answer().later(LONGEST, "ns/fn", "1"))
+    made = bench()
+    made.run("ns/fn", "1")
+    (delay,) = made.control.delays()
+    assert delay.due == made.clock.now() + LONGEST
+
+
+@pytest.mark.parametrize("mode", [1, 2])
+def test_expiration_that_the_store_cannot_hold(refusal: t.Any, answer: t.Any, mode: int) -> None:
+    ttl = 2**63 - 1
+    assert refusal(answer().put("long", b"1"), ("long", "a/t", mode, ttl)) == (
+        f"'ns/fn' declares the state 'long' with an expiration of {ttl} ms."
+        f" Use at most {LONGEST} ms, or no expiration."
+    )
+
+
+@pytest.mark.parametrize("mode", [1, 2])
+def test_longest_expiration_is_kept(script: t.Any, bench: t.Any, answer: t.Any, mode: int) -> None:
+    script.add("ns/fn", lambda batch: answer().put("n", b"1"), ("n", "a/t", mode, LONGEST))
+    made = bench()
+    made.run("ns/fn", "1")
+    made.run("ns/fn", "1")
+    assert made.state("ns/fn", "1") == {"n": b"1"}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"topic": {}, "payload": "x"}',
+        '{"topic": [1], "payload": "x"}',
+        '{"topic": null, "payload": "x"}',
+        '{"topic": 1, "payload": "x"}',
+        '{"topic": "\\udcff", "payload": "x"}',
+        '{"topic": "x", "payload": "\\udcff"}',
+        '{"topic": "x", "payload": 1}',
+        '{"topic": "x"}',
+        "[1]",
+        "[" * 100_000,
+    ],
+)
+def test_playground_record_that_cannot_be_stored(
+    refusal: t.Any, answer: t.Any, record: str
+) -> None:
+    body = record.encode()
+    assert refusal(answer().egress("ns/out", body, PLAYGROUND)) == (
+        "'ns/fn' sends a record to an egress for id '1'. The egress 'ns/out' takes a JSON object"
+        f" with the texts 'topic' and 'payload', and got {body[:60]!r}."
+        " Make it with 'playground_record'."
+    )
+
+
+@pytest.mark.parametrize("part", ["send", "later", "egress", "put"])
+def test_part_of_an_answer_that_no_row_can_hold(
+    script: t.Any, bench: t.Any, answer: t.Any, part: str
+) -> None:
+    value = b"x" * 100_000
+
+    def big(batch: t.Any) -> t.Any:
+        answered = answer().put("seen", b"1")
+        match part:
+            case "send":
+                return answered.send("ns/fn", "1", value)
+            case "later":
+                return answered.later(5, "ns/fn", "1", value)
+            case "egress":
+                return answered.egress("ns/out", value)
+            case _:
+                return answered.put("seen", value)
+
+    script.add("ns/fn", big, STATE)
+    made = bench()
+    made.engine.store.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000)
+    made.run("ns/fn", "1")
+    assert "can store 34464 bytes at most. Make it smaller" in made.error()
+    assert made.state("ns/fn", "1") == {}
+
+
+def test_large_answer_of_parts_that_rows_can_hold(
+    script: t.Any, bench: t.Any, answer: t.Any
+) -> None:
+    def many(batch: t.Any) -> t.Any:
+        answered = answer().put("seen", b"x" * 30_000).later(5, "ns/other", "1", b"x" * 30_000)
+        for _ in range(5):
+            answered.egress("ns/out", b"x" * 30_000).send("ns/other", "1", b"x" * 30_000)
+        return answered
+
+    script.add("ns/fn", many, STATE)
+    script.add("ns/other", lambda batch: None)
+    made = bench()
+    made.engine.store.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000)
+    made.run("ns/fn", "1")
+    assert made.control.parked() == []
+    assert len(made.control.egress("ns/out")) == 5
 
 
 def test_cancellation_without_a_token(refusal: t.Any, answer: t.Any) -> None:

@@ -10,6 +10,7 @@ from ..calls import Call
 from ..clock import Clock
 from ..errors import AnswerRefused
 from ..errors import EndpointDown
+from ..errors import StepFailed
 from ..errors import UnknownTarget
 from ..records import Envelope
 from ..records import Parked
@@ -21,6 +22,9 @@ from .ready import Ready
 
 #: Before a message that failed on its own is tried again, in milliseconds, times its tries.
 RETRY_DELAY = 100
+
+#: How many characters of an error are stored.
+LONGEST_ERROR = 10_000
 
 
 class Failures:
@@ -141,8 +145,25 @@ class Failures:
 
 
 def describe(exc: BaseException) -> str:
-    """Return an exception as text, with the notes that say where it happened."""
-    notes = " ".join(getattr(exc, "__notes__", ()))
-    own = isinstance(exc, AnswerRefused | UnknownTarget)
-    text = str(exc) if own else f"{type(exc).__name__}: {exc}"
-    return f"{text} {notes}".rstrip()
+    """Return an exception as text to store, with the notes that say where it happened."""
+    notes = getattr(exc, "__notes__", ())
+    text = text_of(exc)
+    if not isinstance(exc, AnswerRefused | StepFailed | UnknownTarget):
+        text = f"{type(exc).__name__}: {text}"
+    if isinstance(notes, list | tuple):
+        text = " ".join([text, *(note for note in notes if isinstance(note, str))]).rstrip()
+    text = storable(text)
+    return text if len(text) <= LONGEST_ERROR else text[: LONGEST_ERROR - 1] + "…"
+
+
+def text_of(exc: BaseException) -> str:
+    """Return an exception's own text, or a substitute if its class cannot make one."""
+    try:
+        return str(exc)
+    except Exception as failure:
+        return f"<its text cannot be read: {type(failure).__name__}>"
+
+
+def storable(text: str) -> str:
+    """Return a text with its lone surrogates escaped, which UTF-8 cannot express."""
+    return text.encode(errors="backslashreplace").decode()

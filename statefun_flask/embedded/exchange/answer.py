@@ -7,6 +7,7 @@ it; :mod:`.rules` refuses what only the engine's state tells.
 from __future__ import annotations
 
 import collections.abc as cabc
+import datetime as dt
 import typing as t
 
 import msgspec
@@ -25,6 +26,10 @@ _MODIFY = FromFunction.PersistedValueMutation.MODIFY
 
 #: The type under which the runtime registers a state that names none.
 UNSET = "io.statefun.types/unset"
+
+#: The longest delay and expiration, in milliseconds: what Python's timedelta can express. Added to
+#: the time of day either fits into the 64 bits of the store.
+LONGEST = dt.timedelta.max // dt.timedelta(milliseconds=1)
 
 # The runtime keeps its own states of every function under these names (protocol 1.6).
 _RESERVED = ("batch", "request-state")
@@ -78,7 +83,7 @@ def read(address: Address, body: bytes) -> Result | Missing:
     """
     try:
         response = FromFunction.FromString(body)
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):  # the latter by protobuf in pure Python
         raise AnswerRefused(
             f"The answer of '{address.type}' for id '{address.id}' ({len(body)} bytes) is not a"
             " FromFunction of StateFun 3.x. Check what the endpoint serves under that URL."
@@ -145,6 +150,11 @@ def _delayed(address: Address, delayed: t.Any) -> Later | Cancel:
             f"'{address.type}' sends a message for id '{address.id}' with a delay of"
             f" {delayed.delay_in_ms} ms. Use a delay of zero or more."
         )
+    if delayed.delay_in_ms > LONGEST:
+        raise AnswerRefused(
+            f"'{address.type}' sends a message for id '{address.id}' with a delay of"
+            f" {delayed.delay_in_ms} ms. Use a delay of at most {LONGEST} ms."
+        )
     return Later(
         delayed.delay_in_ms, _address(delayed.target), _message(delayed.argument), token or None
     )
@@ -182,5 +192,10 @@ def _spec(address: Address, value: t.Any) -> Spec:
     if ttl <= 0:
         raise AnswerRefused(
             f"{declares} with an expiration of {ttl} ms. Use at least 1 ms, or no expiration."
+        )
+    if ttl > LONGEST:
+        raise AnswerRefused(
+            f"{declares} with an expiration of {ttl} ms. Use at most {LONGEST} ms, or no"
+            " expiration."
         )
     return Spec(name, typename, Mode(mode), ttl)

@@ -7,6 +7,7 @@ import collections.abc as cabc
 from ...errors import did_you_mean
 from ...errors import suggestions
 from ...values.address import Address
+from ...values.message import Message
 from ..endpoints.routes import Routes
 from ..errors import AnswerRefused
 from ..errors import UnknownEgress
@@ -51,6 +52,50 @@ def check(
     if result.mutations:
         _check_states(address, result, specs)
     return contents
+
+
+def check_sizes(
+    address: Address, result: Result, contents: cabc.Sequence[Content], largest: int
+) -> None:
+    """Refuse a result with a part that is too large for a row of the store.
+
+    :param largest: How many bytes a row may have.
+    :raises AnswerRefused: A message, a record or a state is larger.
+    """
+    own = text_size(address.type, address.id)
+    for target, message in result.sends:
+        _check_size(address, "message", own + message_size(target, message), largest)
+    for each in result.delayed:
+        if isinstance(each, Later):
+            size = own + message_size(each.target, each.message) + text_size(each.token or "")
+            _check_size(address, "delayed message", size, largest)
+    for (egress, message), content in zip(result.egresses, contents, strict=True):
+        texts = text_size(egress, content.topic, content.key or "", message.typename)
+        _check_size(address, "record", texts + len(content.value), largest)
+    for mutation in result.mutations:
+        size = own + text_size(mutation.name) + len(mutation.value or b"")
+        _check_size(address, f"value of the state '{mutation.name}'", size, largest)
+
+
+def message_size(target: Address, message: Message) -> int:
+    """Return how many bytes a message to an address has in the store.
+
+    :raises UnicodeEncodeError: One of its texts cannot be stored.
+    """
+    return text_size(target.type, target.id, message.typename) + len(message.value)
+
+
+def text_size(*texts: str) -> int:
+    """Return how many bytes texts have in the store."""
+    return sum(len(text.encode()) for text in texts)
+
+
+def _check_size(address: Address, what: str, size: int, largest: int) -> None:
+    if size > largest:
+        raise AnswerRefused(
+            f"'{address.type}' makes a {what} of {size} bytes for id '{address.id}', and the engine"
+            f" can store {largest} bytes at most. Make it smaller, or keep the content elsewhere."
+        )
 
 
 def _check_tokens(

@@ -97,8 +97,9 @@ class Playground:
         try:
             record = json.loads(message.value)
             topic, payload = record["topic"], record["payload"]
+            topic.encode()  # a lone surrogate is valid in JSON only
             content = Content(topic, None, payload.encode())
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ValueError(
                 f"The egress '{self.identifier}' takes a JSON object with the texts 'topic' and"
                 f" 'payload', and got {message.value[:60]!r}. Make it with 'playground_record'."
@@ -135,7 +136,7 @@ def _parse(identifier: str, message: Message, typename: str, cls: t.Any, maker: 
         raise _other_type(identifier, message, typename, maker)
     try:
         return cls.FromString(message.value)
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):  # the latter by protobuf in pure Python
         raise ValueError(
             f"The egress '{identifier}' got {len(message.value)} bytes that are no"
             f" '{typename}'. Make the record with '{maker}'."

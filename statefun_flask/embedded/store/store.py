@@ -34,6 +34,10 @@ from .kept import Kept
 #: How many addresses' states are kept in memory.
 CACHED = 10_000
 
+#: What a row takes beside the texts and values that are checked, in bytes: numbers, and the text of
+#: an error.
+ROW_MARGIN = 64 << 10
+
 #: How large the log grows before it is moved into the database, in bytes.
 LOG_SIZE = 8 << 20
 
@@ -74,6 +78,11 @@ class Store:
             self._folder.release()
 
     # -- writing --------------------------------------------------------------------------
+
+    @property
+    def largest(self) -> int:
+        """How many bytes the texts and the value of a row may have."""
+        return self.connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH) - ROW_MARGIN
 
     def numbers(self, name: str, count: int) -> range:
         """Return the next numbers of a counter, from 1."""
@@ -116,10 +125,12 @@ class Store:
                 if key == "queue_gone":
                     self.fail.hit("transaction")
             self.connection.execute("commit")
-        except sqlite3.OperationalError as exc:
+        except BaseException as exc:
             if self.connection.in_transaction:
                 self.connection.execute("rollback")
-            raise self._disk_full(exc) from exc
+            if isinstance(exc, sqlite3.OperationalError):
+                raise self._disk_full(exc) from exc
+            raise
         self.fail.hit("commit")
         self.changes = Changes(self.changes.kept)
         self._checkpoint()
