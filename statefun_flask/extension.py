@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import concurrent.futures
-import functools
 import os
 import sys
 import threading
@@ -28,7 +27,7 @@ from .core.registry import StatefulFunction
 from .typing import F
 
 if t.TYPE_CHECKING:
-    from .testing.runtime import EmbeddedRuntime
+    from .testing.embedded import EmbeddedTestEngine
     from .typing import State
 
 
@@ -157,37 +156,28 @@ class StateFun:
         module: str | os.PathLike[str] | None = None,
         kafka: str | None = None,
         errors: t.Literal["raise", "park"] = "raise",
-    ) -> EmbeddedRuntime:
+    ) -> EmbeddedTestEngine:
         """Return the app's functions on an engine in this process, for tests.
 
         ::
 
-            with app.statefun.runtime() as rt:
-                rt.send("example/greeter/bob", GreetRequest("bob"))
-                rt.advance(timedelta(days=30))
-                assert rt.state("example/greeter", "bob") == {}
+            with app.statefun.runtime() as engine:
+                engine.send("example/greeter/bob", GreetRequest("bob"))
+                engine.advance(timedelta(days=30))
+                assert engine.state("example/greeter/bob") == {}
 
         Each request has the app's context, as in production.
 
-        The parameters are those of :class:`~statefun_flask.testing.runtime.EmbeddedRuntime`.
+        The parameters are those of :class:`~statefun_flask.testing.embedded.EmbeddedTestEngine`.
 
         :raises RuntimeError: This object belongs to no app.
         """
-        from .testing.runtime import EmbeddedRuntime
+        from .testing.embedded import EmbeddedTestEngine
 
         app = self._app() if self._app is not None else None
         if app is None:
             raise RuntimeError(_UNBOUND)
-        self._bind(app)
-        return EmbeddedRuntime(
-            functools.partial(_in_context, app),
-            self.registry,
-            clock=clock,
-            data=data,
-            module=module,
-            kafka=kafka,
-            errors=errors,
-        )
+        return EmbeddedTestEngine(app, module, clock=clock, data=data, kafka=kafka, errors=errors)
 
     def _make_handler(self) -> RequestHandler:
         """Take the app as it is now that its first request has come, and make its handler.
@@ -227,13 +217,6 @@ class StateFun:
         if self._endpoint is None:
             raise RuntimeError(_UNBOUND)
         return self._endpoint
-
-
-def _in_context(app: Flask, body: bytes) -> bytes:
-    """Answer a request of the embedded engine, in the app's context and without Flask's request."""
-    with app.app_context():
-        statefun: StateFun = app.extensions["statefun"]
-        return statefun.endpoint.handle(body)
 
 
 class _FirstRequest:

@@ -1,4 +1,4 @@
-"""What ``engine`` runs in these tests; ``pytest examples/greeter --engine flink`` runs it there."""
+"""Fixtures of the pytest plugin: the app to test and its module.yaml."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from flask import Flask
 
 @pytest.fixture(scope="session")
 def statefun_app() -> Flask:
-    """Return the app that the tests are about."""
+    """Return the app to test."""
     return greeter.app
 
 
 @pytest.fixture(scope="session")
 def statefun_module() -> pathlib.Path:
-    """Return how messages come in and go out."""
+    """Return the path of the app's module.yaml."""
     return pathlib.Path(greeter.__file__).with_name("module.yaml")

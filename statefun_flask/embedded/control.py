@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ..values.address import Address
+from ..values.address import as_address
 from ..values.message import Message
 from . import events
 from .core import Core
@@ -34,6 +35,8 @@ class Waiting(t.NamedTuple):
 class Control:
     """The control calls of an engine.
 
+    An address may be written as ``"namespace/name/id"``.
+
     Parked addresses are named by their address, or by the trace of the message that failed: the
     number that the log shows. A trace stands for all parked addresses that it led to.
     """
@@ -43,8 +46,9 @@ class Control:
 
     # -- looking --------------------------------------------------------------------------
 
-    def state(self, address: Address) -> dict[str, Message]:
+    def state(self, address: Address | str) -> dict[str, Message]:
         """Return the values of an address's states; expired ones are not among them."""
+        address = as_address(address)
 
         def read(core: Core) -> dict[str, Message]:
             specs = core.states.of(address.type)
@@ -62,9 +66,10 @@ class Control:
         """Return addresses of a function type that have state, in the order of their ids."""
         return self._engine.ask(lambda core: core.store.addresses(typename, after, limit))
 
-    def queue(self, address: Address, limit: int = 100) -> list[Envelope]:
+    def queue(self, address: Address | str, limit: int = 100) -> list[Envelope]:
         """Return the messages that wait for an address, or are in flight to it."""
-        return self._engine.ask(lambda core: core.store.queue(address, limit))
+        target = as_address(address)
+        return self._engine.ask(lambda core: core.store.queue(target, limit))
 
     def egress(self, topic: str, after: int = 0, limit: int = 1000) -> list[EgressRecord]:
         """Return the records of a topic, or of an egress, with higher numbers than one."""
@@ -119,7 +124,7 @@ class Control:
 
         return self._engine.ask(read)
 
-    def retry(self, which: Address | int) -> list[Address]:
+    def retry(self, which: Address | str | int) -> list[Address]:
         """Try parked addresses again; the message that failed goes first and alone.
 
         :raises NotParked: None is parked under that name.
@@ -144,7 +149,7 @@ class Control:
 
         return self._engine.ask(again)
 
-    def drop(self, which: Address | int) -> list[Envelope]:
+    def drop(self, which: Address | str | int) -> list[Envelope]:
         """Put the message that failed with the dead ones, and let those behind it go on.
 
         :raises NotParked: None is parked under that name.
@@ -155,11 +160,12 @@ class Control:
 
         return self._engine.ask(bury)
 
-    def replace(self, address: Address, message: Message) -> None:
+    def replace(self, address: Address | str, message: Message) -> None:
         """Give the message that failed another body, and try it again.
 
         :raises NotParked: The address is not parked.
         """
+        address = as_address(address)
 
         def exchange(core: Core) -> None:
             _find(core, address)
@@ -192,13 +198,14 @@ class Control:
         return self._engine.ask(put_back)
 
 
-def _find(core: Core, which: Address | int) -> list[Address]:
-    if isinstance(which, Address):
-        found = [which] if which in core.parked else []
-    else:
+def _find(core: Core, which: Address | str | int) -> list[Address]:
+    if isinstance(which, int):
         found = [address for address, each in core.parked.items() if each.trace == which]
+    else:
+        which = as_address(which)
+        found = [which] if which in core.parked else []
     if not found:
-        name = f"'{which}'" if isinstance(which, Address) else f"message {which}"
+        name = f"message {which}" if isinstance(which, int) else f"'{which}'"
         raise NotParked(f"Nothing is parked at {name}. List what is parked to see what there is.")
     return found
 

@@ -1,10 +1,14 @@
-"""Tests of an app that run on either engine: the embedded one, or Flink with Kafka.
+"""The test kit: an app on the embedded engine, or on StateFun with Flink and Kafka.
 
-The pytest plugin hands an :class:`Engine` to tests, see docs/testing.md. It comes with the package.
+``app.statefun.runtime()`` and the fixture ``statefun_engine`` of the pytest plugin both return a
+:class:`TestEngine`. docs/testing.md describes it.
+
+Every pytest of the environment imports this package, because the plugin is part of it. What an
+engine needs is imported when the first engine starts.
 """
 
-from .engine import Engine as Engine
-from .engine import NothingCame as NothingCame
-from .engine import Record as Record
-from .engines import Engines as Engines
-from .engines import Unavailable as Unavailable
+from .engine import TestEngine as TestEngine
+from .engine import WaitTimeoutError as WaitTimeoutError
+from .pool import EnginePool as EnginePool
+from .pool import EngineUnavailableError as EngineUnavailableError
+from .record import Record as Record

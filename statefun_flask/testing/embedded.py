@@ -1,51 +1,86 @@
-"""The embedded engine for tests, in this process and without a broker."""
+"""The embedded engine for tests, in the process of the test."""
 
 from __future__ import annotations
 
 import collections.abc as cabc
 import datetime as dt
-import tempfile
+import os
 import time
+import types
 import typing as t
 
+from .. import module_yaml
 from ..core.handler import RequestHandler
 from ..embedded import events
 from ..embedded.clock import milliseconds
 from ..embedded.clock import RealClock
 from ..embedded.clock import VirtualClock
+from ..embedded.control import Control
 from ..embedded.core import Core
 from ..embedded.endpoints.module import ModuleRoutes
 from ..embedded.endpoints.routes import Endpoint
 from ..embedded.endpoints.routes import InProcess
+from ..embedded.endpoints.routes import LocalRoutes
 from ..embedded.endpoints.routes import Outlet
-from ..embedded.engine import Engine as Runtime
+from ..embedded.endpoints.routes import Routes
+from ..embedded.engine import Engine
 from ..embedded.errors import EndpointDown
 from ..embedded.records import EgressRecord
 from ..embedded.store.store import Store
 from ..transport.direct import Direct
 from ..transport.direct import Served
 from ..values.address import Address
+from ..values.address import as_address
+from ..values.egress import KAFKA
+from ..values.egress import KINESIS
+from ..values.egress import PLAYGROUND
 from ..values.message import Message
-from . import inbox
-from .engine import Engine
-from .engine import Record
+from . import sender
+from .engine import check_duration
+from .engine import TestEngine
+from .engine import wait
+from .record import Record
 from .wiring import functions
+from .wiring import load
 from .wiring import Source
-from .wiring import wire
+from .wiring import Wiring
+
+if t.TYPE_CHECKING:
+    from ..embedded.kafka import Links
 
 T = t.TypeVar("T")
 
-#: Between two looks at a condition on a real clock, in seconds.
+#: The time between two checks of a condition on a real clock, in seconds.
 _PAUSE = 0.01
 
+#: The types of the records whose payload has no type of its own.
+_UNTYPED = frozenset({KAFKA, KINESIS, PLAYGROUND})
 
-class EmbeddedEngine(Engine):
-    """An app on the embedded engine.
+
+class EmbeddedTestEngine(TestEngine):
+    """An app on the embedded engine, in the process of the test.
+
+    ::
+
+        with app.statefun.runtime() as engine:
+            engine.send("example/greeter/bob", GreetRequest("bob"))
+            assert engine.state("example/greeter/bob") == {"seen_count": 1}
+
+    With the virtual clock everything happens in the calling thread, in an order that depends on the
+    test alone. A method that reads a result handles the waiting messages first.
 
     :param served: The app, or a registry.
-    :param module: A module.yaml; its endpoints for the app's functions are called in process.
-    :param clock: ``"virtual"`` moves when a test waits, and everything happens in its thread, in an
-        order that depends on the test alone; ``"real"`` has threads.
+    :param module: The path or the text of a module.yaml. Endpoints for the app's functions are
+        called in process. Without one, the engine has the app's functions and accepts every egress.
+    :param clock: ``"virtual"`` stands still until the test moves it; ``"real"`` has threads.
+    :param data: A data folder, so that another engine can continue with the data; None keeps
+        everything in memory.
+    :param kafka: ``host:port`` of the brokers that the Kafka topics of `module` are read from and
+        written to, or ``"module"`` for the brokers that it names. Needs the real clock.
+    :param errors: ``"raise"`` raises the exception of a function from the next method that runs the
+        engine; ``"park"`` only adds it to :attr:`errors`. The address is parked in both cases, as
+        under ``flask statefun dev``.
+    :raises ValueError: The parameters do not fit together.
     """
 
     name = "embedded"
@@ -56,150 +91,274 @@ class EmbeddedEngine(Engine):
         module: Source = None,
         *,
         clock: t.Literal["virtual", "real"] = "virtual",
+        data: str | os.PathLike[str] | None = None,
+        kafka: str | None = None,
+        errors: t.Literal["raise", "park"] = "raise",
     ) -> None:
+        if kafka is not None and (module is None or clock != "real"):
+            raise ValueError(
+                "Kafka topics are named by a module.yaml and read as records arrive. Start the"
+                " engine with module='…' and clock='real'."
+            )
         super().__init__()
-        direct = Direct(served, skip_hooks=True)
-        self._wiring = wire(served, module)
-        self._stopped = False
-        self._records: list[EgressRecord] = []
+        self._registry = functions(served)
+        self._module = None if module is None else load(module)
+        self._routes = self._make_routes(Direct(served, skip_hooks=True))
+        self._raises = errors == "raise"
+        self._unraised: list[BaseException] = []
         self._down: dict[str, str] = {}
-
-        def handle(body: bytes) -> bytes:
-            if self._stopped:
-                raise EndpointDown("worker", "it was stopped")
-            with direct.context():
-                return direct.endpoint.handle(body)
-
-        self._routes = _Routes(ModuleRoutes(self._wiring.module, handle, functions(served)))
-        self._clock = VirtualClock() if clock == "virtual" else RealClock()
-        self._folder = tempfile.TemporaryDirectory(prefix="statefun-testing-")
+        self._worker_stopped = False
+        self._last_record = self._first_record = 0
+        #: What happened so far, see :mod:`statefun_flask.embedded.events`.
+        self.events: list[events.Event] = []
+        self._clock = RealClock() if clock == "real" else VirtualClock()
+        self._data = data
+        self._kafka = kafka
         self._open()
 
-    def _open(self) -> None:
-        self._store = _Store(self._folder.name)
-        self._engine = Runtime(self._routes, self._store, self._clock)
-        self._engine.listeners.append(self._note)
+    def _make_routes(self, direct: Direct) -> Routes:
+        def call(body: bytes) -> bytes:
+            if self._worker_stopped:
+                raise EndpointDown("worker", "it was stopped")
+            return direct.call(body)
+
+        if self._module is None:
+            return _RoutesWithSender(LocalRoutes(InProcess(call), self._registry))
+        return _RoutesWithSender(ModuleRoutes(self._module, call, self._registry))
+
+    def _open(self, snapshot: bytes | None = None) -> None:
+        self._store = _CrashingStore(self._data, snapshot)
+        #: The engine itself.
+        self.engine = Engine(self._routes, self._store, self._clock)
+        self.engine.listeners.append(self._note)
+        #: Reads and changes parked addresses, queues, delays and more.
+        self.control = Control(self.engine)
+        try:
+            self._links = self._connect()
+        except BaseException:
+            self.engine.close()
+            raise
         if self._is_real:
-            self._engine.start()
+            self.engine.start()
+        if self._links is not None:
+            self._links.start()
+
+    def _connect(self) -> Links | None:
+        if self._kafka is None or self._module is None:
+            return None
+        from ..embedded.kafka import connect
+
+        return connect(self.engine, self._module, self._kafka)
 
     @property
     def _is_real(self) -> bool:
         return isinstance(self._clock, RealClock)
 
     def _note(self, event: events.Event) -> None:
-        if self._store.failing:
+        if self._store.has_crashed:
             return
+        self.events.append(event)
         if isinstance(event, events.Invocation):
-            self._records += event.records
+            for record in event.records:
+                self._last_record = max(self._last_record, record.seq)
         elif isinstance(event, events.Failed):
             self.errors.append(event.error)
+            if event.parked and self._raises:
+                self._unraised.append(event.error)
         elif isinstance(event, events.Down):
             self._down[event.typename] = f"'{event.typename}' cannot be called: {event.reason}."
         elif isinstance(event, events.Up):
             self._down.pop(event.typename, None)
 
-    def _put(self, topic: str, key: str, value: bytes) -> None:
-        read = self._wiring.topic(topic)
-        message = Message(read.value_type, value)
-        self._engine.submit([(Address(target, key), message) for target in read.targets]).result()
+    # -- input ----------------------------------------------------------------------------
 
-    def wait(self, duration: dt.timedelta) -> None:
-        """Move the clock; with a real one, let the time pass."""
+    def _check_target(self, target: Address) -> None:
+        self._routes.endpoint(target.type)
+
+    def _send(self, target: Address, payload: bytes) -> None:
+        message = Message(sender.TYPENAME, payload)
+        self.engine.send(Address(sender.FUNCTION, str(target)), message)
+
+    def produce(self, topic: str, key: str, value: bytes | str) -> None:
+        """Send a record to the functions that the ingress of its topic names."""
+        read = Wiring(self._module or module_yaml.Module("3.1", ())).topic(topic)
+        payload = value.encode() if isinstance(value, str) else value
+        message = Message(read.value_type or "", payload)
+        self.engine.submit([(Address(target, key), message) for target in read.targets]).result()
+
+    # -- time and failures ----------------------------------------------------------------
+
+    def advance(self, duration: dt.timedelta) -> None:
+        """Move the virtual clock; on the real one, let the time pass."""
         if self._is_real:
-            time.sleep(duration.total_seconds())
+            wait(duration)
         else:
-            self._engine.advance(milliseconds(duration))
+            check_duration(duration)
+            self.engine.advance(milliseconds(duration))
+        self._raise_first()
+
+    def run_until_idle(self, timeout: float = 10.0) -> None:
+        """Handle messages until none is left that can be handled now."""
+        if self._is_real:
+            self.engine.wait_idle(timeout)
+        else:
+            self.engine.run_until_idle()
+        self._raise_first()
 
     def fail(self) -> None:
-        """Go on from what was there when it was called: all that waits is done, and lost."""
+        """Simulate a crash, and recover from the last commit.
 
-        def begin(core: Core) -> None:
-            self._store.failing = True
+        The messages that wait now are handled twice: before the crash, which discards the results,
+        and after it.
+        """
 
-        self._engine.ask(begin)  # which commits before it asks
+        def crash(core: Core) -> bytes | None:
+            return self._store.crash()
+
+        snapshot = self.engine.ask(crash)  # which commits first
         if not self._is_real:
-            self._engine.run_until_idle()
-        self._engine.close()
-        self._open()
+            self.engine.run_until_idle()
+        self._stop()
+        self._down.clear()
+        self._open(snapshot)
 
     def stop_worker(self) -> None:
-        """Have the app's functions refuse to be called."""
-        self._stopped = True
+        """Make the app's functions unreachable."""
+        self._worker_stopped = True
 
     def start_worker(self) -> None:
-        """Have the app's functions answer again."""
-        self._stopped = False
+        """Make the app's functions reachable again."""
+        self._worker_stopped = False
 
-    def begin(self) -> None:
-        """Forget the records and errors of the test before."""
-        self._engine.ask(lambda core: None)
-        self._records.clear()
-        super().begin()
+    # -- output ---------------------------------------------------------------------------
 
-    def _read(self, topic: str) -> cabc.Iterable[Record]:
-        if not self._is_real:
-            self._engine.run_until_idle()
-        return [
-            Record(each.topic, each.key, each.value)
-            for each in list(self._records)
-            if each.topic == topic
-        ]
+    def state(self, address: Address | str) -> dict[str, t.Any]:
+        """Return the states of an address that have a value, by name."""
+        target = as_address(address)
+        self._check_target(target)
+        self.run_until_idle()
+        known = target.type in self._registry
+        specs = self._registry.table(target.type).specs if known else {}
+        return {
+            name: specs[name].decode((each.typename, each.value)) if name in specs else each
+            for name, each in self.control.state(target).items()
+        }
+
+    def _read(self, topic: str) -> list[Record]:
+        self._run()
+        found: list[EgressRecord] = []
+        while page := self.control.egress(topic, found[-1].seq if found else self._first_record):
+            found += page
+        return [_record(each) for each in found]
 
     def _poll(self, condition: cabc.Callable[[], T | None], timeout: float) -> T | None:
         end = self._clock.now() + round(timeout * 1000)
         while True:
-            if not self._is_real:
-                self._engine.run_until_idle()
+            self._run()
             value = condition()
             if value or not self._go_on(end):
                 return value
 
+    def _run(self) -> None:
+        """Handle what waits, in the calling thread if the engine has none."""
+        if not self._is_real:
+            self.engine.run_until_idle()
+        self._raise_first()
+
     def _go_on(self, end: int) -> bool:
-        """Let time pass up to where something may happen; return whether it may before the end."""
+        """Let time pass until something may happen; return whether the end is still to come."""
         now = self._clock.now()
         if self._is_real:
             time.sleep(_PAUSE)
             return now < end
-        instant = self._engine.ask(lambda core: core.schedule.next_instant())
+        instant = self.engine.ask(lambda core: core.schedule.next_instant())
         if instant is None or instant > end:
-            self._engine.advance(max(0, end - now))
+            self.engine.advance(max(0, end - now))
             return False
-        self._engine.advance(max(0, instant - now))
+        self.engine.advance(max(0, instant - now))
         return True
 
     def _troubles(self) -> list[str]:
-        parked = self._engine.ask(lambda core: list(core.parked.values()))
+        parked = [each.parked for each in self.control.parked()]
         waiting = [f"'{each.address}' is parked: {each.error}" for each in parked]
         return [*waiting, *self._down.values()]
 
+    @property
+    def now(self) -> dt.datetime:
+        """The time of the engine's clock."""
+        return dt.datetime.fromtimestamp(self._clock.now() / 1000, dt.UTC)
+
+    def _raise_first(self) -> None:
+        unraised, self._unraised = self._unraised, []
+        if unraised:
+            raise unraised[0]
+
+    # -- life -----------------------------------------------------------------------------
+
+    def begin_test(self) -> None:
+        """Forget the records and errors so far."""
+        self.engine.ask(lambda core: None)  # which commits, and tells the events
+        self._first_record = self._last_record
+        self._unraised.clear()
+        super().begin_test()
+
     def close(self) -> None:
-        """Stop, and remove all files."""
-        self._engine.close()
-        self._folder.cleanup()
+        """Stop the engine, and commit what has happened."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._links is not None:
+            self._links.stop()
+        self.engine.close()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        try:
+            if exc is None:
+                self.run_until_idle()
+        finally:
+            self.close()
 
 
-class _Routes:
-    """Those of a module, with the inbox in this process."""
+def _record(stored: EgressRecord) -> Record:
+    typename = None if stored.typename in _UNTYPED else stored.typename
+    return Record(stored.topic, stored.key, stored.value, typename)
 
-    def __init__(self, module: ModuleRoutes) -> None:
-        self._module = module
-        self._inbox = InProcess(RequestHandler(inbox.registry()), name="inbox")
+
+class _RoutesWithSender:
+    """Routes to the functions of an app, and to the sender beside them."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+        self._sender = InProcess(RequestHandler(sender.registry()), name="sender")
 
     def endpoint(self, typename: str) -> Endpoint:
-        return self._inbox if typename == inbox.FUNCTION else self._module.endpoint(typename)
+        return self._sender if typename == sender.FUNCTION else self._routes.endpoint(typename)
 
     def egress(self, identifier: str) -> Outlet:
-        return self._module.egress(identifier)
+        return self._routes.egress(identifier)
 
     def close(self) -> None:
-        self._module.close()
+        self._routes.close()
 
 
-class _Store(Store):
-    """A store that loses what it is given once it fails."""
+class _CrashingStore(Store):
+    """A store that discards all changes after a simulated crash."""
 
-    failing = False
+    has_crashed = False
+
+    def crash(self) -> bytes | None:
+        """Discard all changes from now on.
+
+        :return: What a store in memory holds; None for one in a folder, which can be opened again.
+        """
+        self.has_crashed = True
+        return self.snapshot() if self.is_in_memory else None
 
     def commit(self) -> None:
-        if not self.failing:
+        if not self.has_crashed:
             super().commit()

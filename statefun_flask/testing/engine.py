@@ -1,143 +1,159 @@
-"""What a test may do with an engine, whichever it is."""
+"""The base class of the test engines: what a test can do on each of them."""
 
 from __future__ import annotations
 
 import abc
 import collections.abc as cabc
-import dataclasses
 import datetime as dt
 import itertools
+import time
+import types
 import typing as t
 
+from ..errors import StateFunError
 from ..values.address import Address
 from ..values.address import as_address
 from ..values.message import encode
-from ..values.types import type_of
-from . import inbox
+from . import sender
+from .record import Record
 
 T = t.TypeVar("T")
 
-#: How many records and errors a message shows.
+#: How many records and errors an error message lists.
 _SHOWN = 10
 
+#: The longest duration that :meth:`TestEngine.advance` waits for on a real clock.
+LONGEST_WAIT = dt.timedelta(minutes=10)
 
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """A record that a function wrote to a topic.
 
-    :param key: None for a record without one.
+class WaitTimeoutError(StateFunError, AssertionError):
+    """The condition that a test waited for did not hold in time."""
+
+
+class TestEngine(abc.ABC):
+    """An app that runs on an engine, for tests; a context manager.
+
+    Each method has the same meaning on every engine. A method that an engine cannot offer raises
+    RuntimeError with the reason.
+
+    The state of an address outlives a test when the engine does, so a test uses ids of its own.
     """
 
-    topic: str
-    key: str | None
-    value: bytes
-
-    @property
-    def text(self) -> str:
-        """The value as text."""
-        return self.value.decode()
-
-    def as_type(self, type: t.Any) -> t.Any:
-        """Return the value as what ``kafka_record`` was given.
-
-        :param type: ``str`` and ``bytes`` are the plain bytes, as ``kafka_record`` writes them;
-            else a Type, or a class that stands for one.
-        """
-        if type in (str, bytes):
-            return self.text if type is str else self.value
-        wanted = type_of(type)
-        return wanted.readers[wanted.typename](self.value)
-
-    def __str__(self) -> str:
-        return f"{self.key or '(no key)'}: {self.value[:80]!r}"
-
-
-class NothingCame(AssertionError):
-    """What a test waited for did not come in time."""
-
-
-class Engine(abc.ABC):
-    """An app that runs on an engine, for tests; all that it does means the same on each of them.
-
-    Messages and records go in by :meth:`send` and :meth:`produce`, records come out by
-    :meth:`records`. The state of ids that were used before is still there, so tests use ids of
-    their own.
-    """
+    #: Tells pytest that this class does not hold tests.
+    __test__ = False
 
     #: ``"embedded"`` or ``"flink"``.
     name: t.ClassVar[str]
 
     def __init__(self) -> None:
-        #: What functions raised so far in this test.
+        #: The exceptions that functions have raised since the test began.
         self.errors: list[BaseException] = []
 
-    # -- doing ----------------------------------------------------------------------------
+    # -- input ----------------------------------------------------------------------------
 
     def send(self, address: Address | str, value: t.Any, *, type: t.Any = None) -> None:
-        """Send a message to any function of the app, or of another worker that module.yaml names.
+        """Send a message to a function of the app, or of another worker that module.yaml names.
 
-        What one test sends to one address arrives in order. It comes through a function of this
-        package, so that its caller is ``statefun.testing/inbox``; a record that an ingress reads
-        has no caller, see :meth:`produce`.
+        Messages to one address arrive in the order of the calls. The caller that the function sees
+        is an address of ``statefun.testing/sender``, which accepts and ignores replies. A record of
+        an ingress has no caller, see :meth:`produce`.
 
         :param address: An :class:`~statefun_flask.Address`, or ``"namespace/name/id"``.
         :param type: The type to write the value as, in place of its own.
+        :raises ValueError: The address is not written in that form.
+        :raises UnknownTarget: No endpoint serves the function.
         """
         target = as_address(address)
-        self._put(inbox.TOPIC, str(target), inbox.write(target, encode(value, type)))
-
-    def produce(self, topic: str, key: str, value: bytes | str) -> None:
-        """Write a record to a topic that an ingress of module.yaml reads.
-
-        :raises ValueError: None reads it.
-        """
-        self._put(topic, key, value.encode() if isinstance(value, str) else value)
+        payload = sender.encode(target, encode(value, type))
+        self._check_target(target)
+        self._send(target, payload)
 
     @abc.abstractmethod
-    def wait(self, duration: dt.timedelta) -> None:
-        """Let time pass: the embedded engine's clock is moved, on Flink it really takes so long."""
+    def produce(self, topic: str, key: str, value: bytes | str) -> None:
+        """Write a record to a Kafka topic that an ingress of module.yaml reads.
+
+        :raises ValueError: No ingress reads the topic.
+        """
+
+    # -- time and failures ----------------------------------------------------------------
+
+    @abc.abstractmethod
+    def advance(self, duration: dt.timedelta) -> None:
+        """Let time pass. Delayed messages and expirations happen at the instant they are due.
+
+        A virtual clock moves at once. On a real clock, and on Flink, the call takes that long.
+
+        :raises ValueError: The duration is negative.
+        :raises RuntimeError: The clock is real and the duration is longer than ten minutes.
+        """
+
+    @abc.abstractmethod
+    def run_until_idle(self, timeout: float = 10.0) -> None:
+        """Handle messages until none is left that can be handled now. The clock does not move.
+
+        :param timeout: In seconds, for a real clock.
+        :raises TimeoutError: The engine was still busy after that time.
+        :raises RuntimeError: The engine is Flink, which does not report that it is idle.
+        """
 
     @abc.abstractmethod
     def fail(self) -> None:
-        """Fail and recover: what was done since the last checkpoint is lost, and done again.
+        """Make the engine fail, and recover.
 
-        On Flink the TaskManager is killed. The worker sees messages again that it has answered.
+        The effects since the last checkpoint are lost, and the messages are handled again. On Flink
+        the TaskManager is killed. Functions may see messages again that they have answered.
         """
 
     @abc.abstractmethod
     def stop_worker(self) -> None:
-        """Take the worker away; its functions cannot be called until :meth:`start_worker`."""
+        """Make the app's functions unreachable until :meth:`start_worker`."""
 
     @abc.abstractmethod
     def start_worker(self) -> None:
-        """Bring the worker back."""
+        """Make the app's functions reachable again."""
 
-    # -- looking --------------------------------------------------------------------------
+    # -- output ---------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def state(self, address: Address | str) -> dict[str, t.Any]:
+        """Return the states of an address that have a value, by name.
+
+        A value has its declared type. A state that is not declared is a
+        :class:`~statefun_flask.Message`.
+
+        :param address: An :class:`~statefun_flask.Address`, or ``"namespace/name/id"``.
+        :raises UnknownTarget: No endpoint serves the function.
+        :raises RuntimeError: The engine is Flink, which does not give access to state.
+        """
 
     def records(
         self, topic: str, count: int = 1, *, key: str | None = None, timeout: float = 60.0
     ) -> list[Record]:
-        """Return the records that the app has written to a topic since the test began.
+        """Return the records that functions have written to a topic since the test began.
 
-        They are in the order of their key. All that is there is returned, as soon as there are
-        enough; to see that there are no more than so many, :meth:`wait` before.
+        Records of one key are in their order. The method waits until there are `count` of them, and
+        returns all that exist then. To assert that no more follow, call :meth:`advance` before.
 
-        :param count: How many there must be at least.
-        :param key: Only the records of a key.
-        :param timeout: How long to wait for them, in seconds of the engine's time.
-        :raises NothingCame: They did not come; the message says what did, and what failed.
+        :param count: How many records to wait for; 0 does not wait.
+        :param key: Only the records with this key.
+        :param timeout: How long to wait, in seconds of the engine's clock.
+        :raises WaitTimeoutError: There were fewer records in that time. The message lists them, and
+            what went wrong.
         """
 
-        def enough() -> list[Record] | None:
-            found = self._found(topic, key)
-            return found if len(found) >= count else None
+        def found() -> list[Record]:
+            return [each for each in self._read(topic) if key is None or each.key == key]
 
-        what = f"{count} record{'s' * (count != 1)} in '{topic}'"
+        def enough() -> list[Record] | None:
+            records = found()
+            return records if len(records) >= count else None
+
+        if count <= 0:
+            return found()
+        what = f"{count} {'record' if count == 1 else 'records'} in '{topic}'"
         if key is not None:
             what += f" with the key '{key}'"
-        if count <= 0:
-            return self._found(topic, key)
-        return self.eventually(enough, what, timeout, lambda: self._found(topic, key))
+        return self.eventually(enough, what, timeout, found)
 
     def eventually(
         self,
@@ -146,39 +162,60 @@ class Engine(abc.ABC):
         timeout: float = 60.0,
         so_far: cabc.Callable[[], cabc.Sequence[object]] = tuple,
     ) -> T:
-        """Wait until a condition holds, while the engine goes on, and return its value.
+        """Run the engine until a condition holds, and return the condition's value.
 
-        For what functions do beside their effects: the worker runs in the test's process.
+        Use it for what functions do beside their effects: the worker runs in the test's process.
 
-        :param condition: Returns something true when it holds.
-        :param what: Names it in the message of a failure.
-        :param timeout: In seconds of the engine's time.
-        :param so_far: Returns what there is instead, for the message.
-        :raises NothingCame: It did not hold in time.
+        :param condition: Returns a true value when it holds.
+        :param what: Names the condition in the error message.
+        :param timeout: In seconds of the engine's clock.
+        :param so_far: Returns what the error message lists as found.
+        :raises WaitTimeoutError: The condition did not hold in time.
         """
         value = self._poll(condition, timeout)
         if value:
             return value
-        found = [str(each) for each in itertools.islice(so_far(), _SHOWN)]
-        verb = "is" if what[:2] == "1 " or not what[:1].isdigit() else "are"
-        lines = [f"There {verb} not yet {what} after {timeout:g} s on the engine '{self.name}'."]
-        lines += [f"There is: {each}" for each in found]
-        lines += [f"A function raised {_told(each)}" for each in self.errors[:_SHOWN]]
+        lines = [f"The engine '{self.name}' waited {timeout:g} s for {what}."]
+        lines += [f"Found: {each}" for each in itertools.islice(so_far(), _SHOWN)]
+        lines += [f"A function raised {_describe(each)}" for each in self.errors[:_SHOWN]]
         lines += self._troubles()
-        raise NothingCame("\n".join(lines)) from (self.errors[0] if self.errors else None)
+        raise WaitTimeoutError("\n".join(lines)) from (self.errors[0] if self.errors else None)
 
-    def begin(self) -> None:
-        """Forget the records and errors of the test before; the plugin calls it for each test."""
+    @property
+    @abc.abstractmethod
+    def now(self) -> dt.datetime:
+        """The time of the engine's clock."""
+
+    # -- life -----------------------------------------------------------------------------
+
+    def begin_test(self) -> None:
+        """Forget the records and errors so far. The pytest plugin calls it before each test."""
         self.errors.clear()
 
-    def _found(self, topic: str, key: str | None) -> list[Record]:
-        return [each for each in self._read(topic) if key is None or each.key == key]
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Stop the engine."""
 
-    # -- what an engine has ---------------------------------------------------------------
+    def __enter__(self) -> t.Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # -- what an engine implements --------------------------------------------------------
 
     @abc.abstractmethod
-    def _put(self, topic: str, key: str, value: bytes) -> None:
-        """Write a record to a topic that is read."""
+    def _check_target(self, target: Address) -> None:
+        """Raise UnknownTarget when no endpoint serves a function."""
+
+    @abc.abstractmethod
+    def _send(self, target: Address, payload: bytes) -> None:
+        """Pass a payload to the sender's instance for a target."""
 
     @abc.abstractmethod
     def _read(self, topic: str) -> cabc.Iterable[Record]:
@@ -186,17 +223,37 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def _poll(self, condition: cabc.Callable[[], T | None], timeout: float) -> T | None:
-        """Return the condition's value as soon as it is true, or what it is after the time."""
+        """Return the condition's value as soon as it is true, or its value after the time."""
 
     @abc.abstractmethod
     def _troubles(self) -> list[str]:
-        """Return sentences on what does not go well, for the message of a failure."""
-
-    @abc.abstractmethod
-    def close(self) -> None:
-        """End it."""
+        """Return what hinders the engine, in sentences for an error message."""
 
 
-def _told(error: BaseException) -> str:
+def check_duration(duration: dt.timedelta) -> None:
+    """Refuse to move a clock backwards.
+
+    :raises ValueError: The duration is negative.
+    """
+    if duration < dt.timedelta():
+        raise ValueError(f"The clock cannot be moved by {duration}. Give a duration of 0 or more.")
+
+
+def wait(duration: dt.timedelta) -> None:
+    """Let time pass on a real clock.
+
+    :raises ValueError: The duration is negative.
+    :raises RuntimeError: The duration is too long to wait for.
+    """
+    check_duration(duration)
+    if duration > LONGEST_WAIT:
+        raise RuntimeError(
+            f"A real clock cannot be moved by {duration}. Run the test on the embedded engine with"
+            " the virtual clock."
+        )
+    time.sleep(duration.total_seconds())
+
+
+def _describe(error: BaseException) -> str:
     notes = " ".join(getattr(error, "__notes__", ()))
     return f"{type(error).__name__}: {error} {notes}".rstrip()

@@ -1,4 +1,4 @@
-"""StateFun on Flink for tests, with Kafka around it."""
+"""StateFun on Flink, with Kafka, for tests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import uuid
 import flask
 
 from ..core.registry import FunctionRegistry
+from ..embedded.errors import UnknownTarget
 from ..flink import Cluster
 from ..flink import EngineError
 from ..flink import Kafka
@@ -19,31 +20,33 @@ from ..flink.serving import Server
 from ..module_yaml import dump
 from ..transport.direct import Served
 from ..transport.wsgi import application
-from . import inbox
-from .engine import Engine
-from .engine import Record
+from ..values.address import Address
+from . import sender
+from .engine import TestEngine
+from .engine import wait
+from .record import Record
 from .wiring import Source
 from .wiring import wire
 
 T = t.TypeVar("T")
 
-#: Records of an exactly-once egress are there after the next checkpoint.
+#: The time between two checkpoints. Records of an exactly-once egress appear after the next one.
 CHECKPOINTS = dt.timedelta(milliseconds=500)
 
-#: Between two looks at a condition, in seconds.
+#: The time between two checks of a condition, in seconds.
 _PAUSE = 0.05
 
-#: How long a job may take to run again, most of which Flink needs to notice, in seconds.
+#: How long a job may take to run again, in seconds. Flink takes most of it to notice the failure.
 _RECOVERY = 60.0
 
 
-class FlinkEngine(Engine):
-    """An app on a cluster: it is served in this process, and one job runs its module.
+class FlinkTestEngine(TestEngine):
+    """An app on StateFun with Flink and Kafka. The app is served in the process of the test.
 
     :param served: The app, or a registry.
-    :param module: A module.yaml. The app's endpoints in it, and all of Kafka, are where they are in
-        the test.
-    :param cluster: One that runs, with Kafka and no job.
+    :param module: A module.yaml. The addresses of the brokers and of the app's endpoints in it are
+        replaced by those of the test.
+    :param cluster: A running cluster with Kafka and without a job.
     """
 
     name = "flink"
@@ -55,17 +58,17 @@ class FlinkEngine(Engine):
         self._since = _now()
         self._served = served
         self._worker = Server(application(served, direct=False)[0])
-        self._door = Server(application(inbox.registry(), direct=True)[0], threads=2)
+        self._sender = Server(application(sender.registry(), direct=True)[0], threads=2)
         if not isinstance(served, FunctionRegistry):
             flask.got_request_exception.connect(self._note, served)
         self._worker.start()
-        self._door.start()
+        self._sender.start()
         try:
             self._wiring = wire(
                 served,
                 module,
                 worker=self._worker.url,
-                inbox_url=self._door.url,
+                sender_url=self._sender.url,
                 kafka=cluster.kafka.bootstrap,
                 tag=f"-{uuid.uuid4().hex[:8]}",
             )
@@ -73,7 +76,7 @@ class FlinkEngine(Engine):
             self._job.wait_running()
             self._job.wait_checkpoint()
         except BaseException:
-            self.leave()
+            self.stop_servers()
             raise
         self._producer = _client().Producer(
             {"bootstrap.servers": cluster.kafka.bootstrap, "linger.ms": 0, "log_level": 0}
@@ -82,18 +85,42 @@ class FlinkEngine(Engine):
     def _note(self, app: flask.Flask, exception: BaseException, **_: t.Any) -> None:
         self.errors.append(exception)
 
-    def _put(self, topic: str, key: str, value: bytes) -> None:
+    # -- input ----------------------------------------------------------------------------
+
+    def _check_target(self, target: Address) -> None:
+        module = self._wiring.module
+        if module.endpoint_for(target.type) is None:
+            known = {each.functions for each in module.endpoints} - {sender.FUNCTION}
+            raise UnknownTarget(target.type, tuple(sorted(known)))
+
+    def _send(self, target: Address, payload: bytes) -> None:
+        self.produce(sender.TOPIC, str(target), payload)
+
+    def produce(self, topic: str, key: str, value: bytes | str) -> None:
+        """Write a record to a topic that an ingress reads."""
         self._producer.produce(self._wiring.topic(topic).topic, key=key, value=value)
         left = self._producer.flush(30)
         if left:
             raise EngineError(
-                f"Kafka does not take a record for '{topic}' within 30 s. Look whether the broker"
-                " at the start of the test's output still runs."
+                f"Kafka did not accept a record for '{topic}' within 30 s. Check whether the broker"
+                " named at the start of the test's output still runs."
             )
 
-    def wait(self, duration: dt.timedelta) -> None:
-        """Let time pass."""
-        time.sleep(duration.total_seconds())
+    # -- time and failures ----------------------------------------------------------------
+
+    def advance(self, duration: dt.timedelta) -> None:
+        """Let the time pass."""
+        wait(duration)
+
+    def run_until_idle(self, timeout: float = 10.0) -> None:
+        """Not available on Flink.
+
+        :raises RuntimeError: Always.
+        """
+        raise RuntimeError(
+            "Flink does not report that it is idle. Wait for a result with 'records' or"
+            " 'eventually', or run the test on the embedded engine."
+        )
 
     def fail(self) -> None:
         """Kill the TaskManager, start another one, and wait until the job runs again."""
@@ -107,8 +134,8 @@ class FlinkEngine(Engine):
 
         if not self._poll(has_recovered, _RECOVERY):
             raise EngineError(
-                f"The job does not run again {_RECOVERY:g} s after its TaskManager was killed."
-                " Look for the reason in the JobManager's log."
+                f"The job does not run {_RECOVERY:g} s after its TaskManager was killed. See the"
+                " JobManager's log for the reason."
             )
 
     def stop_worker(self) -> None:
@@ -119,10 +146,17 @@ class FlinkEngine(Engine):
         """Serve the app at the same port again."""
         self._worker.start()
 
-    def begin(self) -> None:
-        """Forget the records and errors of the test before."""
-        self._since = _now()
-        super().begin()
+    # -- output ---------------------------------------------------------------------------
+
+    def state(self, address: Address | str) -> dict[str, t.Any]:
+        """Not available on Flink.
+
+        :raises RuntimeError: Always.
+        """
+        raise RuntimeError(
+            "Flink does not give access to the state of a function. Have the function write the"
+            " state to an egress, or run the test on the embedded engine."
+        )
 
     def _read(self, topic: str) -> cabc.Iterable[Record]:
         if topic not in self._topics:
@@ -143,10 +177,22 @@ class FlinkEngine(Engine):
         failure = self._job.failure()
         return [] if failure is None else [f"The job failed: {job_failure(failure[1])}"]
 
+    @property
+    def now(self) -> dt.datetime:
+        """The machine's time."""
+        return dt.datetime.now(dt.UTC)
+
+    # -- life -----------------------------------------------------------------------------
+
+    def begin_test(self) -> None:
+        """Forget the records and errors so far."""
+        self._since = _now()
+        super().begin_test()
+
     def close(self) -> None:
         """Cancel the job, so that another one can run.
 
-        A job does not end while its functions are called and fail; then the TaskManager has to.
+        A job cannot be cancelled while its functions fail. Then the TaskManager is killed first.
         """
         try:
             self._job.cancel(timeout=10)
@@ -154,12 +200,12 @@ class FlinkEngine(Engine):
             self._cluster.kill_taskmanager()
             self._cluster.start_taskmanager()
             self._job.cancel()
-        self.leave()
+        self.stop_servers()
 
-    def leave(self) -> None:
-        """End all that is in this process; the job ends with its cluster."""
+    def stop_servers(self) -> None:
+        """Stop the servers and consumers in this process. The job ends with its cluster."""
         self._worker.stop()
-        self._door.stop()
+        self._sender.stop()
         for each in self._topics.values():
             each.close()
         if not isinstance(self._served, FunctionRegistry):
@@ -167,7 +213,7 @@ class FlinkEngine(Engine):
 
 
 class _Topic:
-    """All records of a topic, those of committed transactions only."""
+    """The records of a topic that belong to committed transactions."""
 
     def __init__(self, kafka: Kafka, name: str) -> None:
         kafka.create_topics([name])
@@ -189,11 +235,14 @@ class _Topic:
         )
 
     def read(self) -> list[tuple[int, Record]]:
-        """Return what has come so far, each with its time in milliseconds since 1970."""
+        """Return the records so far, each with its time in milliseconds since 1970."""
         while messages := self._consumer.consume(500, timeout=0.1):
             for message in messages:
                 if message.error() is not None:
-                    raise EngineError(f"Kafka does not give '{self._name}': {message.error()}.")
+                    raise EngineError(
+                        f"The topic '{self._name}' cannot be read: {message.error()}. Check"
+                        " whether the broker still runs."
+                    )
                 key = message.key()
                 record = Record(
                     self._name, None if key is None else key.decode(), message.value() or b""

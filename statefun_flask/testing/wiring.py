@@ -1,4 +1,4 @@
-"""The module.yaml of a test: the app's own, or one made for it, with everything where it is now."""
+"""Builds the module.yaml of a test, with the addresses of the servers that run during the test."""
 
 from __future__ import annotations
 
@@ -14,108 +14,127 @@ from ..module_yaml.generate import Request
 from ..module_yaml.model import Version
 from ..transport.direct import Direct
 from ..transport.direct import Served
-from . import inbox
+from . import sender
 
-Source: t.TypeAlias = "str | os.PathLike[str] | None"
+Source: t.TypeAlias = "str | os.PathLike[str] | module_yaml.Module | None"
 
 
 @dataclasses.dataclass(frozen=True)
 class Wiring:
-    """What an engine runs.
+    """The module of a test.
 
-    :param tag: Ends the names of the topics that are read, so that no other job reads them.
+    :param tag: Ends the names of the topics that the ingresses read, so that no other job reads
+        them.
     """
 
     module: module_yaml.Module
-    tag: str
+    tag: str = ""
 
     @property
     def topics(self) -> dict[str, module_yaml.Topic]:
-        """The topics that are read, by the name that tests know."""
+        """The topics that the ingresses read, by the name without the tag."""
         return {
             topic.topic.removesuffix(self.tag): topic
             for ingress in self.module.ingresses
+            if isinstance(ingress, module_yaml.KafkaIngress)
             for topic in ingress.topics
         }
 
     def topic(self, name: str) -> module_yaml.Topic:
-        """Return a topic that is read.
+        """Return a topic that an ingress reads.
 
-        :raises ValueError: None of that name is.
+        :raises ValueError: No ingress reads a topic of that name.
         """
         topics = self.topics
         if name not in topics:
-            known = ", ".join(sorted(topics.keys() - {inbox.TOPIC})) or "none"
+            known = ", ".join(sorted(topics.keys() - {sender.TOPIC})) or "none"
             raise ValueError(
-                f"No ingress reads the topic '{name}'; read are: {known}. Add it to an ingress of"
-                " module.yaml, or send the message to its function with 'send'."
+                f"No ingress reads the topic '{name}' (topics with an ingress: {known}). Add it to"
+                " an ingress of module.yaml, or send the message to its function with 'send'."
             )
         return topics[name]
 
 
-def wire(
-    served: Served,
-    source: Source,
-    *,
-    worker: str = "http://worker",
-    inbox_url: str = "http://inbox",
-    kafka: str = "kafka:9092",
-    tag: str = "",
-) -> Wiring:
-    """Return the module of an app with all its addresses.
-
-    :param source: The path of a module.yaml or its text; without one it is made of what the app
-        declares, with an egress for each that it names.
-    :param worker: ``http://host:port`` of the app.
-    :param kafka: The broker.
-    :raises ValueError: The test engines cannot run it.
-    """
-    registry = functions(served)
-    if source is None:
-        url = worker + Direct(served, skip_hooks=True).url
-        door = module_yaml.Module("3.1", _inbox("3.1", inbox_url, kafka, tag))
-        group = f"statefun-testing{tag}"
-        request = Request(url=url, kafka=kafka, group=group, exactly_once=True, old=door)
-        return Wiring(generate(registry, request), tag)
-    module = module_yaml.load(source)
-    if module.version in ("1.0", "2.0"):
-        raise ValueError(
-            f"'{module.file}' is of format {module.version}, which is StateFun 2.x, and the test"
-            " engines run 3.x. Give the tests a module.yaml of a format of 3.x."
-        )
-    components = [
-        _wired(each, registry, module.file, worker, kafka, tag) for each in module.components
-    ]
-    components += _inbox(module.version, inbox_url, kafka, tag)
-    return Wiring(dataclasses.replace(module, components=tuple(components)), tag)
-
-
 def functions(served: Served) -> FunctionRegistry:
-    """Return the functions of an app, or of a registry that is served without one."""
+    """Return the functions of an app, or of a registry that is served without an app."""
     if isinstance(served, FunctionRegistry):
         return served
     registry: FunctionRegistry = served.extensions["statefun"].registry
     return registry
 
 
-def _inbox(version: Version, url: str, kafka: str, tag: str) -> tuple[module_yaml.Component, ...]:
+def load(source: str | os.PathLike[str] | module_yaml.Module) -> module_yaml.Module:
+    """Return the module of a path or a text."""
+    return source if isinstance(source, module_yaml.Module) else module_yaml.load(source)
+
+
+def generated(
+    served: Served,
+    *,
+    worker: str = "http://worker",
+    sender_url: str = "http://sender",
+    kafka: str = "kafka:9092",
+    tag: str = "",
+) -> module_yaml.Module:
+    """Return a module of the functions and egresses that an app declares, with the sender.
+
+    :param worker: ``http://host:port`` of the app.
+    :param sender_url: ``http://host:port`` of the sender.
+    :param kafka: The address of the broker.
+    """
+    url = worker + Direct(served, skip_hooks=True).url
+    old = module_yaml.Module("3.1", _sender("3.1", sender_url, kafka, tag))
+    group = f"statefun-testing{tag}"
+    request = Request(url=url, kafka=kafka, group=group, exactly_once=True, old=old)
+    return generate(functions(served), request)
+
+
+def wire(
+    served: Served, source: Source, *, worker: str, sender_url: str, kafka: str, tag: str
+) -> Wiring:
+    """Return the module of an app, with the sender and the addresses of the running servers.
+
+    :param source: A module.yaml; None to generate one from what the app declares.
+    :param worker: ``http://host:port`` of the app.
+    :param sender_url: ``http://host:port`` of the sender.
+    :param kafka: The address of the broker.
+    :raises ValueError: StateFun 3.3 with Kafka cannot run it.
+    """
+    if source is None:
+        module = generated(served, worker=worker, sender_url=sender_url, kafka=kafka, tag=tag)
+        return Wiring(module, tag)
+    module = load(source)
+    if module.version in ("1.0", "2.0"):
+        raise ValueError(
+            f"'{module.file}' has the format {module.version} of StateFun 2.x, and the test engine"
+            " 'flink' runs StateFun 3.3. Give the tests a module.yaml of a 3.x format."
+        )
+    registry = functions(served)
+    components = [
+        _rewritten(each, registry, module.file, worker, kafka, tag) for each in module.components
+    ]
+    components += _sender(module.version, sender_url, kafka, tag)
+    return Wiring(dataclasses.replace(module, components=tuple(components)), tag)
+
+
+def _sender(version: Version, url: str, kafka: str, tag: str) -> tuple[module_yaml.Component, ...]:
     transport = "async" if version == "3.1" else "okhttp"
     topic = module_yaml.Topic(
-        topic=inbox.TOPIC + tag, value_type=inbox.TYPENAME, targets=(inbox.FUNCTION,)
+        topic=sender.TOPIC + tag, value_type=sender.TYPENAME, targets=(sender.FUNCTION,)
     )
     return (
-        module_yaml.Endpoint(functions=inbox.FUNCTION, url=f"{url}/statefun", transport=transport),
+        module_yaml.Endpoint(functions=sender.FUNCTION, url=f"{url}/statefun", transport=transport),
         module_yaml.KafkaIngress(
             id="statefun.testing/tests",
             address=kafka,
-            group=inbox.TOPIC + tag,
+            group=sender.TOPIC + tag,
             startup="earliest",
             topics=(topic,),
         ),
     )
 
 
-def _wired(
+def _rewritten(
     component: module_yaml.Component,
     registry: FunctionRegistry,
     file: str,
@@ -123,7 +142,7 @@ def _wired(
     kafka: str,
     tag: str,
 ) -> module_yaml.Component:
-    """Return a component with its address of now; other workers stay where they are."""
+    """Return a component with the addresses of the test; other workers keep their URLs."""
     if isinstance(component, module_yaml.Endpoint):
         if not any(component.serves(typename) for typename in registry):
             return component
@@ -135,7 +154,7 @@ def _wired(
             component,
             address=kafka,
             group=f"{component.consumer_group or 'tests'}{tag}",
-            # The topics are new, so that wherever it began, it would begin there.
+            # The topics are new: every startup position means their beginning.
             startup="earliest",
             offsets=None,
             date=None,
@@ -146,8 +165,9 @@ def _wired(
     if isinstance(component, module_yaml.KafkaEgress):
         return dataclasses.replace(component, address=kafka)
     raise ValueError(
-        f"'{file}' has a component that the test engines lack ({_kind(component)}): their ingresses"
-        " and egresses are Kafka's. Give the tests a module.yaml with Kafka in its place."
+        f"'{file}' has the component {_kind(component)}, which the test engine 'flink' cannot run:"
+        " its ingresses and egresses are those of Kafka. Give the tests a module.yaml with Kafka in"
+        " its place."
     )
 
 

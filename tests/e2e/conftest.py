@@ -25,7 +25,7 @@ from statefun_flask.flink import Kafka
 from statefun_flask.flink.engines import ENGINES
 from statefun_flask.flink.engines import KAFKA
 from statefun_flask.flink.serving import Server
-from statefun_flask.testing import Engines
+from statefun_flask.testing import EnginePool
 
 Record = tuple[str, bytes]
 Produce = cabc.Callable[[str, cabc.Iterable[tuple[str, bytes]]], None]
@@ -47,9 +47,9 @@ def require_engine() -> None:
 
 
 @pytest.fixture(scope="session")
-def kafka(require_engine: None, statefun_engines: Engines) -> Kafka:
+def kafka(require_engine: None, statefun_engine_pool: EnginePool) -> Kafka:
     """Return the broker of all tests. Use names of your own in it, see ``unique``."""
-    return statefun_engines.kafka
+    return statefun_engine_pool.kafka
 
 
 @pytest.fixture

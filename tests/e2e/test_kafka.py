@@ -44,7 +44,7 @@ from statefun_flask.flink import Cluster
 from statefun_flask.flink import Kafka
 from statefun_flask.flink.process import wait_until
 from statefun_flask.flink.serving import Server
-from statefun_flask.testing.runtime import EmbeddedRuntime
+from statefun_flask.testing.embedded import EmbeddedTestEngine
 
 pytestmark = pytest.mark.e2e
 
@@ -324,7 +324,7 @@ def test_a_broker_that_goes_away_and_comes_back(own_kafka: Kafka, tmp_path: path
         wait_until(lambda: not rt.engine.status().undelivered, "all is acknowledged")
 
 
-def told(rt: EmbeddedRuntime, kind: type[events.Event]) -> list[t.Any]:
+def told(rt: EmbeddedTestEngine, kind: type[events.Event]) -> list[t.Any]:
     return [event for event in list(rt.events) if isinstance(event, kind)]
 
 
@@ -405,7 +405,7 @@ def probe_module(modes: list[tuple[str, str]], topic: str, group: str = "") -> s
 @contextlib.contextmanager
 def runtime(
     folder: pathlib.Path, app: StateFunFlask, module: str, kafka: Kafka, **options: t.Any
-) -> cabc.Iterator[EmbeddedRuntime]:
+) -> cabc.Iterator[EmbeddedTestEngine]:
     """Run an app on the embedded engine with Kafka, until the block ends."""
     path = folder / "module.yaml"
     path.write_text(module)

@@ -239,7 +239,7 @@ def test_kafka_needs_a_module_and_a_real_clock(
         with pytest.raises(ValueError, match="Kafka topics") as caught:
             word_app.statefun.runtime(kafka="here:9092", **t.cast("t.Any", options))
         assert str(caught.value) == (
-            "Kafka topics are named by a module.yaml and read as records come. Make the runtime"
+            "Kafka topics are named by a module.yaml and read as records arrive. Start the engine"
             " with module='…' and clock='real'."
         )
 

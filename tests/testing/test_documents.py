@@ -1,4 +1,4 @@
-"""What docs/testing.md and docs/engines.md say is so."""
+"""The examples of docs/testing.md pass, and the tests that docs/engines.md names exist."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def test_the_example_passes(
     monkeypatch.setattr(pytester, "_method", "subprocess")
     text = (ROOT / "docs" / "testing.md").read_text()
     files = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", text, re.DOTALL))
-    assert files.keys() == {"carts.py", "conftest.py", "test_carts.py"}
+    assert files.keys() == {"carts.py", "conftest.py", "test_carts.py", "test_runtime.py"}
     for name, code in files.items():
         (pytester.path / name).write_text(code)
-    pytester.runpytest("--engine", engine).assert_outcomes(passed=3)
+    pytester.runpytest("--statefun-engine", engine).assert_outcomes(passed=4)
 
 
 def test_the_tests_that_the_table_of_rows_names_exist() -> None:

@@ -1,4 +1,4 @@
-"""An app on the embedded engine, as tests see it; tests/e2e has the same on Flink."""
+"""The test kit on the embedded engine; tests/e2e/engines runs the same methods on Flink."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from statefun_flask import Address
 from statefun_flask import Context
 from statefun_flask import Effects
 from statefun_flask import FunctionRegistry
-from statefun_flask import INT
-from statefun_flask import json_type
 from statefun_flask import kafka_record
-from statefun_flask import Message
 from statefun_flask import StateFunFlask
 from statefun_flask import ValueSpec
+from statefun_flask.embedded.errors import UnknownTarget
 from statefun_flask.module_yaml import ModuleError
-from statefun_flask.testing import Engine
-from statefun_flask.testing import Engines
-from statefun_flask.testing import NothingCame
+from statefun_flask.testing import EnginePool
 from statefun_flask.testing import Record
+from statefun_flask.testing import TestEngine
+from statefun_flask.testing import WaitTimeoutError
 
 COUNT = ValueSpec("count", int)
 
@@ -77,22 +75,22 @@ def make_app() -> StateFunFlask:
 
 
 @pytest.fixture
-def engines() -> cabc.Iterator[Engines]:
+def pool() -> cabc.Iterator[EnginePool]:
     CALLS.clear()
-    with Engines() as made:
+    with EnginePool() as made:
         yield made
 
 
 @pytest.fixture
-def engine(engines: Engines) -> Engine:
-    return engines.get("embedded", make_app())
+def engine(pool: EnginePool) -> TestEngine:
+    return pool.get("embedded", make_app())
 
 
-def texts(engine: Engine, count: int = 1, **options: t.Any) -> list[str]:
+def texts(engine: TestEngine, count: int = 1, **options: t.Any) -> list[str]:
     return [record.text for record in engine.records("counts", count, **options)]
 
 
-def test_messages_to_an_address_arrive_in_order(engine: Engine) -> None:
+def test_messages_to_an_address_arrive_in_order(engine: TestEngine) -> None:
     for text in ("a", "b"):
         engine.send(Address("example/count", "bob"), text)
     assert engine.records("counts", 2) == [
@@ -101,29 +99,29 @@ def test_messages_to_an_address_arrive_in_order(engine: Engine) -> None:
     ]
 
 
-def test_records_of_a_key(engine: Engine) -> None:
+def test_records_can_be_read_by_key(engine: TestEngine) -> None:
     engine.send("example/count/bob", "a")
     engine.send("example/count/eve", "b")
     assert texts(engine, key="eve") == ["b 1"]
     assert texts(engine, 0, key="nobody") == []
 
 
-def test_time_passes_while_a_test_waits_for_records(engine: Engine) -> None:
+def test_waiting_for_records_moves_the_clock(engine: TestEngine) -> None:
     engine.send("example/count/bob", "later")
-    with pytest.raises(NothingCame):
+    with pytest.raises(WaitTimeoutError):
         engine.records("counts")
     assert texts(engine, timeout=3600) == ["late 1"]
 
 
-def test_time_passes_as_asked(engine: Engine) -> None:
+def test_advance_moves_the_clock(engine: TestEngine) -> None:
     engine.send("example/count/bob", "later")
-    engine.wait(dt.timedelta(minutes=59))
+    engine.advance(dt.timedelta(minutes=59))
     assert texts(engine, 0) == []
-    engine.wait(dt.timedelta(minutes=1))
+    engine.advance(dt.timedelta(minutes=1))
     assert texts(engine, 0) == ["late 1"]
 
 
-def test_what_is_under_way_is_done_again_after_a_failure(engine: Engine) -> None:
+def test_waiting_messages_are_handled_again_after_a_failure(engine: TestEngine) -> None:
     engine.send("example/count/bob", "before")
     assert texts(engine) == ["before 1"]
     engine.send("example/count/bob", "during")
@@ -132,79 +130,77 @@ def test_what_is_under_way_is_done_again_after_a_failure(engine: Engine) -> None
     assert CALLS == ["before", "during", "during"]
 
 
-def test_messages_wait_for_a_worker_that_is_away(engine: Engine) -> None:
+def test_messages_wait_for_a_stopped_worker(engine: TestEngine) -> None:
     engine.stop_worker()
     engine.send("example/count/bob", "a")
-    with pytest.raises(NothingCame, match="'example/count' cannot be called: it was stopped"):
+    with pytest.raises(WaitTimeoutError, match="'example/count' cannot be called: it was stopped"):
         engine.records("counts", timeout=1)
     engine.start_worker()
     assert texts(engine) == ["a 1"]
 
 
-def test_the_message_says_what_came_and_what_failed(engine: Engine) -> None:
+def test_the_timeout_error_lists_records_and_failures(engine: TestEngine) -> None:
     engine.send("example/count/bob", "a")
     engine.send("example/count/eve", "bad")
-    with pytest.raises(NothingCame) as raised:
+    with pytest.raises(WaitTimeoutError) as raised:
         engine.records("counts", 3, timeout=5)
     lines = str(raised.value).splitlines()
-    assert lines[0] == (
-        "There are not yet 3 records in 'counts' after 5 s on the engine 'embedded'."
-    )
-    assert lines[1] == "There is: bob: b'a 1'"
+    assert lines[0] == "The engine 'embedded' waited 5 s for 3 records in 'counts'."
+    assert lines[1] == "Found: bob: b'a 1'"
     assert lines[2].startswith("A function raised ValueError: a bad text")
     assert lines[3].startswith("'example/count/eve' is parked: ValueError: a bad text")
     assert isinstance(raised.value.__cause__, ValueError)
 
 
-def test_a_condition_that_does_not_hold(engine: Engine) -> None:
+def test_a_condition_that_does_not_hold_in_time_is_an_error(engine: TestEngine) -> None:
     assert engine.eventually(lambda: 5) == 5
-    message = "There is not yet a call after 2 s on the engine 'embedded'."
-    with pytest.raises(NothingCame, match=f"^{re.escape(message)}$"):
+    message = "The engine 'embedded' waited 2 s for a call."
+    with pytest.raises(WaitTimeoutError, match=f"^{re.escape(message)}$"):
         engine.eventually(lambda: CALLS, "a call", timeout=2)
 
 
-def test_an_egress_that_the_app_does_not_declare_fails_as_on_flink(engine: Engine) -> None:
+def test_an_undeclared_egress_fails_as_on_flink(engine: TestEngine) -> None:
     engine.send("example/count/bob", "undeclared")
-    with pytest.raises(NothingCame, match=r"There is no egress 'example/undeclared'\."):
+    with pytest.raises(WaitTimeoutError, match=r"There is no egress 'example/undeclared'\."):
         engine.records("counts", timeout=1)
 
 
-def test_a_test_begins_with_no_records_and_no_errors(engine: Engine) -> None:
+def test_begin_test_forgets_records_and_errors(engine: TestEngine) -> None:
     engine.send("example/count/bob", "a")
     engine.send("example/count/eve", "bad")
     assert texts(engine) == ["a 1"]
-    engine.begin()
+    engine.begin_test()
     assert texts(engine, 0) == []
     assert engine.errors == []
     engine.send("example/count/bob", "b")
     assert texts(engine) == ["b 2"]
 
 
-def test_records_go_in_by_the_topics_of_the_module(engines: Engines) -> None:
-    engine = engines.get("embedded", make_app(), MODULE)
+def test_produce_writes_to_a_topic_of_an_ingress(pool: EnginePool) -> None:
+    engine = pool.get("embedded", make_app(), MODULE)
     engine.produce("texts", "bob", b"\x0a\x01a")
     assert texts(engine, key="bob") == ["a 1"]
 
 
-def test_a_topic_that_nobody_reads(engines: Engines) -> None:
-    engine = engines.get("embedded", make_app(), MODULE)
+def test_produce_refuses_a_topic_without_an_ingress(pool: EnginePool) -> None:
+    engine = pool.get("embedded", make_app(), MODULE)
     with pytest.raises(
         ValueError,
         match=re.escape(
-            "No ingress reads the topic 'names'; read are: texts. Add it to an ingress of"
-            " module.yaml, or send the message to its function with 'send'."
+            "No ingress reads the topic 'names' (topics with an ingress: texts). Add it to an"
+            " ingress of module.yaml, or send the message to its function with 'send'."
         ),
     ):
         engine.produce("names", "bob", "text")
 
 
-def test_an_address_in_another_form(engine: Engine) -> None:
+def test_an_address_without_an_id_is_refused(engine: TestEngine) -> None:
     message = "'example/count' is not an address. Write it as 'namespace/name/id'."
     with pytest.raises(ValueError, match=re.escape(message)):
         engine.send("example/count", "text")
 
 
-def test_the_caller_of_a_message_is_the_inbox_and_may_be_answered(engines: Engines) -> None:
+def test_the_caller_of_a_message_is_the_sender_and_ignores_replies(pool: EnginePool) -> None:
     functions = FunctionRegistry()
 
     def answer(context: Context, text: str) -> Effects:
@@ -213,51 +209,28 @@ def test_the_caller_of_a_message_is_the_inbox_and_may_be_answered(engines: Engin
         return Effects().send(context.caller_address, text).egress("example/out", record)
 
     functions.register_fn("example/answer", answer, egresses=["example/out"])
-    engine = engines.get("embedded", functions)
+    engine = pool.get("embedded", functions)
     engine.send("example/answer/bob", "hello")
-    assert [each.text for each in engine.records("callers")] == ["statefun.testing/inbox"]
+    assert [each.text for each in engine.records("callers")] == ["statefun.testing/sender"]
     assert engine.errors == []
 
 
-def test_an_app_goes_on_until_another_one_takes_its_place(engines: Engines) -> None:
+def test_an_app_runs_until_another_app_replaces_it(pool: EnginePool) -> None:
     one, other = make_app(), make_app()
-    first = engines.get("embedded", one)
+    first = pool.get("embedded", one)
     first.send("example/count/bob", "a")
     assert texts(first) == ["a 1"]
-    assert engines.get("embedded", one) is first
-    assert texts(engines.get("embedded", other), 0) == []
+    assert pool.get("embedded", one) is first
+    assert texts(pool.get("embedded", other), 0) == []
 
 
-def test_an_engine_that_does_not_exist(engines: Engines) -> None:
+def test_an_unknown_engine_is_refused(pool: EnginePool) -> None:
     message = "There is no engine 'spark'. Use 'embedded' or 'flink'."
     with pytest.raises(ValueError, match=re.escape(message)):
-        engines.get("spark", make_app())
+        pool.get("spark", make_app())
 
 
-def test_a_module_of_statefun_2(engines: Engines) -> None:
-    module = textwrap.dedent(
-        """
-        version: "2.0"
-        module:
-          meta: {type: remote}
-          spec:
-            functions:
-              - function:
-                  meta: {kind: http, type: example/count}
-                  spec: {endpoint: http://worker/statefun}
-        """
-    )
-    with pytest.raises(
-        ValueError,
-        match=re.escape(
-            "'module.yaml' is of format 2.0, which is StateFun 2.x, and the test engines run 3.x."
-            " Give the tests a module.yaml of a format of 3.x."
-        ),
-    ):
-        engines.get("embedded", make_app(), module)
-
-
-def test_a_module_of_the_format_3_0(engines: Engines) -> None:
+def test_a_module_of_format_3_0_runs(pool: EnginePool) -> None:
     module = textwrap.dedent(
         """
         version: "3.0"
@@ -274,46 +247,48 @@ def test_a_module_of_the_format_3_0(engines: Engines) -> None:
                   spec: {address: broker:9092}
         """
     )
-    engine = engines.get("embedded", make_app(), module)
+    engine = pool.get("embedded", make_app(), module)
     engine.send("example/count/bob", "a")
     assert texts(engine) == ["a 1"]
 
 
-def test_a_module_with_what_the_engines_lack(engines: Engines) -> None:
-    module = MODULE + textwrap.dedent(
-        """
-        ---
-        kind: io.statefun.playground.v1/ingress
-        spec: {port: 8090}
-        """
-    )
-    with pytest.raises(
-        ValueError,
-        match=re.escape(
-            "'module.yaml' has a component that the test engines lack (PlaygroundIngress): their"
-            " ingresses and egresses are Kafka's. Give the tests a module.yaml with Kafka in its"
-            " place."
-        ),
-    ):
-        engines.get("embedded", make_app(), module)
-
-
-def test_a_module_that_is_wrong(engines: Engines) -> None:
+def test_an_invalid_module_is_refused(pool: EnginePool) -> None:
     with pytest.raises(ModuleError):
-        engines.get("embedded", make_app(), "kind: io.statefun.endpoints.v2/http\nspec: 1\n")
+        pool.get("embedded", make_app(), "kind: io.statefun.endpoints.v2/http\nspec: 1\n")
 
 
-@json_type("example/Thing")
-class Thing(t.NamedTuple):
-    name: str
+def test_a_message_to_an_unknown_function_is_refused(engine: TestEngine) -> None:
+    with pytest.raises(UnknownTarget, match="No endpoint serves the function 'exmple/count'"):
+        engine.send("exmple/count/bob", "text")
 
 
-@pytest.mark.parametrize(
-    ("value", "type"),
-    [("☃", str), (b"\xff", bytes), (7, INT), (Thing("x"), Thing)],
-)
-def test_a_record_is_read_as_what_was_written(value: object, type: t.Any) -> None:
-    message = kafka_record("out", value=value, type=None if type in (str, bytes, Thing) else type)
-    assert isinstance(message, Message)
-    payload = {str: "☃".encode(), bytes: b"\xff", INT: b"\x0d\x07\0\0\0", Thing: b'["x"]'}[type]
-    assert Record("out", None, payload).as_type(type) == value
+@pytest.mark.parametrize(("count", "noun"), [(1, "1 record"), (2, "2 records")])
+def test_the_timeout_error_names_the_missing_records(
+    engine: TestEngine, count: int, noun: str
+) -> None:
+    message = f"The engine 'embedded' waited 5 s for {noun} in 'counts' with the key 'bob'."
+    with pytest.raises(WaitTimeoutError, match=f"^{re.escape(message)}$"):
+        engine.records("counts", count, key="bob", timeout=5)
+
+
+def test_the_timeout_error_quotes_the_condition_as_it_is_given(engine: TestEngine) -> None:
+    message = "The engine 'embedded' waited 1 s for 15 calls of 'example/count'."
+    with pytest.raises(WaitTimeoutError, match=f"^{re.escape(message)}$"):
+        engine.eventually(lambda: None, "15 calls of 'example/count'", timeout=1)
+
+
+def test_records_lost_in_a_failure_are_not_returned(engine: TestEngine) -> None:
+    engine.send("example/count/bob", "a")
+    engine.fail()
+    assert texts(engine) == ["a 1"]
+    engine.begin_test()
+    engine.send("example/count/bob", "b")
+    engine.fail()
+    assert texts(engine) == ["b 2"]
+
+
+def test_the_errors_of_a_function_do_not_end_a_test(engine: TestEngine) -> None:
+    engine.send("example/count/bob", "bad")
+    engine.send("example/count/eve", "a")
+    assert texts(engine) == ["a 1"]
+    assert [str(each) for each in engine.errors] == ["a bad text"]

@@ -12,17 +12,17 @@ from statefun_flask import FunctionRegistry
 from statefun_flask import kafka_record
 from statefun_flask import StateFunFlask
 from statefun_flask.flink import Kafka
-from statefun_flask.testing import Engines
-from statefun_flask.testing import NothingCame
+from statefun_flask.testing import EnginePool
+from statefun_flask.testing import WaitTimeoutError
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture
-def engines(statefun_engines: Engines) -> cabc.Iterator[Engines]:
-    """Return engines of the test's own, with everyone's broker."""
-    broker: Kafka = statefun_engines.kafka
-    with Engines(report=print, kafka=broker) as made:
+def pool(statefun_engine_pool: EnginePool) -> cabc.Iterator[EnginePool]:
+    """Return pool of the test's own, with everyone's broker."""
+    broker: Kafka = statefun_engine_pool.kafka
+    with EnginePool(report=print, kafka=broker) as made:
         yield made
 
 
@@ -34,26 +34,26 @@ def answer(context: Context, text: str) -> Effects:
 
 
 def test_a_function_that_fails_is_told_of_and_another_app_takes_its_place(
-    engines: Engines,
+    pool: EnginePool,
 ) -> None:
     app = StateFunFlask(__name__)
     app.statefun("example/answer", egresses=["example/out"])(answer)
-    engine = engines.get("flink", app)
+    engine = pool.get("flink", app)
     engine.send("example/answer/one", "good")
     engine.send("example/answer/two", "bad")
-    with pytest.raises(NothingCame) as raised:
+    with pytest.raises(WaitTimeoutError) as raised:
         engine.records("flink-answers", 2, timeout=5)
     text = str(raised.value)
-    assert text.startswith("There are not yet 2 records in 'flink-answers' after 5 s")
-    assert "There is: one: b'good'" in text
+    assert text.startswith("The engine 'flink' waited 5 s for 2 records in 'flink-answers'.")
+    assert "Found: one: b'good'" in text
     assert "A function raised ValueError: a bad text" in text
     assert isinstance(raised.value.__cause__, ValueError)
-    assert engines.get("flink", app) is engine
+    assert pool.get("flink", app) is engine
 
     # The first job never ends by itself: its function is called again and again.
     functions = FunctionRegistry()
     functions.register_fn("example/answer", answer, egresses=["example/out"])
-    engine = engines.get("flink", functions)
+    engine = pool.get("flink", functions)
     engine.send("example/answer/three", "good")
     assert [each.key for each in engine.records("flink-answers", key="three")] == ["three"]
     assert engine.records("flink-answers", 0, key="one") == []

@@ -24,9 +24,9 @@ def echo(context, text: str) -> Effects:
 def statefun_app():
     return app
 
-def test_echo(engine):
-    engine.send("example/echo/one", "hello")
-    assert [record.text for record in engine.records("out")] == ["hello"]
+def test_echo(statefun_engine):
+    statefun_engine.send("example/echo/one", "hello")
+    assert [record.text for record in statefun_engine.records("out")] == ["hello"]
 """
 
 
@@ -37,17 +37,18 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     return pytester
 
 
-def test_the_plugin_imports_nothing_until_it_is_used() -> None:
-    heavy = ["statefun_flask", "flask", "yaml", "confluent_kafka", "msgspec", "google", "sqlite3"]
+def test_loading_the_plugin_imports_nothing_that_only_an_engine_needs() -> None:
+    names = ["confluent_kafka", "granian", "sqlite3", "waitress", "yaml"]
+    names += [f"statefun_flask.{each}" for each in ("embedded", "flink", "module_yaml")]
     code = (
-        "import json, sys, pytest; before = set(sys.modules); import pytest_statefun_flask;"
-        f"print(json.dumps([name for name in {heavy} if name in set(sys.modules) - before]))"
+        "import json, sys, pytest; import statefun_flask.testing.plugin;"
+        f"print(json.dumps([name for name in {names} if name in sys.modules]))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(found.stdout) == []
 
 
-def test_a_project_needs_an_app_and_a_word(project: pytest.Pytester) -> None:
+def test_a_project_needs_an_app_and_no_configuration(project: pytest.Pytester) -> None:
     project.makepyfile(APP)
     result = project.runpytest("-v", "-p", "no:randomly")
     result.assert_outcomes(passed=1)
@@ -60,7 +61,7 @@ def test_without_java_flink_is_skipped_with_the_reason(
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("JAVA_HOME", raising=False)
     project.makepyfile(APP)
-    result = project.runpytest("-rs", "--engine", "both")
+    result = project.runpytest("-rs", "--statefun-engine", "both")
     result.assert_outcomes(passed=1, skipped=1)
     result.stdout.fnmatch_lines(["*Java is not installed, or not on the PATH.*"])
 
@@ -78,7 +79,7 @@ def test_without_java_flink_fails_in_ci(
     result.stdout.fnmatch_lines(["*Java is not installed, or not on the PATH.*"])
 
 
-def test_a_setting_of_no_engine(project: pytest.Pytester) -> None:
+def test_a_setting_that_names_no_engine_is_refused(project: pytest.Pytester) -> None:
     project.makepyfile(APP)
     project.makeini("[pytest]\nstatefun_engine = spark")
     result = project.runpytest()
@@ -88,8 +89,33 @@ def test_a_setting_of_no_engine(project: pytest.Pytester) -> None:
     assert result.ret != 0
 
 
-def test_a_project_without_an_app_is_told_what_to_write(project: pytest.Pytester) -> None:
-    project.makepyfile("def test_it(engine): pass")
+def test_a_project_without_an_app_fails_with_the_fixture_to_write(project: pytest.Pytester) -> None:
+    project.makepyfile("def test_it(statefun_engine): pass")
     result = project.runpytest()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*Write a fixture 'statefun_app' in conftest.py that returns*"])
+    result.stdout.fnmatch_lines(
+        ["*The fixture 'statefun_app' is not defined. Write one in conftest.py that returns*"]
+    )
+
+
+def test_a_test_can_choose_its_engine(project: pytest.Pytester) -> None:
+    mark = '@pytest.mark.parametrize("statefun_engine_name", ["embedded"], indirect=True)'
+    project.makepyfile(APP.replace("def test_echo", f"{mark}\ndef test_echo"))
+    result = project.runpytest("--statefun-engine", "flink")
+    result.assert_outcomes(passed=1)
+
+
+def test_a_fixture_named_engine_stays_the_projects_own(project: pytest.Pytester) -> None:
+    """The plugin takes no common name."""
+    project.makepyfile("""
+        import pytest
+
+        @pytest.fixture
+        def engine():
+            return "SQLAlchemy's"
+
+        def test_it(engine):
+            assert engine == "SQLAlchemy's"
+        """)
+    project.makeconftest("def pytest_addoption(parser): parser.addoption('--engine')")
+    project.runpytest("--engine", "postgresql").assert_outcomes(passed=1)

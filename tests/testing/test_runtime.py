@@ -1,4 +1,4 @@
-"""The door for users' tests: ``with app.statefun.runtime() as rt``."""
+"""The test kit as ``app.statefun.runtime()`` returns it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ from statefun_flask import Context
 from statefun_flask import Effects
 from statefun_flask import json_type
 from statefun_flask import kafka_record
+from statefun_flask import Message
 from statefun_flask import StateFun
 from statefun_flask import StateFunFlask
 from statefun_flask import ValueSpec
 from statefun_flask.embedded import events
 from statefun_flask.embedded.errors import UnknownTarget
+from statefun_flask.testing import EnginePool
+from statefun_flask.testing import TestEngine
+from statefun_flask.values.message import encode
 
 SEEN = ValueSpec("seen_count", int, expire_after_write=dt.timedelta(days=30))
 DAY = dt.timedelta(days=1)
@@ -61,60 +65,63 @@ def app() -> StateFunFlask:
     return app
 
 
-def test_three_lines(app: StateFunFlask) -> None:
-    with app.statefun.runtime() as rt:
-        rt.send("example/greeter/bob", GreetRequest("bob"))
-        assert [(each.key, each.text) for each in rt.egress("greetings")] == [("bob", "Hello 1")]
+def test_a_message_leads_to_a_record(app: StateFunFlask) -> None:
+    with app.statefun.runtime() as engine:
+        engine.send("example/greeter/bob", GreetRequest("bob"))
+        (record,) = engine.records("greetings")
+    assert (record.key, record.text) == ("bob", "Hello 1")
 
 
-def test_states_are_values_of_their_types(app: StateFunFlask) -> None:
-    with app.statefun.runtime() as rt:
+def test_states_have_their_declared_types(app: StateFunFlask) -> None:
+    with app.statefun.runtime() as engine:
         for _ in range(3):
-            rt.send(Address("example/greeter", "bob"), GreetRequest("bob"))
-        assert rt.state("example/greeter", "bob") == {"seen_count": 3}
-        assert rt.state("example/greeter", "eve") == {}
+            engine.send(Address("example/greeter", "bob"), GreetRequest("bob"))
+        assert engine.state("example/greeter/bob") == {"seen_count": 3}
+        assert engine.state("example/greeter/eve") == {}
 
 
 def test_thirty_days_pass_at_once(app: StateFunFlask) -> None:
-    with app.statefun.runtime() as rt:
-        start = rt.now
-        rt.send("example/greeter/bob", GreetRequest("bob"))
-        rt.advance(DAY)
-        assert [each.text for each in rt.egress("example/greets")] == ["Hello 1", "still there?"]
-        rt.advance(28 * DAY)
-        assert rt.state("example/greeter", "bob") == {"seen_count": 1}
-        rt.advance(DAY)
-        assert rt.state("example/greeter", "bob") == {}
-        assert rt.now - start == 30 * DAY
+    with app.statefun.runtime() as engine:
+        start = engine.now
+        engine.send("example/greeter/bob", GreetRequest("bob"))
+        engine.advance(DAY)
+        assert [each.text for each in engine.records("greetings")] == ["Hello 1", "still there?"]
+        engine.advance(28 * DAY)
+        assert engine.state("example/greeter/bob") == {"seen_count": 1}
+        engine.advance(DAY)
+        assert engine.state("example/greeter/bob") == {}
+        assert engine.now - start == 30 * DAY
 
 
-def test_exception_of_a_function_comes_out_and_its_address_is_parked(app: StateFunFlask) -> None:
-    with app.statefun.runtime() as rt:
-        rt.send("example/greeter/eve", GreetRequest(""))
-        rt.send("example/greeter/bob", GreetRequest("bob"))
+def test_an_exception_of_a_function_is_raised_and_its_address_parked(
+    app: StateFunFlask,
+) -> None:
+    with app.statefun.runtime() as engine:
+        engine.send("example/greeter/eve", GreetRequest(""))
+        engine.send("example/greeter/bob", GreetRequest("bob"))
         with pytest.raises(ValueError, match="empty name") as info:
-            rt.run_until_idle()
+            engine.run_until_idle()
         assert "example/greeter" in info.value.__notes__[0]
-        assert len(rt.egress("greetings")) == 1
-        (waiting,) = rt.control.parked()
+        assert len(engine.records("greetings")) == 1
+        (waiting,) = engine.control.parked()
         assert waiting.parked.address == Address("example/greeter", "eve")
 
 
-def test_exceptions_can_be_left_parked(app: StateFunFlask) -> None:
-    with app.statefun.runtime(errors="park") as rt:
-        rt.send("example/greeter/eve", GreetRequest(""))
-        rt.run_until_idle()
-        assert len(rt.control.parked()) == 1
-    (failed,) = [event for event in rt.events if isinstance(event, events.Failed)]
+def test_exceptions_of_functions_can_be_left_unraised(app: StateFunFlask) -> None:
+    with app.statefun.runtime(errors="park") as engine:
+        engine.send("example/greeter/eve", GreetRequest(""))
+        engine.run_until_idle()
+        assert len(engine.control.parked()) == 1
+    (failed,) = [event for event in engine.events if isinstance(event, events.Failed)]
     assert failed.parked
 
 
-def test_exception_that_nobody_looked_for_comes_out_at_the_end(app: StateFunFlask) -> None:
-    with pytest.raises(ValueError, match="empty name"), app.statefun.runtime() as rt:
-        rt.send("example/greeter/eve", GreetRequest(""))
+def test_an_unraised_exception_is_raised_at_the_end_of_the_block(app: StateFunFlask) -> None:
+    with pytest.raises(ValueError, match="empty name"), app.statefun.runtime() as engine:
+        engine.send("example/greeter/eve", GreetRequest(""))
 
 
-def test_request_has_the_apps_context_and_no_request(app: StateFunFlask) -> None:
+def test_a_function_has_the_app_context_and_no_request_context(app: StateFunFlask) -> None:
     seen: list[t.Any] = []
     app.teardown_appcontext(lambda exc: seen.append("teardown"))
 
@@ -123,61 +130,144 @@ def test_request_has_the_apps_context_and_no_request(app: StateFunFlask) -> None
         seen.append((current_app.name, has_request_context(), "x" in g))
         g.x = 1
 
-    with app.statefun.runtime() as rt:
-        rt.send("example/look/1", "a")
-        rt.run_until_idle()
-        rt.send("example/look/1", "b")
-        rt.run_until_idle()
+    with app.statefun.runtime() as engine:
+        engine.send("example/look/1", "a")
+        engine.run_until_idle()
+        engine.send("example/look/1", "b")
+        engine.run_until_idle()
     assert seen == [(app.name, False, False), "teardown"] * 2
 
 
-def test_real_clock(app: StateFunFlask) -> None:
-    with app.statefun.runtime(clock="real") as rt:
-        rt.send("example/greeter/bob", GreetRequest("bob"))
-        assert [each.text for each in rt.egress("greetings")] == ["Hello 1"]
+def test_a_real_clock_only_waits(app: StateFunFlask) -> None:
+    with app.statefun.runtime(clock="real") as engine:
+        engine.send("example/greeter/bob", GreetRequest("bob"))
+        assert [each.text for each in engine.records("greetings")] == ["Hello 1"]
+        start = engine.now
+        engine.advance(dt.timedelta(milliseconds=20))
+        assert engine.now - start >= dt.timedelta(milliseconds=20)
         with pytest.raises(RuntimeError) as info:
-            rt.advance(DAY)
-    assert str(info.value) == "A real clock cannot be moved. Make the runtime with clock='virtual'."
+            engine.advance(DAY)
+    assert str(info.value) == (
+        "A real clock cannot be moved by 1 day, 0:00:00. Run the test on the embedded engine with"
+        " the virtual clock."
+    )
 
 
-def test_data_folder_goes_on(app: StateFunFlask, tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("clock", ["virtual", "real"])
+def test_the_clock_does_not_move_backwards(
+    app: StateFunFlask, clock: t.Literal["virtual", "real"]
+) -> None:
+    with app.statefun.runtime(clock=clock) as engine, pytest.raises(ValueError, match="0 or more"):
+        engine.advance(-DAY)
+
+
+def test_an_engine_continues_with_a_data_folder(app: StateFunFlask, tmp_path: pathlib.Path) -> None:
     for count in (1, 2):
-        with app.statefun.runtime(data=tmp_path / "data") as rt:
-            rt.send("example/greeter/bob", GreetRequest("bob"))
-            assert rt.state("example/greeter", "bob") == {"seen_count": count}
+        with app.statefun.runtime(data=tmp_path / "data") as engine:
+            engine.send("example/greeter/bob", GreetRequest("bob"))
+            assert engine.state("example/greeter/bob") == {"seen_count": count}
 
 
-def test_module_decides_on_the_egresses(app: StateFunFlask, tmp_path: pathlib.Path) -> None:
+def test_the_egresses_are_those_of_the_module(app: StateFunFlask, tmp_path: pathlib.Path) -> None:
     module = tmp_path / "module.yaml"
     module.write_text(
         "kind: io.statefun.endpoints.v2/http\n"
         "spec: {functions: example/*, urlPathTemplate: 'http://nowhere/'}\n"
     )
-    with app.statefun.runtime(module=module) as rt:
-        rt.send("example/greeter/bob", GreetRequest("bob"))
+    with app.statefun.runtime(module=module) as engine:
+        engine.send("example/greeter/bob", GreetRequest("bob"))
         with pytest.raises(Exception, match="There is no egress 'example/greets'"):
-            rt.run_until_idle()
+            engine.run_until_idle()
 
 
-def test_unknown_function_and_bad_address(app: StateFunFlask) -> None:
-    with app.statefun.runtime() as rt:
+def test_an_unknown_function_and_a_malformed_address_are_refused(app: StateFunFlask) -> None:
+    with app.statefun.runtime() as engine:
         with pytest.raises(UnknownTarget, match="Did you mean 'example/greeter'"):
-            rt.send("example/greter/bob", "x")
+            engine.send("example/greter/bob", "x")
         with pytest.raises(ValueError, match="Write it as 'namespace/name/id'"):
-            rt.send("example/greeter", "x")
+            engine.send("example/greeter", "x")
 
 
-def test_extension_that_is_no_apps() -> None:
+def test_an_extension_without_an_app_has_no_runtime() -> None:
     with pytest.raises(RuntimeError, match="is not an app's"):
         StateFun().runtime()
 
 
-def test_two_runs_tell_the_same(app: StateFunFlask) -> None:
+def test_two_runs_have_the_same_events(app: StateFunFlask) -> None:
     def run() -> cabc.Iterator[str]:
-        with app.statefun.runtime() as rt:
+        with app.statefun.runtime() as engine:
             for name in ("bob", "eve", "bob"):
-                rt.send(f"example/greeter/{name}", GreetRequest(name))
-            rt.advance(2 * DAY)
-        yield from map(repr, rt.events)
+                engine.send(f"example/greeter/{name}", GreetRequest(name))
+            engine.advance(2 * DAY)
+        yield from map(repr, engine.events)
 
     assert list(run()) == list(run())
+
+
+def test_a_failure_discards_uncommitted_effects(app: StateFunFlask, tmp_path: pathlib.Path) -> None:
+    calls: list[str] = []
+
+    @app.statefun("example/count", states=[SEEN])
+    def count(context: Context, text: str) -> Effects:
+        calls.append(text)
+        return Effects().update_state(SEEN, (context.get_state(SEEN) or 0) + 1)
+
+    for data in (None, tmp_path / "data"):
+        calls.clear()
+        with app.statefun.runtime(data=data) as engine:
+            engine.send("example/count/bob", "before")
+            engine.run_until_idle()
+            engine.send("example/count/bob", "during")
+            engine.fail()
+            assert engine.state("example/count/bob") == {"seen_count": 2}
+            engine.fail()
+            assert engine.state(Address("example/count", "bob")) == {"seen_count": 2}
+        assert calls == ["before", "during", "during"]
+
+
+def test_delays_and_parked_addresses_outlive_a_failure(app: StateFunFlask) -> None:
+    with app.statefun.runtime(errors="park") as engine:
+        engine.send("example/greeter/bob", GreetRequest("bob"))
+        engine.send("example/greeter/eve", GreetRequest(""))
+        engine.run_until_idle()
+        engine.fail()
+        assert [each.parked.address.id for each in engine.control.parked()] == ["eve"]
+        engine.advance(DAY)
+        assert [each.text for each in engine.records("greetings")] == ["Hello 1", "still there?"]
+
+
+def test_a_state_of_an_unknown_function_is_refused(app: StateFunFlask) -> None:
+    with app.statefun.runtime() as engine:
+        with pytest.raises(UnknownTarget, match="Did you mean 'example/greeter'"):
+            engine.state("example/greter/bob")
+        with pytest.raises(ValueError, match="Write it as 'namespace/name/id'"):
+            engine.state("example/greeter")
+
+
+def test_an_egress_without_topics_keeps_the_type_of_a_value(app: StateFunFlask) -> None:
+    @app.statefun("example/plain")
+    def plain(context: Context, text: str) -> Effects:
+        return Effects().egress("example/any", text)
+
+    with app.statefun.runtime() as engine:
+        engine.send("example/plain/bob", "☃")
+        (record,) = engine.records("example/any")
+    assert (record.topic, record.as_type(str)) == ("example/any", "☃")
+
+
+def test_control_takes_an_address_as_text(app: StateFunFlask) -> None:
+    with app.statefun.runtime(errors="park") as engine:
+        engine.send("example/greeter/eve", GreetRequest(""))
+        engine.run_until_idle()
+        assert engine.control.state("example/greeter/eve") == {}
+        assert len(engine.control.queue("example/greeter/eve")) == 1
+        assert engine.control.retry("example/greeter/eve") == [Address("example/greeter", "eve")]
+        engine.run_until_idle()
+        engine.control.replace("example/greeter/eve", Message(*encode(GreetRequest("eve"))))
+        assert engine.state("example/greeter/eve") == {"seen_count": 1}
+
+
+def test_runtime_and_fixture_return_the_same_class(app: StateFunFlask) -> None:
+    with app.statefun.runtime() as engine, EnginePool() as pool:
+        assert type(pool.get("embedded", app)) is type(engine)
+        assert isinstance(engine, TestEngine)

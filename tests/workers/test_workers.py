@@ -65,18 +65,18 @@ def test_every_name_is_counted_exactly(
     module = tmp_path / "module.yaml"
     module.write_text(ENDPOINT.format(functions="example/*", url=worker) + EGRESS)
     app = app_of(*ours)
-    rt = app.statefun.runtime(clock="real", module=module, data=tmp_path / "data")
+    engine = app.statefun.runtime(clock="real", module=module, data=tmp_path / "data")
     names = [f"name {number} ü" for number in range(NAMES)] * TIMES
     random.shuffle(names)
-    with contextlib.closing(rt):
-        rt.engine.submit(
+    with contextlib.closing(engine):
+        engine.engine.submit(
             [(Address("example/greeter", name), Message(*encode(name))) for name in names]
         ).result(60)
-        rt.run_until_idle(60)
+        engine.run_until_idle(60)
         found: dict[str | None, list[str]] = collections.defaultdict(list)
-        for record in rt.egress("greetings"):
+        for record in engine.records("greetings", 0):
             found[record.key].append(record.text)
-        states = {name: rt.control.state(Address("example/greeter", name)) for name in set(names)}
+        states = {name: engine.control.state(f"example/greeter/{name}") for name in set(names)}
     assert found == {
         name: [f"Hello {name}, seen {seen} times" for seen in range(1, TIMES + 1)]
         for name in set(names)

@@ -52,10 +52,13 @@ class Store:
     show what is committed.
 
     :param path: A data folder; None keeps everything in memory, for as long as the process lives.
+    :param snapshot: What a store in memory begins with, see :meth:`snapshot`.
     :raises DataFolderError: The folder cannot be used.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, snapshot: bytes | None = None
+    ) -> None:
         self.fail = FailPoints()
         self._folder = None if path is None else DataFolder(path)
         self.path = ":memory:" if self._folder is None else self._folder.database
@@ -65,6 +68,8 @@ class Store:
             if self._folder is not None:
                 self._folder.release()
             raise
+        if snapshot is not None:
+            self.connection.deserialize(snapshot)
         self.changes = Changes(Kept())
         self._cache: dict[Address, Cells] = {}
         self._counters = dict(self._rows("select name, value from counter"))
@@ -76,6 +81,18 @@ class Store:
         self.connection.close()
         if self._folder is not None:
             self._folder.release()
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the store has no data folder."""
+        return self._folder is None
+
+    def snapshot(self) -> bytes:
+        """Return a copy of all that is committed, for another store in memory to begin with."""
+        self._write_messages()
+        self._write_states()
+        self._write_records()
+        return self.connection.serialize()
 
     # -- writing --------------------------------------------------------------------------
 

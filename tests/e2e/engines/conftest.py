@@ -19,8 +19,8 @@ import stimuli
 
 from statefun_flask import Message
 from statefun_flask.flink.serving import Server
-from statefun_flask.testing import Engine
-from statefun_flask.testing import Engines
+from statefun_flask.testing import EnginePool
+from statefun_flask.testing import TestEngine
 
 MODULE = """\
 {endpoints}
@@ -75,7 +75,7 @@ class Suite:
     :param threads: Whether calls are made at a time, on a real clock.
     """
 
-    engine: Engine
+    engine: TestEngine
     worker: scripted.Worker
     threads: bool
 
@@ -107,19 +107,19 @@ class Suite:
         pytest.param("flink", marks=pytest.mark.e2e),
     ],
 )
-def suite(request: pytest.FixtureRequest, statefun_engines: Engines) -> cabc.Iterator[Suite]:
+def suite(request: pytest.FixtureRequest, statefun_engine_pool: EnginePool) -> cabc.Iterator[Suite]:
     """Return the suite on each engine, after everything was sent."""
     name, _, threads = request.param.partition("-")
     # Engines of its own, since the job of another test would take the place of this one.
-    kafka = statefun_engines.kafka if name == "flink" else None
+    kafka = statefun_engine_pool.kafka if name == "flink" else None
     options: dict[str, t.Any] = {"clock": "real"} if threads else {}
     worker = scripted.Worker(threads=bool(threads) or name == "flink")
-    with Server(worker, threads=16) as server, Engines(report=print, kafka=kafka) as engines:
+    with Server(worker, threads=16) as server, EnginePool(report=print, kafka=kafka) as pool:
         namespaces = sorted({each.partition("/")[0] for each in behaving.app.statefun.registry})
         endpoints = "\n".join(ENDPOINT.format(namespace=each) for each in namespaces)
         module = MODULE.format(endpoints=endpoints, url=server.url)
-        engine = engines.get(name, behaving.app, module, **options)
-        engine.begin()
+        engine = pool.get(name, behaving.app, module, **options)
+        engine.begin_test()
         made = Suite(engine, worker, worker.threads)
         stimuli.send_all(made)
         yield made
@@ -144,7 +144,7 @@ def aftermath(suite: Suite) -> Suite:
 
     engine.stop_worker()
     engine.send("counting/one/worker", "away")
-    engine.wait(dt.timedelta(seconds=1))
+    engine.advance(dt.timedelta(seconds=1))
     engine.send("counting/one/worker", "away")
     engine.start_worker()
     suite.said("counting/one/worker", 2)

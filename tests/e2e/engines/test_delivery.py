@@ -27,7 +27,7 @@ def test_a_message_knows_the_function_that_sent_it(suite: Suite) -> None:
 
 def test_a_function_sends_to_itself(suite: Suite) -> None:
     first, *others = suite.said("looping/self/one", 4)
-    assert first.startswith("3 from statefun.testing/inbox/")
+    assert first.startswith("3 from statefun.testing/sender/")
     assert others == [f"{left} from looping/self/one" for left in (2, 1, 0)]
 
 

@@ -1,4 +1,4 @@
-"""The engines of a test run: each starts when it is first asked for, and one app runs on it."""
+"""Starts the engines of a test run when they are first used, and runs one app on each."""
 
 from __future__ import annotations
 
@@ -6,31 +6,34 @@ import collections.abc as cabc
 import importlib.util
 import typing as t
 
-from ..transport.direct import Served
-from .engine import Engine
-from .wiring import Source
+from ..errors import StateFunError
+from .engine import TestEngine
 
 if t.TYPE_CHECKING:
     from ..flink import Cluster
     from ..flink import Kafka
-    from .flink import FlinkEngine
+    from ..transport.direct import Served
+    from .flink import FlinkTestEngine
+    from .wiring import Source
 
+#: The app, its module, the options, and the engine that runs it.
+_Running: t.TypeAlias = "tuple[Served, Source, dict[str, t.Any], TestEngine]"
 
-#: Of StateFun, on Flink.
+#: The version of StateFun that runs on Flink.
 VERSION = "3.3.0"
 
 
-class Unavailable(Exception):
-    """An engine cannot run on this machine; the text says what is missing."""
+class EngineUnavailableError(StateFunError):
+    """An engine cannot run on this machine."""
 
 
-class Engines:
+class EnginePool:
     """The engines of a test run; a context manager.
 
-    :param report: Is called with a line of text for whoever waits.
-    :param unavailable: Is called with the reason when an engine cannot run on this machine, and
-        raises what is to be raised.
-    :param kafka: A broker that runs; else one is started when it is needed.
+    :param report: Called with a line of text when something takes time.
+    :param unavailable: Called with the reason when an engine cannot run on this machine. It raises
+        an exception, by default EngineUnavailableError.
+    :param kafka: A running broker; by default one is started when it is needed.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class Engines:
     ) -> None:
         self._report = report
         self._unavailable = unavailable or _raise
-        self._running: dict[str, tuple[Served, Source, dict[str, t.Any], Engine]] = {}
+        self._running: dict[str, _Running] = {}
         self._kafka = kafka
         self._owns_kafka = kafka is None
         self._cluster: Cluster | None = None
@@ -52,16 +55,16 @@ class Engines:
         served: Served,
         module: Source = None,
         **options: t.Any,
-    ) -> Engine:
-        """Return an app on an engine: the one that runs, or a new one in place of another app's.
+    ) -> TestEngine:
+        """Return an app on an engine. It replaces another app that runs on the same engine.
 
         :param name: ``"embedded"`` or ``"flink"``.
         :param served: The app, or a registry.
-        :param module: The path of a module.yaml or its text; without one it is made of what the
+        :param module: The path or the text of a module.yaml; None to generate one from what the
             app declares.
-        :param options: For the embedded engine, see
-            :class:`~statefun_flask.testing.embedded.EmbeddedEngine`.
-        :raises Unavailable: The machine lacks Java, Maven or confluent-kafka.
+        :param options: Options of :class:`~statefun_flask.testing.embedded.EmbeddedTestEngine`;
+            `errors` is ``"park"`` by default.
+        :raises EngineUnavailableError: The machine lacks Java, Maven or confluent-kafka.
         """
         if name in self._running:
             app, source, chosen, engine = self._running[name]
@@ -75,22 +78,25 @@ class Engines:
 
     def _start(
         self, name: str, served: Served, module: Source, options: dict[str, t.Any]
-    ) -> Engine:
+    ) -> TestEngine:
         if name == "embedded":
-            from .embedded import EmbeddedEngine
+            from .embedded import EmbeddedTestEngine
+            from .wiring import generated
 
-            return EmbeddedEngine(served, module, **options)
+            # A generated module restricts the app to its declared egresses, as on Flink.
+            chosen = generated(served) if module is None else module
+            return EmbeddedTestEngine(served, chosen, **{"errors": "park", **options})
         if name == "flink":
-            from .flink import FlinkEngine
+            from .flink import FlinkTestEngine
 
-            return FlinkEngine(served, module, cluster=self.cluster, **options)
+            return FlinkTestEngine(served, module, cluster=self.cluster, **options)
         raise ValueError(f"There is no engine '{name}'. Use 'embedded' or 'flink'.")
 
     @property
     def kafka(self) -> Kafka:
-        """The broker of all tests, started when it is first asked for.
+        """The broker of all tests. It starts when it is first used.
 
-        :raises Unavailable: The machine lacks what it needs.
+        :raises EngineUnavailableError: The machine lacks Java, Maven or confluent-kafka.
         """
         if self._kafka is None:
             from ..flink import Kafka
@@ -105,9 +111,9 @@ class Engines:
 
     @property
     def cluster(self) -> Cluster:
-        """Flink for the app of the moment, started when it is first asked for.
+        """The Flink cluster of all tests. It starts when it is first used.
 
-        :raises Unavailable: The machine lacks what it needs.
+        :raises EngineUnavailableError: The machine lacks Java, Maven or confluent-kafka.
         """
         if self._cluster is None:
             from ..flink import Cluster
@@ -124,15 +130,15 @@ class Engines:
         return self._cluster
 
     def close(self) -> None:
-        """End all engines, the broker last."""
-        flink = t.cast("FlinkEngine | None", self._running.pop("flink", (None,))[-1])
+        """Stop all engines, the broker last."""
+        flink = t.cast("FlinkTestEngine | None", self._running.pop("flink", (None,))[-1])
         for *_, engine in self._running.values():
             engine.close()
         self._running.clear()
         if self._cluster is not None:
             self._cluster.stop()
         if flink is not None:
-            flink.leave()
+            flink.stop_servers()
         if self._kafka is not None and self._owns_kafka:
             self._kafka.stop()
 
@@ -144,11 +150,11 @@ class Engines:
 
 
 def _raise(reason: str) -> t.NoReturn:
-    raise Unavailable(reason)
+    raise EngineUnavailableError(reason)
 
 
 def _lacking() -> str | None:
-    """Return what the machine lacks of what Flink and Kafka need."""
+    """Return what Flink and Kafka need and this machine lacks."""
     from ..flink import EngineError
     from ..flink import jars
     from ..flink import java
@@ -164,7 +170,7 @@ def _lacking() -> str | None:
         return str(exc)
     if importlib.util.find_spec("confluent_kafka") is None:
         return (
-            "The Python package confluent-kafka is not installed, which the engine 'flink' needs."
-            " Install it with: pip install 'statefun-flask[kafka]'"
+            "The engine 'flink' needs the Python package confluent-kafka. Install it with:"
+            " pip install 'statefun-flask[kafka]'"
         )
     return None
