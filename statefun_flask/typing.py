@@ -29,6 +29,16 @@ if t.TYPE_CHECKING:
 
     T_co = t.TypeVar("T_co", covariant=True)
 
+    class ListOf(t.Protocol[T_co]):
+        """A list or a tuple.
+
+        Text and mappings are iterable too, and are not meant: the methods leave them out.
+        """
+
+        def __contains__(self, value: object, /) -> bool: ...
+        def __iter__(self) -> cabc.Iterator[T_co]: ...
+        def __mul__(self, value: t.SupportsIndex, /) -> object: ...
+
     class Readable(t.Protocol[T_co]):
         """A ValueSpec to read only, which may then be taken for one of a base class.
 

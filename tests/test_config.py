@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import json
+import pathlib
+import re
 import typing as t
 
 import msgspec
 import pytest
 from flask import Config
 
+from statefun_flask import StateFun
 from statefun_flask.cli import COMMANDS
 from statefun_flask.config import changed
 from statefun_flask.config import Settings
 from statefun_flask.config import SettingsOptions
 
 MIB = 1024 * 1024
+DOCS = pathlib.Path(__file__).parents[1] / "docs" / "settings.md"
 
 
 def test_the_defaults() -> None:
@@ -40,6 +45,38 @@ def test_the_keyword_options_are_the_settings() -> None:
         field.name: t.get_args(field.type)[0] for field in msgspec.structs.fields(Settings)
     }
     assert SettingsOptions.__required_keys__ == frozenset()
+
+
+def test_the_docs_list_every_setting() -> None:
+    rows = [
+        [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+        for line in DOCS.read_text().splitlines()
+        if line.startswith("| `STATEFUN_")
+    ]
+
+    assert [(key, option, default) for key, option, default, *_ in rows] == [
+        (f"STATEFUN_{field.name.upper()}", field.name, json.dumps(field.default))
+        for field in msgspec.structs.fields(Settings)
+    ]
+    for _, name, _, unit, _ in rows:
+        assert (unit == "bytes") == name.endswith("_bytes")
+
+
+def test_the_example_of_the_docs_runs() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    names: dict[str, t.Any] = {"__name__": "example"}
+    exec(compile(code, str(DOCS), "exec"), names)
+
+    for name in ("statefun", "other"):
+        settings = getattr(names[name], "statefun", names[name]).settings
+        assert (settings.url, settings.protocol) == ("/functions", "v3")
+
+
+@pytest.mark.parametrize("documented", [StateFun.init_app.__doc__, DOCS.read_text()])
+def test_each_setting_is_documented(documented: str) -> None:
+    for field in msgspec.structs.fields(Settings):
+        assert f"STATEFUN_{field.name.upper()}`" in documented
+        assert str(field.default) in documented
 
 
 PATH = "Set it to a path that begins with '/' and has no '?', '#', '<' or '>'; the default is"

@@ -16,7 +16,7 @@ from ..core.registry import FunctionRegistry
 if t.TYPE_CHECKING:
     from flask import Flask
 
-    from ..extension import StateFun
+    from ..extension import AppStateFun
 
 #: What a transport serves: functions alone, or an app that has them.
 Served: t.TypeAlias = "FunctionRegistry | Flask"
@@ -70,8 +70,8 @@ class Direct:
         report(reply.error)
 
 
-def statefun(app: Flask) -> StateFun:
-    """Return an app's view of the extension, bound to its settings.
+def statefun(app: Flask) -> AppStateFun:
+    """Return what the extension keeps for an app.
 
     :raises RuntimeError: The app has no StateFun.
     """
@@ -80,10 +80,8 @@ def statefun(app: Flask) -> StateFun:
             f"The app '{app.name}' has no StateFun extension."
             " Call 'StateFun().init_app(app)' before it is served."
         )
-    extension: StateFun = app.extensions["statefun"]
-    # A StateFunFlask reads its settings when it is used first, which is now.
-    extension._bind(app)
-    return extension
+    of_app: AppStateFun = app.extensions["statefun"]
+    return of_app
 
 
 def refuse_options(options: cabc.Mapping[str, t.Any]) -> None:

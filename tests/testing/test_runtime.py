@@ -167,8 +167,8 @@ def test_unknown_function_and_bad_address(app: StateFunFlask) -> None:
             rt.send("example/greeter", "x")
 
 
-def test_extension_that_is_no_apps() -> None:
-    with pytest.raises(RuntimeError, match="is not an app's"):
+def test_an_extension_without_an_app_has_no_runtime() -> None:
+    with pytest.raises(RuntimeError, match="has no app"):
         StateFun().runtime()
 
 

@@ -39,6 +39,8 @@ from statefun_flask import Type
 from statefun_flask import UTF8
 from statefun_flask import ValueSpec
 from statefun_flask import WaitressTransport
+from statefun_flask.config import Settings
+from statefun_flask.extension import AppStateFun
 
 app = StateFunFlask(__name__)
 statefun = StateFun()
@@ -201,4 +203,6 @@ transport: Transport = WaitressTransport("127.0.0.1:0")
 
 plain = Flask(__name__)
 statefun.init_app(plain)
-t.assert_type(app.statefun, StateFun)
+t.assert_type(app.statefun, AppStateFun)
+t.assert_type(app.statefun.settings, Settings)
+t.assert_type(statefun.settings, Settings)
