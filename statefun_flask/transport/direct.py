@@ -7,6 +7,7 @@ import contextlib
 import typing as t
 
 from ..config import Settings
+from ..config import SettingsOptions
 from ..core.endpoint import Endpoint
 from ..core.endpoint import logger
 from ..core.endpoint import Reply
@@ -35,12 +36,14 @@ class Direct:
     :raises RuntimeError: The app has hooks in the way of the endpoint.
     """
 
-    def __init__(self, served: Served, *, skip_hooks: bool = False, **options: t.Any) -> None:
+    def __init__(
+        self, served: Served, *, skip_hooks: bool = False, **options: t.Unpack[SettingsOptions]
+    ) -> None:
         self.app: Flask | None = None
         #: Returns what has to be entered while a request is answered.
         self.context: cabc.Callable[[], contextlib.AbstractContextManager[t.Any]]
         if isinstance(served, FunctionRegistry):
-            settings = Settings(**options)
+            settings = Settings.read(options)
             handler = RequestHandler(served, protocol=settings.protocol)
             self.endpoint = Endpoint(handler, settings)
             self.context = contextlib.nullcontext
