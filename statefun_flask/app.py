@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import os
-import typing as t
 
 from flask import Flask
 from werkzeug.routing import Map
@@ -80,4 +79,10 @@ class StateFunFlask(Flask):
             root_path=root_path,
         )
         self.statefun = AppStateFun(self, options=statefun_options)
-        t.cast("LateUrlMap", self.url_map).complete = self.statefun.bind
+        if not isinstance(self.url_map, LateUrlMap):
+            raise TypeError(
+                f"The url_map_class of {type(self).__name__} is {type(self.url_map).__name__},"
+                " which does not add the endpoint's URL rules. Derive it from"
+                " statefun_flask.app.LateUrlMap."
+            )
+        self.url_map.complete = self.statefun.bind

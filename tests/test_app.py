@@ -12,10 +12,12 @@ import typing as t
 
 import pytest
 from flask import Flask
+from werkzeug.routing import Map
 
 from statefun_flask import Context
 from statefun_flask import Effects
 from statefun_flask import StateFunFlask
+from statefun_flask.app import LateUrlMap
 
 THREADS = 6
 
@@ -107,3 +109,19 @@ def test_its_parameters_reach_flask() -> None:
         for app in apps
     )
     assert given == expected
+
+
+def test_another_class_of_url_map_must_add_the_late_rules() -> None:
+    class Derived(StateFunFlask):
+        url_map_class = type("OwnUrlMap", (LateUrlMap,), {})
+
+    class Foreign(StateFunFlask):
+        url_map_class = Map  # type: ignore[assignment]
+
+    assert Derived("example").test_client().post("/statefun").status_code == 415
+    with pytest.raises(TypeError) as info:
+        Foreign("example")
+    assert str(info.value) == (
+        "The url_map_class of Foreign is Map, which does not add the endpoint's URL rules."
+        " Derive it from statefun_flask.app.LateUrlMap."
+    )

@@ -92,7 +92,7 @@ def test_it_serves_a_plain_app_with_the_extension(
     assert answered(response.data).texts == ["hello"]
 
 
-def test_an_app_without_the_extension_is_told_what_to_call(blueprint: StateFunBlueprint) -> None:
+def test_an_app_without_the_extension_is_refused(blueprint: StateFunBlueprint) -> None:
     with pytest.raises(RuntimeError) as info:
         Flask("app").register_blueprint(blueprint)
 

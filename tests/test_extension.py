@@ -168,7 +168,7 @@ def test_a_factory_may_be_called_twice(post: t.Any) -> None:
         assert post(app, "test/fn").status_code == post(app, "test/local").status_code == 200
 
 
-def test_a_factory_that_registers_on_the_extension_is_told_so() -> None:
+def test_a_factory_that_registers_on_the_extension_twice_is_an_error() -> None:
     extension = StateFun()
 
     def create_app() -> None:

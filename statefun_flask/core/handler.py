@@ -95,7 +95,7 @@ class RequestHandler:
         return codec.encode(await finish)
 
     def compile(self) -> cabc.Mapping[tuple[str, str], Table]:
-        """Return the tables of the registry, from the first request on. Called by that request."""
+        """Compile the registry. The first request calls this method."""
         return self.registry.compile()
 
     def _prepare(self, body: bytes) -> tuple[Codec, Batch, Table, list[ValueSpec[t.Any]]]:
