@@ -29,6 +29,36 @@ if t.TYPE_CHECKING:
 
     T_co = t.TypeVar("T_co", covariant=True)
 
+    class ListOf(t.Protocol[T_co]):
+        """A list or a tuple.
+
+        Text and mappings are iterable too, and are not meant: the methods leave them out.
+        """
+
+        def __contains__(self, value: object, /) -> bool: ...
+        def __iter__(self) -> cabc.Iterator[T_co]: ...
+        def __mul__(self, value: t.SupportsIndex, /) -> object: ...
+
+    #: ``list[int]`` and the like, which are classes to type checkers. So are subclasses of list,
+    #: dict and set.
+    Container: t.TypeAlias = (
+        type[list[t.Any]] | type[dict[t.Any, t.Any]] | type[set[t.Any]] | type[frozenset[t.Any]]
+    )
+
+    class NeedsJsonType:
+        """The result of reading a value as ``list[int]``, which has no typename and always fails.
+
+        Use ``json_type("namespace/name", list[int])``.
+        """
+
+    class TypeOfTheValue:
+        """Has no instances. It stands in the first overload of methods that take a state's value.
+
+        mypy reports a value of another type by the first overload: 'incompatible type
+        "ValueSpec[int]"; expected "ValueSpec[TypeOfTheValue]"'. Without that overload the report is
+        'Cannot infer value of type parameter "T"'.
+        """
+
     class Readable(t.Protocol[T_co]):
         """A ValueSpec to read only, which may then be taken for one of a base class.
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import inspect
 import typing as t
 
+import msgspec
 import pytest
 from flask import Blueprint
 from flask import Flask
@@ -9,11 +11,16 @@ from flask import Flask
 from statefun_flask import Address
 from statefun_flask import Context
 from statefun_flask import Effects
+from statefun_flask import json_type
 from statefun_flask import RegistrationError
 from statefun_flask import StateFun
 from statefun_flask import StateFunBlueprint
 from statefun_flask import StateFunFlask
 from statefun_flask import ValueSpec
+
+
+def greet(context: Context, message: str) -> Effects:
+    return Effects()
 
 
 @pytest.fixture
@@ -85,7 +92,7 @@ def test_it_serves_a_plain_app_with_the_extension(
     assert answered(response.data).texts == ["hello"]
 
 
-def test_an_app_without_the_extension_is_told_what_to_call(blueprint: StateFunBlueprint) -> None:
+def test_an_app_without_the_extension_is_refused(blueprint: StateFunBlueprint) -> None:
     with pytest.raises(RuntimeError) as info:
         Flask("app").register_blueprint(blueprint)
 
@@ -114,3 +121,95 @@ def test_the_decorator_returns_the_function_unchanged() -> None:
         return Effects()
 
     assert StateFunBlueprint("b", __name__).statefun("test/fn")(function) is function
+
+
+def test_a_namespace_precedes_names_without_one() -> None:
+    blueprint = StateFunBlueprint("greetings", __name__, namespace="example")
+    blueprint.statefun("greeter")(greet)
+    blueprint.add_function("relay", greet)
+    blueprint.statefun("other/greeter")(greet)
+    app = StateFunFlask("app")
+    app.register_blueprint(blueprint, url_prefix="/x")
+
+    assert list(app.statefun.registry) == ["example/greeter", "example/relay", "other/greeter"]
+
+
+@pytest.mark.parametrize("namespace", ["", "a/b", "/"])
+def test_a_wrong_namespace_is_refused(namespace: t.Any) -> None:
+    with pytest.raises(ValueError, match="is not a namespace") as info:
+        StateFunBlueprint("greetings", __name__, namespace=namespace)
+
+    assert str(info.value) == (
+        f"{namespace!r} is not a namespace. Write the part of a typename that precedes the slash,"
+        " such as 'example'."
+    )
+
+
+def test_add_function_registers_as_the_decorator_does() -> None:
+    blueprint = StateFunBlueprint("greetings", __name__)
+    blueprint.add_function("test/a", greet, states=["seen"], egresses=["test/out"])
+    blueprint.statefun("test/b", states=["seen"], egresses=["test/out"])(greet)
+    app = StateFunFlask("app")
+    app.register_blueprint(blueprint)
+
+    (added,), (decorated,) = (app.statefun.registry.functions(f"test/{name}") for name in "ab")
+    assert added.is_same(decorated)
+    assert added.blueprint == decorated.blueprint == "greetings"
+
+
+def test_the_local_names_of_the_caller_count_for_annotations() -> None:
+    blueprint = StateFunBlueprint("greetings", __name__)
+
+    @json_type("test/Local")
+    class Local(msgspec.Struct):
+        x: int
+
+    def take(context: Context, message: Local) -> Effects:
+        return Effects()
+
+    blueprint.add_function("test/a", take)
+    blueprint.statefun("test/b")(take)
+
+
+def test_registering_a_function_after_the_blueprint_names_the_method(
+    blueprint: StateFunBlueprint,
+) -> None:
+    StateFunFlask("app").register_blueprint(blueprint)
+
+    with pytest.raises(AssertionError, match="The setup method 'statefun' can no longer be called"):
+        blueprint.statefun("test/late")
+    with pytest.raises(AssertionError, match="The setup method 'add_function' can no longer"):
+        blueprint.add_function("test/late", greet)
+
+
+def test_its_parameters_are_those_of_a_flask_blueprint() -> None:
+    own = dict(inspect.signature(StateFunBlueprint).parameters)
+    of_flask = dict(inspect.signature(Blueprint).parameters)
+
+    assert own.pop("namespace").kind is inspect.Parameter.KEYWORD_ONLY
+    assert [*own.items()] == [*of_flask.items()]
+
+
+def test_its_parameters_reach_flask() -> None:
+    own = {
+        "static_folder": "files",
+        "static_url_path": "/files",
+        "template_folder": "pages",
+        "url_prefix": "/prefix",
+        "subdomain": "sub",
+        "url_defaults": {"a": 1},
+        "root_path": "/root",
+        "cli_group": "group",
+    }
+    given, expected = (
+        kind("greetings", __name__, **own)  # type: ignore[arg-type]
+        for kind in (StateFunBlueprint, Blueprint)
+    )
+
+    assert (given.static_folder, given.url_values_defaults) == (
+        expected.static_folder,
+        expected.url_values_defaults,
+    )
+    for name in own.keys() - {"static_folder", "url_defaults"}:
+        assert getattr(given, name) == getattr(expected, name) == own[name]
+    assert StateFunBlueprint("a", __name__).cli_group is Blueprint("a", __name__).cli_group

@@ -46,7 +46,7 @@ class RequestHandler:
     ) -> None:
         self.registry = registry
         self.watch = watch
-        self._tables: dict[tuple[str, str], Table] | None = None
+        self._tables: cabc.Mapping[tuple[str, str], Table] | None = None
         self._read = detect.reader(protocol)
 
     def __call__(self, body: bytes) -> bytes:
@@ -94,11 +94,15 @@ class RequestHandler:
                 return codec.encode(await finish)
         return codec.encode(await finish)
 
+    def compile(self) -> cabc.Mapping[tuple[str, str], Table]:
+        """Compile the registry. The first request calls this method."""
+        return self.registry.compile()
+
     def _prepare(self, body: bytes) -> tuple[Codec, Batch, Table, list[ValueSpec[t.Any]]]:
         """Decode a request and look up its function and the states that it lacks."""
         tables = self._tables
         if tables is None:
-            tables = self._tables = self.registry.compile()
+            tables = self._tables = self.compile()
         codec, batch = self._read(body, tables)
         table = tables.get(batch.target)
         if table is None:

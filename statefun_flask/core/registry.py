@@ -27,6 +27,11 @@ from ..values.types import match
 from ..values.types import Type
 from . import signature as signatures
 
+if t.TYPE_CHECKING:
+    from ..typing import Function
+    from ..typing import ListOf
+    from ..typing import State
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StatefulFunction:
@@ -206,10 +211,10 @@ class FunctionRegistry:
     def register_fn(
         self,
         typename: str,
-        function: cabc.Callable[..., t.Any],
+        function: Function,
         *,
-        states: cabc.Iterable[ValueSpec[t.Any] | str] = (),
-        egresses: cabc.Iterable[str] = (),
+        states: ListOf[State] = (),
+        egresses: ListOf[str] = (),
     ) -> None:
         """Register a function of ``(context, message)`` under a typename.
 

@@ -6,6 +6,7 @@ import collections.abc as cabc
 import concurrent.futures
 import typing as t
 
+from ..config import SettingsOptions
 from ..core.endpoint import Endpoint
 from ..core.endpoint import refuse
 from ..core.endpoint import Reply
@@ -26,7 +27,7 @@ def asgi_app(
     threads: int = 8,
     skip_hooks: bool = False,
     otherwise: ASGIApp | None = None,
-    **options: t.Any,
+    **options: t.Unpack[SettingsOptions],
 ) -> ASGIApp:
     """Return an application for any ASGI server that answers at the endpoint's URL.
 

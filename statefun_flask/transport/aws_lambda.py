@@ -7,6 +7,7 @@ import collections.abc as cabc
 import io
 import typing as t
 
+from ..config import SettingsOptions
 from ..core.endpoint import refuse
 from ..core.endpoint import Reply
 from .direct import Direct
@@ -16,7 +17,7 @@ Event: t.TypeAlias = cabc.Mapping[str, t.Any]
 
 
 def lambda_handler(
-    served: Served, *, skip_hooks: bool = False, **options: t.Any
+    served: Served, *, skip_hooks: bool = False, **options: t.Unpack[SettingsOptions]
 ) -> cabc.Callable[[Event, t.Any], dict[str, t.Any]]:
     """Return a handler of Lambda events, to be named in the function's configuration::
 

@@ -7,6 +7,7 @@ import contextlib
 import typing as t
 
 from ..config import Settings
+from ..config import SettingsOptions
 from ..core.endpoint import Endpoint
 from ..core.endpoint import logger
 from ..core.endpoint import Reply
@@ -16,7 +17,7 @@ from ..core.registry import FunctionRegistry
 if t.TYPE_CHECKING:
     from flask import Flask
 
-    from ..extension import StateFun
+    from ..extension import AppStateFun
 
 #: What a transport serves: functions alone, or an app that has them.
 Served: t.TypeAlias = "FunctionRegistry | Flask"
@@ -35,12 +36,14 @@ class Direct:
     :raises RuntimeError: The app has hooks in the way of the endpoint.
     """
 
-    def __init__(self, served: Served, *, skip_hooks: bool = False, **options: t.Any) -> None:
+    def __init__(
+        self, served: Served, *, skip_hooks: bool = False, **options: t.Unpack[SettingsOptions]
+    ) -> None:
         self.app: Flask | None = None
         #: Returns what has to be entered while a request is answered.
         self.context: cabc.Callable[[], contextlib.AbstractContextManager[t.Any]]
         if isinstance(served, FunctionRegistry):
-            settings = Settings(**options)
+            settings = Settings.read(options)
             handler = RequestHandler(served, protocol=settings.protocol)
             self.endpoint = Endpoint(handler, settings)
             self.context = contextlib.nullcontext
@@ -78,8 +81,8 @@ class Direct:
         report(reply.error)
 
 
-def statefun(app: Flask) -> StateFun:
-    """Return an app's view of the extension, bound to its settings.
+def statefun(app: Flask) -> AppStateFun:
+    """Return what the extension keeps for an app.
 
     :raises RuntimeError: The app has no StateFun.
     """
@@ -88,10 +91,8 @@ def statefun(app: Flask) -> StateFun:
             f"The app '{app.name}' has no StateFun extension."
             " Call 'StateFun().init_app(app)' before it is served."
         )
-    extension: StateFun = app.extensions["statefun"]
-    # A StateFunFlask reads its settings when it is used first, which is now.
-    extension._bind(app)
-    return extension
+    of_app: AppStateFun = app.extensions["statefun"]
+    return of_app
 
 
 def refuse_options(options: cabc.Mapping[str, t.Any]) -> None:

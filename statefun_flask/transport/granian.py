@@ -8,6 +8,7 @@ import pkgutil
 import typing as t
 
 from ..config import Settings
+from ..config import SettingsOptions
 from ..core.endpoint import Endpoint
 from ..core.registry import FunctionRegistry
 from . import wsgi
@@ -62,9 +63,9 @@ class GranianTransport:
         client_ca: str | None = None,
         drain_seconds: float = DRAIN,
         notice_seconds: float = 0,
-        **options: t.Any,
+        **options: t.Unpack[SettingsOptions],
     ) -> None:
-        Settings(**options)
+        Settings.read(options)
         if (certificate is None) is not (key is None):
             raise ValueError("TLS takes a certificate and its key. Give both of them, or none.")
         if client_ca is not None and certificate is None:

@@ -12,6 +12,7 @@ import time
 import typing as t
 
 from ..config import Settings
+from ..config import SettingsOptions
 from ..core.endpoint import Endpoint
 from ..core.registry import FunctionRegistry
 from .direct import Served
@@ -53,9 +54,9 @@ class WaitressTransport:
         skip_hooks: bool = False,
         drain_seconds: float = DRAIN,
         notice_seconds: float = 0,
-        **options: t.Any,
+        **options: t.Unpack[SettingsOptions],
     ) -> None:
-        Settings(**options)
+        Settings.read(options)
         self.listen = listen
         self.threads = threads
         self.direct = direct

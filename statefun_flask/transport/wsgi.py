@@ -5,6 +5,7 @@ from __future__ import annotations
 import http
 import typing as t
 
+from ..config import SettingsOptions
 from ..core.endpoint import Endpoint
 from ..core.endpoint import refuse
 from ..core.endpoint import Reply
@@ -24,7 +25,7 @@ _STATUS = {status.value: f"{status.value} {status.phrase}" for status in http.HT
 
 
 def application(
-    served: Served, *, direct: bool, skip_hooks: bool = False, **options: t.Any
+    served: Served, *, direct: bool, skip_hooks: bool = False, **options: t.Unpack[SettingsOptions]
 ) -> tuple[WSGIApplication, Endpoint]:
     """Return what a WSGI server calls, an app as it is or past its request dispatch.
 
@@ -39,7 +40,9 @@ def application(
     return served, statefun(served).endpoint
 
 
-def wsgi_app(served: Served, *, skip_hooks: bool = False, **options: t.Any) -> WSGIApplication:
+def wsgi_app(
+    served: Served, *, skip_hooks: bool = False, **options: t.Unpack[SettingsOptions]
+) -> WSGIApplication:
     """Return an application that answers at the endpoint's URL, past Flask's request dispatch.
 
     Requests for other paths are the app's; a registry answers them with 404.

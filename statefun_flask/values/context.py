@@ -20,7 +20,10 @@ from .types import Type
 from .types import type_of
 
 if t.TYPE_CHECKING:
+    from ..typing import Container
+    from ..typing import NeedsJsonType
     from ..typing import Readable
+    from ..typing import TypeOfTheValue
 
 T = t.TypeVar("T")
 
@@ -35,6 +38,8 @@ class Context:
     :param self_address: The function and id that the message is for.
     :param caller_address: The function instance that sent it; None when it came from an ingress.
     :param states: Values by :class:`ValueSpec` or name. A state that is not listed has no value.
+        Type checkers compare the values with handles of one type; for states of several types they
+        accept names.
     """
 
     __slots__ = ("_cells", "_declared", "_handed_out", "_strict", "caller_address", "self_address")
@@ -42,6 +47,29 @@ class Context:
     self_address: Address
     caller_address: Address | None
 
+    @t.overload
+    def __init__(
+        self,
+        self_address: Address,
+        caller_address: Address | None = None,
+        *,
+        states: cabc.Mapping[ValueSpec[TypeOfTheValue], object],
+    ) -> None: ...
+    @t.overload
+    def __init__(
+        self,
+        self_address: Address,
+        caller_address: Address | None = None,
+        states: cabc.Mapping[ValueSpec[T], T | None] | None = None,
+    ) -> None: ...
+    @t.overload
+    def __init__(
+        self,
+        self_address: Address,
+        caller_address: Address | None = None,
+        *,
+        states: cabc.Mapping[str, t.Any],
+    ) -> None: ...
     def __init__(
         self,
         self_address: Address,
@@ -65,6 +93,8 @@ class Context:
 
     @t.overload
     def get_state(self, state: Readable[T], /) -> T | None: ...
+    @t.overload
+    def get_state(self, state: str, type: Container, /) -> NeedsJsonType: ...
     @t.overload
     def get_state(self, state: str, type: type[T] | Type[T], /) -> T | None: ...
     @t.overload

@@ -18,6 +18,9 @@ from .state import unwrap
 from .state import ValueSpec
 from .types import BUILTIN
 
+if t.TYPE_CHECKING:
+    from ..typing import TypeOfTheValue
+
 T = t.TypeVar("T")
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
@@ -119,6 +122,8 @@ class Effects:
         self.egresses.append((egress_identifier(identifier), *encode(message, type)))
         return self
 
+    @t.overload
+    def update_state(self, state: ValueSpec[TypeOfTheValue], value: object) -> t.Self: ...
     @t.overload
     def update_state(self, state: ValueSpec[T], value: T, *, type: t.Any = None) -> t.Self: ...
     @t.overload

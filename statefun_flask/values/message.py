@@ -14,6 +14,10 @@ from .types import Type
 from .types import type_of
 from .types import type_of_value
 
+if t.TYPE_CHECKING:
+    from ..typing import Container
+    from ..typing import NeedsJsonType
+
 T = t.TypeVar("T")
 
 ANY = PROTOBUF + "google.protobuf.Any"
@@ -44,6 +48,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     @t.overload
     def as_type(self, type: Type[T]) -> T: ...
+    @t.overload
+    def as_type(self, type: Container) -> NeedsJsonType: ...
     @t.overload
     def as_type(self, type: type[T]) -> T: ...
     def as_type(self, type: t.Any) -> t.Any:

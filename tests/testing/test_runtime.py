@@ -189,7 +189,7 @@ def test_an_unknown_function_and_a_malformed_address_are_refused(app: StateFunFl
 
 
 def test_an_extension_without_an_app_has_no_runtime() -> None:
-    with pytest.raises(RuntimeError, match="is not an app's"):
+    with pytest.raises(RuntimeError, match="has no app"):
         StateFun().runtime()
 
 

@@ -1,7 +1,8 @@
-"""What a strict type checker makes of the API; mypy reads this file, nothing runs it.
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true, reportMissingTypeStubs=false
+"""Right code, with the types that type checkers must infer.
 
-An error that must be reported is pinned with ``# type: ignore[code]``: mypy's warn_unused_ignores
-fails when it no longer is.
+mypy and basedpyright read this file; nothing runs it. The mistakes that they must report are in
+mistakes.py.
 """
 
 from __future__ import annotations
@@ -39,10 +40,13 @@ from statefun_flask import Type
 from statefun_flask import UTF8
 from statefun_flask import ValueSpec
 from statefun_flask import WaitressTransport
+from statefun_flask.config import Settings
+from statefun_flask.extension import AppStateFun
 
 app = StateFunFlask(__name__)
-statefun = StateFun()
-blueprint = StateFunBlueprint("greetings", __name__)
+statefun = StateFun(protocol="v3", unknown_function_status=404)
+blueprint = StateFunBlueprint("greetings", __name__, namespace="example")
+tuned = StateFunFlask(__name__, template_folder=None, statefun_options={"url": "/functions"})
 
 SEEN = ValueSpec("seen_count", int)
 FLAG = ValueSpec("flag", BOOL)
@@ -98,9 +102,16 @@ class Greeter:
 
 
 app.statefun("example/method")(Greeter().greet)
+app.statefun.add_function("example/added", greet, states=[SEEN, "untyped"])
+app.statefun.add_function("example/lambda", lambda context, message: Effects())
+statefun.add_function("example/streamed", streamed, egresses=["example/greets"])
+blueprint.add_function("example/asynchronous", asynchronous, states=(SEEN,))
 t.assert_type(app.statefun("example/object")(Greeter()), Greeter)
 
 t.assert_type(greet(Context(TO, states={SEEN: 3}), GreetRequest("bob")), Effects)
+Context(TO, states={"seen_count": 3, "flag": True})
+Context(TO, states={SEEN: None})
+Context(TO, TO, {})
 t.assert_type(several(Context(TO), "a"), list[Effects])
 t.assert_type(generated(Context(TO), 1), cabc.Iterator[Effects])
 t.assert_type(streamed(Context(TO), "a"), cabc.AsyncIterator[Effects])
@@ -110,23 +121,6 @@ t.assert_type(Point(x=1).x, int)
 
 async def awaited() -> None:
     t.assert_type(await asynchronous(Context(TO), Message("a/b")), Effects | None)
-
-
-greet(Context(TO), "bob")  # type: ignore[arg-type]
-
-
-@app.statefun("example/wrong")  # type: ignore[type-var]
-def wrong(context: Context, request: str) -> int:
-    return 1
-
-
-@app.statefun("example/short")  # type: ignore[type-var]
-def short(context: Context) -> Effects:
-    return Effects()
-
-
-app.statefun(3)  # type: ignore[arg-type]
-app.statefun("example/x", states=[3])  # type: ignore[list-item]
 
 
 # -- states ---------------------------------------------------------------------------------------
@@ -143,14 +137,8 @@ def states(context: Context) -> None:
     t.assert_type(context.get_state("untyped"), t.Any)
     print(f"{context.get_state(SEEN)}", context.get_state(SEEN))
 
-    word: str | None = context.get_state(SEEN)  # type: ignore[assignment]
-    print(word)
-
     Effects().update_state(SEEN, 3).update_state("untyped", 3, type=INT).delete_state(SEEN)
-    Effects().update_state(SEEN, "x")  # type: ignore[misc]
-    Effects().update_state(SEEN, None)  # type: ignore[misc]
     ValueSpec("a", int, expire_after_write=dt.timedelta(hours=1))
-    ValueSpec("a", int, expire_after_write=3)  # type: ignore[call-overload]
 
 
 # -- effects --------------------------------------------------------------------------------------
@@ -160,8 +148,6 @@ def effects(context: Context) -> Effects:
     t.assert_type(context.self_address, Address)
     t.assert_type(context.caller_address, Address | None)
     t.assert_type(context.self_address.type.namespace, str)
-    Effects().send("example/relay", "bob")  # type: ignore[arg-type]
-    Effects().send_after(TO, 10, "bob")  # type: ignore[arg-type]
     return (
         Effects()
         .send(TO, 1, type=INT)
@@ -196,9 +182,12 @@ def messages(message: Message) -> None:
 
 registry = FunctionRegistry()
 registry.register_fn("example/greeter", greet, states=[SEEN])
+registry.register_fn("example/method", Greeter().greet, states=(SEEN, "untyped"))
 t.assert_type(RequestHandler(registry)(b""), bytes)
 transport: Transport = WaitressTransport("127.0.0.1:0")
 
 plain = Flask(__name__)
 statefun.init_app(plain)
-t.assert_type(app.statefun, StateFun)
+t.assert_type(app.statefun, AppStateFun)
+t.assert_type(app.statefun.settings, Settings)
+t.assert_type(statefun.settings, Settings)
