@@ -10,6 +10,8 @@ from architecture import layers
 from architecture import paths
 from architecture import pictures
 
+PARTS = layers.load(pictures.LAYER_TEST).PARTS
+
 
 def test_the_committed_pictures_are_current() -> None:
     """Draw them anew with ``python -m tools.architecture`` and commit the result."""
@@ -57,7 +59,7 @@ def test_a_step_in_a_missing_module_is_refused() -> None:
     document = pictures.DOCUMENT.read_text().replace("`core/handler.py`", "`core/missing.py`")
 
     with pytest.raises(ValueError, match=r"names the module 'core/missing\.py'"):
-        pictures.draw(document)
+        paths.read(document, pictures.PACKAGE, PARTS)
 
 
 @pytest.mark.parametrize("heading", paths.HEADINGS.values())
@@ -65,4 +67,4 @@ def test_a_missing_list_of_steps_is_refused(heading: str) -> None:
     document = pictures.DOCUMENT.read_text().replace(f"## {heading}\n", "## Another heading\n")
 
     with pytest.raises(ValueError, match=f"lists no steps below '{heading}'"):
-        pictures.draw(document)
+        paths.read(document, pictures.PACKAGE, PARTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import collections.abc as cabc
+import functools
 import pathlib
 import shutil
 import subprocess
@@ -59,13 +60,22 @@ def part(path: pathlib.Path, package: pathlib.Path = PACKAGE) -> str:
 def imports(path: pathlib.Path, package: pathlib.Path = PACKAGE) -> cabc.Iterator[str]:
     """Yield the absolute names that a file imports at run time."""
     folder = ["statefun_flask", *path.relative_to(package).parent.parts]
-    for node in run_time_nodes(ast.parse(path.read_text())):
+    for node in import_statements(path.read_text()):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = folder[: len(folder) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
             yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+@functools.cache
+def import_statements(source: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    return tuple(
+        node
+        for node in run_time_nodes(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    )
 
 
 def run_time_nodes(node: ast.AST) -> cabc.Iterator[ast.AST]:

@@ -7,6 +7,7 @@ parts that it imports. An import that other arrows imply is not drawn.
 from __future__ import annotations
 
 import collections.abc as cabc
+import functools
 import importlib.util
 import pathlib
 import textwrap
@@ -54,13 +55,24 @@ class Part(t.NamedTuple):
         return 26 + LINE * len(self.lines)
 
 
+@functools.cache
+def load(layer_test: pathlib.Path) -> t.Any:
+    """Return the module that lists the parts as ``PARTS``."""
+    spec = importlib.util.spec_from_file_location("layer_test", layer_test)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def read(layer_test: pathlib.Path, package: pathlib.Path) -> list[Part]:
     """Return the parts, lowest first.
 
     :param layer_test: The file that lists the parts.
     :raises ValueError: A part imports from a part above it.
     """
-    test = _load(layer_test)
+    test = load(layer_test)
     imports: dict[str, set[str]] = {name: set() for name in test.PARTS}
     for file in sorted(package.rglob("*.py")):
         own = test.part(file, package)
@@ -122,15 +134,6 @@ def _reached(name: str, by_name: cabc.Mapping[str, Part]) -> set[str]:
     for each in by_name[name].imports:
         found |= _reached(each, by_name)
     return found
-
-
-def _load(layer_test: pathlib.Path) -> t.Any:
-    spec = importlib.util.spec_from_file_location("layer_test", layer_test)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _contents(folder: pathlib.Path) -> tuple[str, ...]:
