@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import collections.abc as cabc
 import functools
+import importlib.util
 import pathlib
 import shutil
 import subprocess
@@ -12,9 +13,11 @@ import sys
 
 import pytest
 
-import statefun_flask
-
-PACKAGE = pathlib.Path(statefun_flask.__file__).parent
+_SPEC = importlib.util.find_spec("statefun_flask")
+assert _SPEC is not None
+assert _SPEC.origin is not None
+#: The folder of the package, which is not imported: a module that fails does no harm here.
+PACKAGE = pathlib.Path(_SPEC.origin).parent
 
 #: Every part of the package, lowest first. A part imports only from parts before it. The longest
 #: matching path names the part of a file: ``cli/__init__`` adds the command group to an app and is

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import collections
 import collections.abc as cabc
+import importlib.util
 import pathlib
 import re
 
-import statefun_flask
-
-PACKAGE = pathlib.Path(statefun_flask.__file__).parent
+_SPEC = importlib.util.find_spec("statefun_flask")
+assert _SPEC is not None
+assert _SPEC.origin is not None
+PACKAGE = pathlib.Path(_SPEC.origin).parent
 GLOSSARY = pathlib.Path(__file__).parents[1] / "docs" / "glossary.md"
 
 #: Public classes that share a name and are still to be renamed. Delete a name with its collision.
