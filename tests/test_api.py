@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import pathlib
 import re
-import types
 import typing as t
 
 import statefun_flask
@@ -21,11 +21,21 @@ def signature(thing: t.Any) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
+def public_names() -> list[str]:
+    """Return the names that the package re-exports as ``X as X``."""
+    tree = ast.parse(pathlib.Path(statefun_flask.__file__).read_text())
+    return sorted(
+        alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname == alias.name
+    )
+
+
 def lines() -> t.Iterator[str]:
-    for name in sorted(vars(statefun_flask)):
+    for name in public_names():
         thing = getattr(statefun_flask, name)
-        if name.startswith("_") or isinstance(thing, types.ModuleType):
-            continue
         if not inspect.isclass(thing):
             yield (
                 f"{name}{signature(thing)}" if inspect.isfunction(thing) else f"{name} = {thing!r}"
@@ -36,6 +46,8 @@ def lines() -> t.Iterator[str]:
         own = {**vars(thing)}
         if issubclass(thing, Exception):
             continue
+        if getattr(thing, "_is_protocol", False):
+            own.pop("__init__", None)  # typing makes one
         for member, value in sorted(own.items()):
             if member == "__init__" or (member == "__call__" and "__init__" in own):
                 yield f"    {member}{signature(value)}"

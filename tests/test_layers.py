@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import collections.abc as cabc
+import functools
+import importlib.util
 import pathlib
 import shutil
 import subprocess
@@ -11,9 +13,11 @@ import sys
 
 import pytest
 
-import statefun_flask
-
-PACKAGE = pathlib.Path(statefun_flask.__file__).parent
+_SPEC = importlib.util.find_spec("statefun_flask")
+assert _SPEC is not None
+assert _SPEC.origin is not None
+#: The folder of the package, which is not imported: a module that fails does no harm here.
+PACKAGE = pathlib.Path(_SPEC.origin).parent
 
 #: Every part of the package, lowest first. A part imports only from parts before it. The longest
 #: matching path names the part of a file: ``cli/__init__`` adds the command group to an app and is
@@ -59,13 +63,22 @@ def part(path: pathlib.Path, package: pathlib.Path = PACKAGE) -> str:
 def imports(path: pathlib.Path, package: pathlib.Path = PACKAGE) -> cabc.Iterator[str]:
     """Yield the absolute names that a file imports at run time."""
     folder = ["statefun_flask", *path.relative_to(package).parent.parts]
-    for node in run_time_nodes(ast.parse(path.read_text())):
+    for node in import_statements(path.read_text()):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = folder[: len(folder) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
             yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+@functools.cache
+def import_statements(source: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    return tuple(
+        node
+        for node in run_time_nodes(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    )
 
 
 def run_time_nodes(node: ast.AST) -> cabc.Iterator[ast.AST]:

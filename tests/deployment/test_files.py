@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import pathlib
 import re
@@ -361,9 +362,10 @@ def pinned(name: str) -> dict[str, str]:
 
 
 def test_the_locked_versions_are_those_that_the_package_asks_for() -> None:
-    setup = (ROOT / "setup.cfg").read_text()
-    (asked,) = re.findall(r"^install_requires =\n((?:    .*\n)+)", setup, re.M)
-    (kafka,) = re.findall(r"^kafka =\n    (.*)\n", setup, re.M)
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    asked = setup["options"]["install_requires"]
+    kafka = setup["options.extras_require"]["kafka"].strip()
     worker, datagen = pinned("worker.txt"), pinned("datagen.txt")
     for line in asked.split():
         requirement = Requirement(line)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import collections.abc as cabc
 import contextlib
 import os
-import resource
 
 VARIABLE = "STATEFUN_RUNTIME_FAIL"
 STATUS = 86
@@ -39,6 +38,8 @@ class FailPoints:
         if self.point != "checkpoint" or not self._due():
             yield
             return
+        import resource  # POSIX only
+
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(path) // 2, hard))
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pathlib
 
@@ -15,11 +14,18 @@ _LOCK = "lock"
 class DataFolder:
     """Holds a folder for this process; makes it if it does not exist.
 
-    :raises DataFolderError: Another process holds it, or it is something else.
+    :raises DataFolderError: Another process holds it, it is something else, or the operating system
+        has no POSIX file locks.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = pathlib.Path(path)
+        try:
+            import fcntl
+        except ImportError:
+            raise DataFolderError(
+                "A data folder needs the file locks of a POSIX system. Run the engine in memory."
+            ) from None
         self._claim()
         self._lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:

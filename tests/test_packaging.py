@@ -1,0 +1,48 @@
+"""The bounds of the dependencies."""
+
+from __future__ import annotations
+
+import configparser
+import pathlib
+import re
+
+from packaging.requirements import Requirement
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def bounds(operator: str) -> dict[str, str]:
+    """Return the bound of each requirement of the package that has one."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    extras = setup["options.extras_require"]
+    lines = setup["options"]["install_requires"] + extras["fast"] + extras["kafka"]
+    return {
+        requirement.name: specifier.version
+        for requirement in map(Requirement, lines.split())
+        for specifier in requirement.specifier
+        if specifier.operator == operator
+    }
+
+
+def test_the_lowest_versions_are_those_that_tox_tests() -> None:
+    tox = configparser.ConfigParser()
+    tox.read(ROOT / "tox.ini")
+    tested = [Requirement(line) for line in tox["testenv:min"]["deps"].split()]
+
+    pinned = {each.name: str(each.specifier).removeprefix("==") for each in tested}
+    assert {name: padded(version) for name, version in pinned.items()} == {
+        name: padded(version) for name, version in bounds(">=").items()
+    }
+
+
+def padded(version: str) -> str:
+    return version if version.count(".") > 1 else f"{version}.0"
+
+
+def test_an_upper_bound_has_a_reason_in_the_line_above() -> None:
+    lines = (ROOT / "setup.cfg").read_text().splitlines()
+    places = [lines.index(each) for each in lines if re.match(r" +[\w-]+[^#]*<\d", each)]
+
+    assert bounds("<").keys() == {"protobuf"}
+    assert [lines[place - 1].strip()[0] for place in places] == ["#"]
