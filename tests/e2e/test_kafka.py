@@ -36,6 +36,7 @@ from statefun_flask import Effects
 from statefun_flask import kafka_record
 from statefun_flask import Message
 from statefun_flask import StateFunFlask
+from statefun_flask import ValueSpec
 from statefun_flask.embedded import backpressure
 from statefun_flask.embedded import events
 from statefun_flask.embedded.kafka import ingress as ingresses
@@ -652,6 +653,28 @@ def test_an_offset_that_is_gone_is_told(
             (f"{topic}/0", "offset 2, which is gone: it goes on at offset 5")
         ]
     assert seen["one"] == {("k", str(number)) for number in range(5, 9)}
+
+
+def test_an_engine_that_fails_in_a_test_continues_at_its_committed_offsets(
+    kafka: Kafka, unique: Unique, produce: Produce, tmp_path: pathlib.Path
+) -> None:
+    topic, app, count = unique("failing"), StateFunFlask("counting"), ValueSpec("count", int)
+    kafka.create_topics([topic])
+
+    @app.statefun("probe/one", states=[count])
+    def add(context: Context, message: Message) -> Effects:
+        return Effects().update_state(count, (context.get_state(count) or 0) + 1)
+
+    module = probe_module([("one", "earliest")], topic)
+    with runtime(tmp_path, app, module, kafka) as engine:
+        for records in (1, 2, 3):
+            produce(topic, [("k", b"record")])
+            engine.eventually(
+                lambda total=records: engine.state("probe/one/k") == {"count": total},
+                f"record {records}",
+            )
+            engine.fail()
+        assert engine.state("probe/one/k") == {"count": 3}
 
 
 def test_a_topic_that_is_made_later_is_read_from_its_start(

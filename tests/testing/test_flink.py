@@ -1,8 +1,9 @@
-"""Apps on Flink, one after the other; the suite in tests/e2e/engines has what happens inside."""
+"""The test kit on Flink; tests/e2e/engines compares the behaviour of both engines."""
 
 from __future__ import annotations
 
 import collections.abc as cabc
+import datetime as dt
 
 import pytest
 
@@ -11,6 +12,7 @@ from statefun_flask import Effects
 from statefun_flask import FunctionRegistry
 from statefun_flask import kafka_record
 from statefun_flask import StateFunFlask
+from statefun_flask.embedded.errors import UnknownTarget
 from statefun_flask.flink import Kafka
 from statefun_flask.testing import EnginePool
 from statefun_flask.testing import WaitTimeoutError
@@ -33,7 +35,7 @@ def answer(context: Context, text: str) -> Effects:
     return Effects().egress("example/out", record)
 
 
-def test_a_function_that_fails_is_told_of_and_another_app_takes_its_place(
+def test_a_failing_function_is_reported_and_another_app_replaces_it(
     pool: EnginePool,
 ) -> None:
     app = StateFunFlask(__name__)
@@ -50,7 +52,16 @@ def test_a_function_that_fails_is_told_of_and_another_app_takes_its_place(
     assert isinstance(raised.value.__cause__, ValueError)
     assert pool.get("flink", app) is engine
 
-    # The first job never ends by itself: its function is called again and again.
+    with pytest.raises(RuntimeError, match="Flink does not give access to the state"):
+        engine.state("example/answer/one")
+    with pytest.raises(RuntimeError, match="Flink does not report that it is idle"):
+        engine.run_until_idle()
+    with pytest.raises(RuntimeError, match="A real clock cannot be moved by 30 days"):
+        engine.advance(dt.timedelta(days=30))
+    with pytest.raises(UnknownTarget, match="Did you mean 'example/"):
+        engine.send("exmple/answer/one", "good")
+
+    # The first job does not end by itself, because its function is called again and again.
     functions = FunctionRegistry()
     functions.register_fn("example/answer", answer, egresses=["example/out"])
     engine = pool.get("flink", functions)
