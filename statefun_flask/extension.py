@@ -20,11 +20,11 @@ from . import views
 from .cli import group
 from .config import Settings
 from .core.endpoint import Endpoint
+from .core.function import StatefulFunction
 from .core.handler import RequestHandler
 from .core.health import Health
 from .core.registry import FunctionRegistry
 from .core.registry import refuse_bare_decorator
-from .core.registry import StatefulFunction
 from .typing import F
 
 if t.TYPE_CHECKING:
@@ -203,7 +203,7 @@ class StateFun:
             )
         self.endpoint.handle = handler = RequestHandler(
             self.registry,
-            watch=current_app.debug or current_app.testing,
+            debug_checks=current_app.debug or current_app.testing,
             protocol=self.settings.protocol,
         )
         return handler

@@ -13,7 +13,7 @@ import typing as t
 import msgspec
 
 from ..config import Settings
-from ..errors import FunctionNotFound
+from ..errors import FunctionNotFoundError
 from ..errors import ProtocolError
 
 logger = logging.getLogger("statefun_flask")
@@ -133,7 +133,7 @@ class Endpoint:
         # What a function raised has a note, and is its own error whatever its class.
         if isinstance(error, ProtocolError) and not notes:
             return refuse(400, str(error))
-        if isinstance(error, FunctionNotFound) and not notes:
+        if isinstance(error, FunctionNotFoundError) and not notes:
             logger.error("%s", error)
             return refuse(self.settings.unknown_function_status, str(error))
         return refuse(

@@ -26,21 +26,26 @@ _thread: threading.Thread | None = None
 
 
 def run(coroutine: cabc.Coroutine[t.Any, t.Any, T]) -> T:
-    """Run a coroutine on the loop's thread and wait for its result.
+    """Run a coroutine on the thread of the loop, and wait for its result.
 
-    The caller's context variables go along, Flask's application context among them.
+    It sees the context variables of the caller, Flask's application context among them.
     """
-    # Imported with the first async function: many apps have none, and it takes 15 ms.
+    # Imported with the first async function: many apps have none, and the import takes 15 ms.
     import asyncio
 
-    loop = _running_loop()
-    if _is_current(loop):
-        coroutine.close()
+    return asyncio.run_coroutine_threadsafe(coroutine, _running_loop()).result()
+
+
+def check_outside() -> None:
+    """Check that the caller does not run on the thread of the loop, which would wait for itself.
+
+    :raises RuntimeError: It does.
+    """
+    if _loop is not None and threading.current_thread() is _thread:
         raise RuntimeError(
             "A stateful function was called from within the loop of async functions, which would"
             " wait for itself. Await RequestHandler.handle_async there instead."
         )
-    return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:
@@ -69,15 +74,6 @@ def _keep_running(loop: asyncio.AbstractEventLoop) -> None:
             loop.run_forever()
         except (SystemExit, KeyboardInterrupt) as exc:
             logger.error("A task of an async function raised %s", type(exc).__name__, exc_info=exc)
-
-
-def _is_current(loop: asyncio.AbstractEventLoop) -> bool:
-    import asyncio
-
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False
 
 
 def _forget() -> None:

@@ -9,12 +9,12 @@ import typing as t
 import msgspec
 
 from ..core.registry import FunctionRegistry
-from ..errors import did_you_mean
-from ..errors import suggestions
 from ..protocol import protobuf_json
+from ..values._any import UNTYPED
+from ..values._text import did_you_mean
+from ..values._text import shorten
+from ..values._text import suggestions
 from ..values.message import Message
-from ..values.state import shorten
-from ..values.state import UNTYPED
 from ..values.types import is_protobuf
 from ..values.types import match
 from ..values.types import PRIMITIVES
@@ -97,7 +97,7 @@ class Values:
         if type is None:
             return plain_bytes(message.value)
         try:
-            value = message.read(type.reader(message.typename))
+            value = message.as_type(type)
         except TypeError:
             return plain_bytes(message.value)
         return self._plain(value, message)
@@ -198,7 +198,8 @@ def _payload(type: Type[t.Any], typename: str, body: bytes, function: str) -> by
     except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as exc:
         raise BadMessage(
             400,
-            f"{shorten(body)} is no '{typename}' for '{function}': {exc}. {_expectation(type)}",
+            f"{shorten(repr(body))} is no '{typename}' for '{function}': {exc}."
+            f" {_expectation(type)}",
         ) from None
 
 

@@ -33,8 +33,8 @@ class Outside(msgspec.Struct):
 def registry() -> FunctionRegistry:
     """Return the inbox as functions to serve."""
     functions = FunctionRegistry()
-    functions.register_fn(FUNCTION, _pass_on)
-    functions.register_fn(FUNCTION, _ignore)
+    functions.register(FUNCTION, _pass_on)
+    functions.register(FUNCTION, _ignore)
     return functions
 
 

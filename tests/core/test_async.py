@@ -5,6 +5,7 @@ import collections.abc as cabc
 import concurrent.futures
 import contextvars
 import functools
+import gc
 import multiprocessing
 import threading
 import typing as t
@@ -102,7 +103,7 @@ def test_what_belongs_to_a_loop_stays_usable_between_requests(
             return Effects().send(TO, str(id(asyncio.get_running_loop())))
 
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", function)
+    registry.register("test/fn", function)
     handle = RequestHandler(registry)
     first, second = (answered(handle(request_body("test/fn", "x"))).texts for _ in range(2))
 
@@ -135,8 +136,8 @@ def test_the_rest_of_a_batch_moves_to_the_loop_at_the_first_awaitable(
         lambda *args: crossings.append(1) or crossing(*args),
     )
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", on_text)
-    registry.register_fn("test/fn", on_number)
+    registry.register("test/fn", on_text)
+    registry.register("test/fn", on_number)
 
     answer = answered(RequestHandler(registry)(request_body("test/fn", "a", 1, "b", 2)))
 
@@ -290,7 +291,7 @@ def test_many_threads_share_the_loop(request_body: t.Any, answered: t.Any) -> No
         return Effects().send(TO, message)
 
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", function)
+    registry.register("test/fn", function)
     handle = RequestHandler(registry)
     with concurrent.futures.ThreadPoolExecutor(together) as pool:
         bodies = [request_body("test/fn", str(number)) for number in range(together)]
@@ -302,18 +303,18 @@ def test_many_threads_share_the_loop(request_body: t.Any, answered: t.Any) -> No
 def test_a_call_from_the_loop_itself_is_refused_instead_of_hanging(
     request_body: t.Any, invoke: Invoke
 ) -> None:
-    class Awaitable:
-        def __await__(self) -> t.Any:
-            raise AssertionError("it is refused before")
-
+    """A coroutine that was never awaited would be a warning, and so an error."""
     registry = FunctionRegistry()
-    registry.register_fn("test/inner", lambda context, message: Awaitable())
+    registry.register("test/inner", coroutine)
     handle = RequestHandler(registry)
 
     async def function(context: Context, message: str) -> Effects:
         with pytest.raises(RuntimeError) as info:
             handle(request_body("test/inner", "x"))
-        return Effects().send(TO, str(info.value))
+        text = str(info.value)
+        del info
+        gc.collect()
+        return Effects().send(TO, text)
 
     (text,) = invoke(function, "x").texts
     assert text == (
@@ -329,7 +330,7 @@ def _in_child(handle: RequestHandler, body: bytes, pipe: t.Any) -> None:
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_starts_a_loop_of_its_own(request_body: t.Any, answered: t.Any) -> None:
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", coroutine)
+    registry.register("test/fn", coroutine)
     handle = RequestHandler(registry)
     body = request_body("test/fn", "x")
     handle(body)
@@ -357,7 +358,7 @@ def test_handle_async_awaits_in_the_running_loop(
     request_body: t.Any, answered: t.Any, function: t.Any
 ) -> None:
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", function)
+    registry.register("test/fn", function)
 
     body = asyncio.run(RequestHandler(registry).handle_async(request_body("test/fn", "x")))
 
@@ -371,7 +372,7 @@ def test_handle_async_runs_sync_functions_in_the_executor(
         return Effects().send(TO, f"{threading.current_thread().name} {user.get()}")
 
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", function)
+    registry.register("test/fn", function)
     handle = RequestHandler(registry)
 
     async def main() -> bytes:
@@ -384,7 +385,7 @@ def test_handle_async_runs_sync_functions_in_the_executor(
 
 def test_handle_async_asks_for_missing_states(request_body: t.Any, answered: t.Any) -> None:
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", coroutine, states=[COUNT])
+    registry.register("test/fn", coroutine, states=[COUNT])
 
     body = asyncio.run(RequestHandler(registry).handle_async(request_body("test/fn", "x")))
 

@@ -134,7 +134,7 @@ PATHS: list[Answer] = [in_this_thread, in_a_loop, with_an_executor]
 
 def handler_of(function: t.Any) -> RequestHandler:
     registry = FunctionRegistry()
-    registry.register_fn("example/fn", function)
+    registry.register("example/fn", function)
     return RequestHandler(registry)
 
 
@@ -150,8 +150,8 @@ def test_every_kind_of_function_answers(
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_function_is_registered_unchanged(kind: str) -> None:
     registry = FunctionRegistry()
-    registry.register_fn("example/fn", KINDS[kind])
-    registry.register_fn("example/fn", KINDS[kind])  # which does nothing
+    registry.register("example/fn", KINDS[kind])
+    registry.register("example/fn", KINDS[kind])  # which does nothing
     (function,) = registry.functions("example/fn")
     assert function.function == KINDS[kind]
 

@@ -52,7 +52,7 @@ def test_a_function_that_fails_is_told_of_and_another_app_takes_its_place(
 
     # The first job never ends by itself: its function is called again and again.
     functions = FunctionRegistry()
-    functions.register_fn("example/answer", answer, egresses=["example/out"])
+    functions.register("example/answer", answer, egresses=["example/out"])
     engine = engines.get("flink", functions)
     engine.send("example/answer/three", "good")
     assert [each.key for each in engine.records("flink-answers", key="three")] == ["three"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import collections.abc as cabc
 
-from ...errors import did_you_mean
-from ...errors import suggestions
+from ...values._text import did_you_mean
+from ...values._text import suggestions
 from ...values.address import Address
 from ..endpoints.routes import Routes
 from ..errors import AnswerRefused
