@@ -1,7 +1,8 @@
 """What an HTTP request to the endpoint means, without a web framework.
 
-The status follows the phase that failed, since the runtime acts on it (protocol 1.4): what a new
-deployment can cure is 5xx and is tried again; a body that is no request is 4xx.
+The status follows the phase that failed, since the runtime acts on it (docs/protocol.md): an
+error that a new deployment can cure is a 5xx, and is tried again; a body that is not a request is a
+4xx.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reading FromFunction, the engine's side of the 3.x protocol; :mod:`.requests` is the other half.
 
-What the real runtime would end its job for (protocol 1.6) is refused here if the answer alone shows
-it; :mod:`.rules` refuses what only the engine's state tells.
+What the real runtime would end its job for (docs/protocol.md) is refused here if the answer alone
+shows it; :mod:`.rules` refuses what only the engine's state tells.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MODIFY = FromFunction.PersistedValueMutation.MODIFY
 #: The type under which the runtime registers a state that names none.
 UNSET = "io.statefun.types/unset"
 
-# The runtime keeps its own states of every function under these names (protocol 1.6).
+# The runtime keeps its own states of every function under these names.
 _RESERVED = ("batch", "request-state")
 
 

@@ -1,4 +1,4 @@
-"""What of an answer only the engine's state can refuse (protocol 1.6)."""
+"""What of an answer only the engine's state can refuse."""
 
 from __future__ import annotations
 
