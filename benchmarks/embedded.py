@@ -61,8 +61,8 @@ def relay(context: Context, text: str) -> Effects:
     return Effects().egress("bench/out", record)
 
 
-registry.register_fn("bench/count", count, states=[SEEN])
-registry.register_fn("bench/relay", relay)
+registry.register("bench/count", count, states=[SEEN])
+registry.register("bench/relay", relay)
 handle = RequestHandler(registry)
 
 

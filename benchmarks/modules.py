@@ -50,7 +50,7 @@ def register(registry: FunctionRegistry) -> FunctionRegistry:
     """Register 200 functions with two states each."""
     states: list[ValueSpec[t.Any] | str] = [ValueSpec("seen", int), ValueSpec("last", str)]
     for number in range(FUNCTIONS):
-        registry.register_fn(f"example/function{number}", function, states=states)
+        registry.register(f"example/function{number}", function, states=states)
     return registry
 
 

@@ -5,7 +5,7 @@ from .blueprint import StateFunBlueprint as StateFunBlueprint
 from .core.handler import RequestHandler as RequestHandler
 from .core.registry import FunctionRegistry as FunctionRegistry
 from .errors import DuplicateFunctionError as DuplicateFunctionError
-from .errors import FunctionNotFound as FunctionNotFound
+from .errors import FunctionNotFoundError as FunctionNotFoundError
 from .errors import InvalidReturnError as InvalidReturnError
 from .errors import MessageTypeError as MessageTypeError
 from .errors import ProtocolError as ProtocolError
@@ -44,4 +44,4 @@ from .values.types import protobuf_type as protobuf_type
 from .values.types import raw_type as raw_type
 from .values.types import STRING as STRING
 from .values.types import Type as Type
-from .values.types import UTF8 as UTF8
+from .values.types import utf8_type as utf8_type

@@ -11,8 +11,8 @@ import typing as t
 from flask import Blueprint
 from flask.blueprints import BlueprintSetupState
 
+from .core.function import StatefulFunction
 from .core.registry import refuse_bare_decorator
-from .core.registry import StatefulFunction
 from .typing import F
 from .values.address import FunctionType
 

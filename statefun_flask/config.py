@@ -7,8 +7,8 @@ import typing as t
 
 import msgspec
 
-from .errors import did_you_mean
-from .errors import suggestions
+from .values._text import did_you_mean
+from .values._text import suggestions
 
 PREFIX = "STATEFUN_"
 

@@ -1,31 +1,34 @@
-"""Every error the package raises on purpose.
+"""The errors of the functions API.
 
 ::
 
     StateFunError
-    ├── RegistrationError (ValueError)      a function cannot be registered as written
-    │   └── DuplicateFunctionError          two functions claim the same messages
-    ├── ProtocolError (ValueError)          a body is not a request of the runtime
-    ├── FunctionNotFound (LookupError)      no function answers the typename of a request
+    ├── RegistrationError (ValueError)         a function cannot be registered as written
+    │   └── DuplicateFunctionError             two functions accept the same messages
+    ├── ProtocolError (ValueError)             a body is not a request of the runtime
+    ├── FunctionNotFoundError (LookupError)    no function has the typename of a request
     ├── StateError
-    │   ├── UnknownStateError (LookupError) the function does not declare that state
-    │   └── StateTypeError (TypeError)      a value and its state's type do not fit
-    ├── MessageTypeError (TypeError)        a message is not of the type it is read as
-    └── InvalidReturnError (TypeError)      a function returned something else than Effects
+    │   ├── UnknownStateError (LookupError)    a function uses a state that it does not declare
+    │   └── StateTypeError (TypeError)         a value and the type of its state do not fit
+    ├── MessageTypeError (TypeError)           a message is not of the type it is read as
+    └── InvalidReturnError (TypeError)         a function returned something other than Effects
 
-Values that are wrong in themselves (a bad typename, a negative delay) raise plain ``ValueError``
-and ``TypeError``. Exceptions out of a user's function are never wrapped: they get a note that says
-which invocation they ended.
+An argument that is wrong in itself (a malformed typename, a negative delay) raises a plain
+``ValueError`` or ``TypeError``. An exception that a function raises is never replaced; it gets a
+note that names the invocation. The embedded engine, ``module_yaml``, ``flink`` and ``testing``
+define the errors of their own parts.
 """
 
 from __future__ import annotations
 
 import collections.abc as cabc
-import difflib
+
+from .values._text import did_you_mean
+from .values._text import suggestions
 
 
 class StateFunError(Exception):
-    """The base of the package's own errors."""
+    """The base of the errors in this module."""
 
 
 class RegistrationError(StateFunError, ValueError):
@@ -39,7 +42,7 @@ class DuplicateFunctionError(RegistrationError):
 class ProtocolError(StateFunError, ValueError):
     """A request body is not what the runtime sends.
 
-    :param body: The bytes as they came.
+    :param body: The bytes of the request.
     """
 
     def __init__(self, message: str, body: bytes) -> None:
@@ -47,10 +50,10 @@ class ProtocolError(StateFunError, ValueError):
         self.body = body
 
 
-class FunctionNotFound(StateFunError, LookupError):
+class FunctionNotFoundError(StateFunError, LookupError):
     """No function is registered for the typename of a request.
 
-    :param typename: What the request asked for.
+    :param typename: The typename in the request.
     :param known: The registered typenames, for suggestions.
     """
 
@@ -65,30 +68,20 @@ class FunctionNotFound(StateFunError, LookupError):
 
 
 class StateError(StateFunError):
-    """The base of what can be wrong with a state."""
+    """The base of the errors about states."""
 
 
 class UnknownStateError(StateError, LookupError):
-    """A function used a state that it does not declare."""
+    """A function uses a state that it does not declare."""
 
 
 class StateTypeError(StateError, TypeError):
-    """A value does not fit its state's type, or a stored value is of another type."""
+    """A value does not fit the type of its state, or a stored value is of another type."""
 
 
 class MessageTypeError(StateFunError, TypeError):
-    """A message is not of the type it is read as, or no function takes its type."""
+    """A message is not of the type it is read as, or no function accepts its type."""
 
 
 class InvalidReturnError(StateFunError, TypeError):
     """A function returned something other than Effects."""
-
-
-def suggestions(name: str, known: cabc.Iterable[str]) -> list[str]:
-    """Return at most three known names near a misspelt one."""
-    return difflib.get_close_matches(name, sorted(known), n=3)
-
-
-def did_you_mean(names: cabc.Sequence[str]) -> str:
-    """Return a sentence that offers names, or nothing when there are none."""
-    return " Did you mean " + " or ".join(f"'{name}'" for name in names) + "?" if names else ""

@@ -20,12 +20,12 @@ from .config import changed
 from .config import Settings
 from .config import SettingsOptions
 from .core.endpoint import Endpoint
+from .core.function import StatefulFunction
 from .core.handler import RequestHandler
 from .core.health import Health
 from .core.registry import FunctionRegistry
 from .core.registry import refuse_bare_decorator
-from .core.registry import StatefulFunction
-from .core.registry import Table
+from .core.table import FunctionTable
 from .typing import F
 
 if t.TYPE_CHECKING:
@@ -346,13 +346,13 @@ class AppHandler(RequestHandler):
         self._app = app
         self._settings = settings
 
-    def compile(self) -> cabc.Mapping[tuple[str, str], Table]:
+    def compile(self) -> cabc.Mapping[tuple[str, str], FunctionTable]:
         """Compile the registry.
 
         :raises RuntimeError: A setting was changed after it was read.
         """
         _refuse_changed(self._app, self._settings)
-        self.watch = self._app.debug or self._app.testing
+        self.debug_checks = self._app.debug or self._app.testing
         return super().compile()
 
 

@@ -1,4 +1,4 @@
-"""Types that describe the package's API to checkers."""
+"""Types that describe the package's API to type checkers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import typing as t
 if t.TYPE_CHECKING:
     from .values.context import Context
     from .values.effects import Effects
-    from .values.state import Cell
     from .values.state import ValueSpec
 
-    #: What a function may return: Effects, several of them, or nothing when it says so.
+    #: What a function may return: Effects, several of them, or None when its annotation says so.
     ReturnValue: t.TypeAlias = (
         Effects
         | cabc.Iterable[Effects]
@@ -24,7 +23,7 @@ if t.TYPE_CHECKING:
         cabc.Callable[[Context, t.Any], ReturnValue]
         | cabc.Callable[[Context, t.Any], cabc.Awaitable[ReturnValue]]
     )
-    #: An element of ``states``: a handle, or the bare name of an untyped state.
+    #: An element of ``states``: a handle, or the name of an untyped state.
     State: t.TypeAlias = ValueSpec[t.Any] | str
 
     T_co = t.TypeVar("T_co", covariant=True)
@@ -58,15 +57,6 @@ if t.TYPE_CHECKING:
         "ValueSpec[int]"; expected "ValueSpec[TypeOfTheValue]"'. Without that overload the report is
         'Cannot infer value of type parameter "T"'.
         """
-
-    class Readable(t.Protocol[T_co]):
-        """A ValueSpec to read only, which may then be taken for one of a base class.
-
-        Without it a checker refuses ``f"{context.get_state(SEEN)}"``, where any object will do.
-        """
-
-        def decode(self, cell: Cell, /) -> T_co | None:
-            """Return the value in a cell."""
 
 
 F = t.TypeVar("F", bound="Function")

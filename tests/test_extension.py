@@ -343,8 +343,8 @@ def test_registering_after_the_first_request_is_an_error_per_app(kind: t.Any, po
         app.statefun("test/late")(number)
 
     assert str(info.value) == (
-        "'number' is registered for 'test/late' after the first request was handled, so it would be"
-        " missed. Register all functions while the app is set up."
+        "'number' is registered for 'test/late' after the first request was handled, so no request"
+        " would reach it. Register all functions before the first request."
     )
 
 

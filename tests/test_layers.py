@@ -23,6 +23,7 @@ PACKAGE = pathlib.Path(_SPEC.origin).parent
 #: matching path names the part of a file: ``cli/__init__`` adds the command group to an app and is
 #: apart from the commands, which are imported when they are used.
 PARTS = (
+    "values/_text",
     "errors",
     "values",
     "typing",

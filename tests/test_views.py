@@ -14,7 +14,7 @@ from werkzeug.exceptions import ImATeapot
 from statefun_flask import Address
 from statefun_flask import Context
 from statefun_flask import Effects
-from statefun_flask import FunctionNotFound
+from statefun_flask import FunctionNotFoundError
 from statefun_flask import ProtocolError
 from statefun_flask import StateFunFlask
 
@@ -52,7 +52,7 @@ ERRORS: dict[str, Exception] = {
     "value": ValueError("mine"),
     "teapot": ImATeapot(),
     "protocol": ProtocolError("mine", b""),
-    "unknown": FunctionNotFound("a/b", []),
+    "unknown": FunctionNotFoundError("a/b", []),
 }
 
 
@@ -217,7 +217,7 @@ def test_whatever_a_function_raises_is_500(
 
 
 def test_a_message_that_no_function_takes_is_500(post: Post, request_body: t.Any) -> None:
-    assert "takes no messages of type" in is_text(post(request_body("test/echo", 3)), 500)
+    assert "does not accept messages of type" in is_text(post(request_body("test/echo", 3)), 500)
 
 
 def test_error_trackers_are_told_once(app: StateFunFlask, post: Post, request_body: t.Any) -> None:

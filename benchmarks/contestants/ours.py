@@ -21,5 +21,5 @@ def person(context: Context, name: str) -> Effects:
 
 
 registry = FunctionRegistry()
-registry.register_fn("example/person", person, states=[SEEN])
+registry.register("example/person", person, states=[SEEN])
 handle = RequestHandler(registry)

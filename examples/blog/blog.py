@@ -71,9 +71,9 @@ def ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
-registry.register_fn(GREETER, greet, states=["seen_count"])
-registry.register_fn(GREETER, forget, states=["seen_count"])
-registry.register_fn(RELAY, relay)
+registry.register(GREETER, greet, states=["seen_count"])
+registry.register(GREETER, forget, states=["seen_count"])
+registry.register(RELAY, relay)
 
 
 def main() -> None:

@@ -9,11 +9,11 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from ..errors import did_you_mean
-from ..errors import suggestions
 from ..module_yaml import ModuleError
 from ..module_yaml.lock import FILE
 from ..module_yaml.lock import Lock
+from ..values._text import did_you_mean
+from ..values._text import suggestions
 
 
 @click.command("lock", short_help="Write down the states that the app declares.")

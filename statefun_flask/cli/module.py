@@ -147,8 +147,8 @@ def _notes(module: Module) -> cabc.Iterator[str]:
         for topic in ingress.topics:
             if topic.value_type.startswith(BUILTIN) or "/google.protobuf." in topic.value_type:
                 yield (
-                    f"The records of '{topic.topic}' must be protobuf's wrapper of a value; UTF8"
-                    " types are for plain text."
+                    f"The records of '{topic.topic}' must be protobuf's wrapper of a value;"
+                    " utf8_type types are for plain text."
                 )
 
 

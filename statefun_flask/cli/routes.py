@@ -9,7 +9,7 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from ..core.registry import StatefulFunction
+from ..core.function import StatefulFunction
 from ..values.state import ValueSpec
 
 COLUMNS = ("Function", "States", "Messages", "Handler", "Blueprint")

@@ -1,1 +1,1 @@
-"""From a request's bytes to an answer's bytes."""
+"""Answers the requests of the runtime: from the bytes of a request to the bytes of its answer."""

@@ -1,7 +1,8 @@
 """What an HTTP request to the endpoint means, without a web framework.
 
-The status follows the phase that failed, since the runtime acts on it (protocol 1.4): what a new
-deployment can cure is 5xx and is tried again; a body that is no request is 4xx.
+The status follows the phase that failed, since the runtime acts on it (docs/protocol.md): an
+error that a new deployment can cure is a 5xx, and is tried again; a body that is not a request is a
+4xx.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import typing as t
 import msgspec
 
 from ..config import Settings
-from ..errors import FunctionNotFound
+from ..errors import FunctionNotFoundError
 from ..errors import ProtocolError
 
 logger = logging.getLogger("statefun_flask")
@@ -133,7 +134,7 @@ class Endpoint:
         # What a function raised has a note, and is its own error whatever its class.
         if isinstance(error, ProtocolError) and not notes:
             return refuse(400, str(error))
-        if isinstance(error, FunctionNotFound) and not notes:
+        if isinstance(error, FunctionNotFoundError) and not notes:
             logger.error("%s", error)
             return refuse(self.settings.unknown_function_status, str(error))
         return refuse(

@@ -1,7 +1,7 @@
-"""From a request's bytes to an answer's bytes: the one door through which functions are called.
+"""Turns the bytes of a request into the bytes of its answer, by calling the registered functions.
 
-The Flask view, the other transports, the test kit and the embedded engine all come through
-:class:`RequestHandler`, so that there is one reading of what a function is.
+The endpoint, the transports, the test kit and the embedded engine all call functions through
+:class:`RequestHandler`.
 """
 
 from __future__ import annotations
@@ -12,64 +12,67 @@ import contextlib
 import contextvars
 import typing as t
 
-from ..errors import FunctionNotFound
+import msgspec
+
+from ..errors import FunctionNotFoundError
 from ..protocol import detect
-from ..protocol.model import Answer
 from ..protocol.model import Batch
+from ..protocol.model import BatchResult
 from ..protocol.model import Codec
-from ..protocol.model import Incomplete
+from ..protocol.model import MissingStates
 from ..values import json_types
-from ..values.state import ValueSpec
 from . import loop
+from .invocation import InvocationFailed
 from .invocation import run
 from .invocation import Steps
 from .registry import FunctionRegistry
-from .registry import Table
+from .table import FunctionTable
 
 
 class RequestHandler:
-    """Answers requests of the runtime with the functions of a registry.
+    """Answers the requests of the runtime with the functions of a registry.
 
-    :param registry: Its functions are compiled at the first request; later ones are refused.
-    :param watch: Look for what is easily lost: JSON values whose fields do not fit, and states that
-        were changed in place. An app does so under debug and testing; it costs time.
+    :param registry: Its functions are compiled at the first request. Registering a function later
+        is an error.
+    :param debug_checks: Find mistakes that are easily missed: JSON values whose fields do not fit,
+        and states that were changed in place. An app enables them in debug and testing mode. They
+        take time.
     :param protocol: ``"v2"`` or ``"v3"`` to answer one major version of StateFun only, ``"auto"``
-        to tell them apart request by request.
+        to detect the version of each request.
     """
 
     def __init__(
         self,
         registry: FunctionRegistry,
         *,
-        watch: bool = False,
+        debug_checks: bool = False,
         protocol: detect.Protocol = "auto",
     ) -> None:
         self.registry = registry
-        self.watch = watch
-        self._tables: cabc.Mapping[tuple[str, str], Table] | None = None
-        self._read = detect.reader(protocol)
+        self.debug_checks = debug_checks
+        self._tables: cabc.Mapping[tuple[str, str], FunctionTable] | None = None
+        self._read = detect.request_reader(protocol)
 
     def __call__(self, body: bytes) -> bytes:
         """Answer a request.
 
-        Synchronous functions run in the calling thread. At the first asynchronous one the rest of
-        the batch moves to the loop of the process, once.
+        Synchronous functions run in the calling thread. At the first asynchronous function the rest
+        of the batch moves to the event loop of the process.
+
+        An exception of a function is raised unchanged, with a note that names the invocation.
 
         :param body: A serialised ToFunction.
-        :raises ProtocolError: The bytes are not one.
-        :raises FunctionNotFound: Nothing is registered for its target.
-
-        What a function raises comes out as it is, with a note that says for which message.
+        :raises ProtocolError: The bytes are not a ToFunction.
+        :raises FunctionNotFoundError: No function is registered for the target.
         """
-        codec, batch, table, missing = self._prepare(body)
-        if missing:
-            return codec.encode(Incomplete(table.typename, missing))
-
-        steps = run(batch, table, self.watch)
-        if self.watch:
-            with _verified():
-                return codec.encode(_finish(steps))
-        return codec.encode(_finish(steps))
+        try:
+            return self.invoke(body)
+        except InvocationFailed as exc:
+            error = exc.unwrap()
+        try:
+            raise error
+        finally:
+            del error  # its traceback refers to this frame
 
     async def handle_async(
         self, body: bytes, *, executor: concurrent.futures.Executor | None = None
@@ -77,47 +80,83 @@ class RequestHandler:
         """Answer a request in the running event loop, where asynchronous functions are awaited.
 
         :param executor: Where the functions of a typename run when none of them is asynchronous.
-            Without one, synchronous functions block the loop while they run, as do those that share
-            a typename with an asynchronous one.
+            Without an executor, synchronous functions block the loop. So do the synchronous
+            functions that share a typename with an asynchronous one.
         """
-        codec, batch, table, missing = self._prepare(body)
-        if missing:
-            return codec.encode(Incomplete(table.typename, missing))
+        try:
+            return await self.invoke_async(body, executor=executor)
+        except InvocationFailed as exc:
+            error = exc.unwrap()
+        try:
+            raise error
+        finally:
+            del error  # its traceback refers to this frame
 
-        steps = run(batch, table, self.watch)
-        if executor is None or table.is_async:
+    def invoke(self, body: bytes) -> bytes:
+        """Answer a request as a call does, without unwrapping the exception of a function.
+
+        :raises InvocationFailed: A function raised an exception.
+        """
+        request = self._prepare(body)
+        if request.missing is not None:
+            return request.codec.encode(request.missing)
+        steps = run(request.batch, request.table, self.debug_checks)
+        if not self.debug_checks:
+            return request.codec.encode(_finish(steps))
+        with _verified():
+            return request.codec.encode(_finish(steps))
+
+    async def invoke_async(
+        self, body: bytes, *, executor: concurrent.futures.Executor | None = None
+    ) -> bytes:
+        """Answer a request as :meth:`handle_async` does, without unwrapping exceptions.
+
+        :raises InvocationFailed: A function raised an exception.
+        """
+        request = self._prepare(body)
+        if request.missing is not None:
+            return request.codec.encode(request.missing)
+        steps = run(request.batch, request.table, self.debug_checks)
+        if executor is None or request.table.is_async:
             finish = _finish_async(steps)
         else:
             finish = _finish_in(executor, steps)
-        if self.watch:
-            with _verified():
-                return codec.encode(await finish)
-        return codec.encode(await finish)
+        if not self.debug_checks:
+            return request.codec.encode(await finish)
+        with _verified():
+            return request.codec.encode(await finish)
 
-    def compile(self) -> cabc.Mapping[tuple[str, str], Table]:
+    def compile(self) -> cabc.Mapping[tuple[str, str], FunctionTable]:
         """Compile the registry. The first request calls this method."""
         return self.registry.compile()
 
-    def _prepare(self, body: bytes) -> tuple[Codec, Batch, Table, list[ValueSpec[t.Any]]]:
-        """Decode a request and look up its function and the states that it lacks."""
+    def _prepare(self, body: bytes) -> _Prepared:
+        """Decode a request, look up its functions, and check its states."""
         tables = self._tables
         if tables is None:
             tables = self._tables = self.compile()
         codec, batch = self._read(body, tables)
         table = tables.get(batch.target)
         if table is None:
-            raise FunctionNotFound("/".join(batch.target), self.registry)
+            raise FunctionNotFoundError("/".join(batch.target), self.registry)
 
-        cells = batch.cells
+        states = batch.states
         specs = table.specs
         for name in specs:
-            if name not in cells:
-                return codec, batch, table, [specs[each] for each in specs if each not in cells]
-        codec.admit(cells, specs)
-        return codec, batch, table, _NOTHING
+            if name not in states:
+                missing = [spec for spec in specs.values() if spec.name not in states]
+                return _Prepared(codec, batch, table, MissingStates(table.typename, missing))
+        codec.resolve_states(states, specs)
+        return _Prepared(codec, batch, table)
 
 
-_NOTHING: list[ValueSpec[t.Any]] = []
+class _Prepared(msgspec.Struct, gc=False):
+    """A decoded request, with all that is needed to run it and to encode its answer."""
+
+    codec: Codec
+    batch: Batch
+    table: FunctionTable
+    missing: MissingStates | None = None
 
 
 @contextlib.contextmanager
@@ -129,17 +168,23 @@ def _verified() -> cabc.Iterator[None]:
         json_types.verify.reset(token)
 
 
-def _finish(steps: Steps) -> Answer:
-    """Run a batch in this thread, and from the first awaitable on in the loop of the process."""
+def _finish(steps: Steps) -> BatchResult:
+    """Run a batch in this thread; from the first awaitable on, in the event loop of the process."""
     try:
         awaitable = next(steps)
     except StopIteration as stop:
-        answer: Answer = stop.value
-        return answer
+        result: BatchResult = stop.value
+        return result
+    try:
+        loop.check_outside()
+    except RuntimeError:
+        if isinstance(awaitable, cabc.Coroutine):
+            awaitable.close()
+        raise
     return loop.run(_drive(steps, awaitable))
 
 
-async def _finish_in(executor: concurrent.futures.Executor, steps: Steps) -> Answer:
+async def _finish_in(executor: concurrent.futures.Executor, steps: Steps) -> BatchResult:
     """Run a batch in a thread, with the context variables of this task."""
     import asyncio
 
@@ -147,22 +192,25 @@ async def _finish_in(executor: concurrent.futures.Executor, steps: Steps) -> Ans
     return await asyncio.get_running_loop().run_in_executor(executor, run_here, _finish, steps)
 
 
-async def _finish_async(steps: Steps) -> Answer:
+async def _finish_async(steps: Steps) -> BatchResult:
     """Run a batch in the running event loop."""
     try:
         awaitable = next(steps)
     except StopIteration as stop:
-        answer: Answer = stop.value
-        return answer
+        result: BatchResult = stop.value
+        return result
     return await _drive(steps, awaitable)
 
 
-async def _drive(steps: Steps, awaitable: cabc.Awaitable[t.Any]) -> Answer:
+async def _drive(steps: Steps, awaitable: cabc.Awaitable[t.Any]) -> BatchResult:
     """Run the rest of a batch in an event loop."""
+    task = _current_task()
     while True:
         try:
             value = await awaitable
         except BaseException as exc:
+            if isinstance(exc, GeneratorExit) and (task is None or _current_task() is not task):
+                raise  # This coroutine is closed, and the steps are closed with it.
             send: t.Any = steps.throw
             value = exc
         else:
@@ -170,5 +218,14 @@ async def _drive(steps: Steps, awaitable: cabc.Awaitable[t.Any]) -> Answer:
         try:
             awaitable = send(value)
         except StopIteration as stop:
-            answer: Answer = stop.value
-            return answer
+            result: BatchResult = stop.value
+            return result
+
+
+def _current_task() -> object:
+    import asyncio
+
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None

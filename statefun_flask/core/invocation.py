@@ -1,184 +1,187 @@
-"""Calling the functions for the messages of a batch, and gathering what they caused."""
+"""Runs a batch: calls the functions for its messages, and collects their effects."""
 
 from __future__ import annotations
 
 import collections.abc as cabc
 import logging
+import signal
+import sys
+import threading
 import typing as t
 
-from ..errors import InvalidReturnError
-from ..protocol.model import Answer
 from ..protocol.model import Batch
+from ..protocol.model import BatchResult
+from ..values._any import write_any
 from ..values.address import Address
-from ..values.context import changed_in_place
-from ..values.context import Context
-from ..values.context import invocation_context
+from ..values.context import InvocationContext
+from ..values.effects import Cancellation
 from ..values.effects import Effects
-from ..values.message import Message
-from ..values.state import Cell
-from ..values.state import other_type
+from ..values.effects import StateChange
+from ..values.state import declared_type_mismatch
+from ..values.state import StoredValue
 from ..values.state import unknown_state
 from ..values.state import ValueSpec
-from ..values.state import write_any
-from .registry import StatefulFunction
-from .registry import Table
+from .function import StatefulFunction
+from .returned import as_effects
+from .returned import collect
+from .table import FunctionTable
 
 logger = logging.getLogger("statefun_flask")
 
-#: A batch that runs: yields what is to be awaited, gets its value back, returns the answer.
-Steps: t.TypeAlias = cabc.Generator[cabc.Awaitable[t.Any], t.Any, Answer]
+#: A running batch: yields awaitables, is sent their values, and returns the result.
+Steps: t.TypeAlias = cabc.Generator[cabc.Awaitable[t.Any], t.Any, BatchResult]
 
 
-def run(batch: Batch, table: Table, watch: bool) -> Steps:
+class InvocationFailed(Exception):
+    """A function raised an exception, or what it returned was refused.
+
+    Inside of the package it separates the failure of a function from the failure of a request,
+    whatever class the exception has. Callers of a request handler get the exception itself.
+
+    :param cause: The exception.
+    :param where: The invocation, as the note that the exception gets.
+    """
+
+    def __init__(self, cause: Exception, where: str) -> None:
+        super().__init__(cause, where)
+        self.cause = cause
+        self.where = where
+
+    def unwrap(self) -> Exception:
+        """Return the exception, with a note that names this invocation only.
+
+        The same object may fail several invocations, such as the exception of a cached future.
+        """
+        notes = getattr(self.cause, "__notes__", None)
+        if isinstance(notes, list):
+            notes[:] = [note for note in notes if not isinstance(note, _Where)]
+        self.cause.add_note(_Where(self.where))
+        return self.cause
+
+
+class _Where(str):
+    """A note that names an invocation."""
+
+
+def run(batch: Batch, table: FunctionTable, debug_checks: bool) -> Steps:
     """Call the functions for the messages of a batch, one after the other.
 
-    :param batch: Its declared states are all there, and admitted by its codec.
+    :param batch: It has all declared states, and its codec has resolved them.
+    :param debug_checks: Warn of states that a function changed in place.
     """
-    cells = batch.cells
+    states = batch.states
     specs = table.specs
-    answer = Answer(table.typename)
-    pending: set[str] = set()
+    result = BatchResult(table.typename)
+    pending_tokens: set[str] = set()
     self_address = Address(table.typename, batch.id)
     routes = table.routes
 
     for position, (caller, message) in enumerate(batch.messages):
         try:
-            take, reader, function = routes.get(message.typename) or table.route(message)
-            argument = message.read(reader) if take is None else take(message)
-            context = invocation_context(self_address, caller, cells, specs, watch)
+            convert, function = routes.get(message.typename) or table.route(message)
+            argument = convert(message)
+            context = InvocationContext(self_address, caller, states, specs, debug_checks)
 
             returned = function.function(context, argument)
             if returned.__class__ is not Effects:
                 if hasattr(returned, "__await__"):
                     returned = yield returned
                 elif hasattr(returned, "__aiter__"):
-                    returned = yield _collect(returned)
-                returned = _joined(returned, function)
+                    returned = yield collect(returned, function)
+                returned = as_effects(returned, function)
 
-            _apply(returned, answer, cells, table, pending)
-            if watch:
+            _apply(returned, result, states, table, pending_tokens)
+            if debug_checks:
                 _warn_of_lost_changes(context, returned, function)
-        except (StopIteration, SystemExit) as exc:
-            # The one would end this generator, the other a server's thread or the loop.
-            error = RuntimeError(f"'{function.name}' raised {type(exc).__name__}")
-            _note(error, self_address, message, position, len(batch.messages))
-            raise error from exc
-        except Exception as exc:
-            _note(exc, self_address, message, position, len(batch.messages))
-            raise
-    return answer
-
-
-def _joined(returned: t.Any, function: StatefulFunction) -> Effects:
-    """Return what a function returned as one Effects.
-
-    :raises InvalidReturnError: It is neither Effects nor an iterable of Effects.
-    """
-    if isinstance(returned, Effects):
-        return returned
-    if returned is None and function.signature.returns_none:
-        return Effects()
-    if isinstance(returned, cabc.Iterable) and not isinstance(
-        returned, str | bytes | bytearray | cabc.Mapping | Message
-    ):
-        joined = Effects()
-        for each in returned:
-            if not isinstance(each, Effects):
-                raise _invalid(f"an iterable with {_described(each)}", function)
-            joined.extend(each)
-            each._sealed = True
-        return joined
-    raise _invalid(_described(returned), function)
-
-
-async def _collect(returned: cabc.AsyncIterable[t.Any]) -> list[t.Any]:
-    return [each async for each in returned]
-
-
-def _described(value: object) -> str:
-    return "None" if value is None else f"{type(value).__name__} {value!r:.60}"
-
-
-def _invalid(what: str, function: StatefulFunction) -> InvalidReturnError:
-    return InvalidReturnError(
-        f"'{function.name}' returned {what}, but a stateful function returns Effects."
-        " Write 'return Effects()' when nothing should happen."
-    )
+        except BaseException as exc:
+            if _ends_the_caller(exc):
+                raise
+            where = (
+                f"while invoking {self_address} (message {position + 1} of {len(batch.messages)},"
+                f" type '{message.typename}')"
+            )
+            raise InvocationFailed(_as_error(exc, table), where) from exc
+    return result
 
 
 def _apply(
     effects: Effects,
-    answer: Answer,
-    cells: dict[str, Cell],
-    table: Table,
-    pending: set[str],
+    result: BatchResult,
+    states: dict[str, StoredValue],
+    table: FunctionTable,
+    pending_tokens: set[str],
 ) -> None:
-    """Add a function's effects to the answer, and its changes to the batch's states.
+    """Add the effects of a function to the result, and its changes to the states of the batch.
 
-    All is checked before anything is added, so that a refused function has done nothing.
+    Everything is checked first, so that rejected effects change nothing.
     """
-    changes: list[tuple[str, Cell]] = []
+    changes: list[tuple[str, StoredValue]] = []
     if effects.changes:
         specs = table.specs
-        for state, cell in effects.changes:
+        for change in effects.changes:
+            state = change.state
             if state.__class__ is ValueSpec and specs.get(state.name) is state:
-                changes.append((state.name, cell))
+                changes.append((state.name, change.stored))
             else:
-                changes.append(_change(state, cell, table))
+                changes.append(_checked_change(change, table))
     if effects.delayed:
-        _check_tokens(effects, pending)
-        answer.delayed += effects.delayed
+        _check_tokens(effects, pending_tokens)
+        result.delayed += effects.delayed
 
-    effects._sealed = True
-    for name, cell in changes:
-        answer.changes[name] = cells[name] = cell
-    if effects.sends:
-        answer.sends += effects.sends
-    if effects.egresses:
-        answer.egresses += effects.egresses
+    effects.sealed = True
+    for name, stored in changes:
+        result.changes[name] = states[name] = stored
+    if effects.sent:
+        result.sent += effects.sent
+    if effects.records:
+        result.records += effects.records
 
 
-def _change(state: ValueSpec[t.Any] | str, cell: Cell, table: Table) -> tuple[str, Cell]:
-    """Return the name and the new cell of a change, checked against the declaration."""
-    name = state.name if isinstance(state, ValueSpec) else state
+def _checked_change(change: StateChange, table: FunctionTable) -> tuple[str, StoredValue]:
+    """Return the name and the new value of a change, checked against the declaration."""
+    state, stored = change.state, change.stored
+    name = change.name
     spec = table.specs.get(name)
 
     if spec is None:
         raise unknown_state(state, table.specs, table.typename)
-    if cell is None:
-        return name, cell
+    if stored is None:
+        return name, stored
     if isinstance(state, ValueSpec):
         if state.type != spec.type:
-            raise other_type(spec, state.type.typename)
+            raise declared_type_mismatch(spec, state.type.typename)
     elif spec.is_untyped:
-        return name, (spec.type.typename, write_any(*cell))
-    elif cell[0] != spec.type.typename:
-        raise other_type(spec, cell[0])
-    return name, cell
+        return name, (spec.type.typename, write_any(*stored))
+    elif stored[0] != spec.type.typename:
+        raise declared_type_mismatch(spec, stored[0])
+    return name, stored
 
 
-def _check_tokens(effects: Effects, pending: set[str]) -> None:
-    """Refuse a token that is still pending: the runtime would end the job (protocol 1.6)."""
+def _check_tokens(effects: Effects, pending_tokens: set[str]) -> None:
+    """Check that no token is used twice, since the runtime ends the job for a pending token."""
     sent: set[str] = set()
     cancelled: set[str] = set()
-    for receiver, *_, token in effects.delayed:
-        if receiver is None:
+    for delayed in effects.delayed:
+        token = delayed.cancellation_token
+        if isinstance(delayed, Cancellation):
             sent.discard(token)
             cancelled.add(token)
-        elif token in sent or (token in pending and token not in cancelled):
+        elif token in sent or (token in pending_tokens and token not in cancelled):
             raise ValueError(
                 f"Two delayed messages of this batch have the cancellation token '{token}'."
                 " Cancel the first one before, or use a token of its own for each."
             )
         elif token:
             sent.add(token)
-    pending -= cancelled
-    pending |= sent
+    pending_tokens -= cancelled
+    pending_tokens |= sent
 
 
-def _warn_of_lost_changes(context: Context, effects: Effects, function: StatefulFunction) -> None:
-    changed = {getattr(state, "name", state) for state, _ in effects.changes}
-    for spec in changed_in_place(context):
+def _warn_of_lost_changes(
+    context: InvocationContext, effects: Effects, function: StatefulFunction
+) -> None:
+    changed = {change.name for change in effects.changes}
+    for spec in context.changed_in_place():
         if spec.name not in changed:
             logger.warning(
                 "'%s' changed the value of the state '%s' in place, and the change is lost."
@@ -188,7 +191,34 @@ def _warn_of_lost_changes(context: Context, effects: Effects, function: Stateful
             )
 
 
-def _note(exc: BaseException, address: Address, message: Message, position: int, size: int) -> None:
-    exc.add_note(
-        f"while invoking {address} (message {position + 1} of {size}, type '{message.typename}')"
-    )
+def _as_error(exc: BaseException, table: FunctionTable) -> Exception:
+    """Return the exception that a function fails with.
+
+    StopIteration would end the generator of the batch. What is not an Exception, such as
+    SystemExit, would end the server's thread or the event loop, and the request had no answer.
+    """
+    if isinstance(exc, Exception) and not isinstance(exc, StopIteration):
+        return exc
+    error = RuntimeError(f"'{table.typename}' raised {type(exc).__name__}")
+    error.__cause__ = exc
+    return error
+
+
+def _ends_the_caller(exc: BaseException) -> bool:
+    """Return whether an exception was not raised by the function, but by whoever stops it."""
+    if isinstance(exc, KeyboardInterrupt):
+        return (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+    if isinstance(exc, GeneratorExit):
+        # Closing the generator of the batch raises it there, and not in a deeper frame.
+        return exc.__traceback__ is None or exc.__traceback__.tb_next is None
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or not isinstance(exc, asyncio.CancelledError):
+        return False
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # The thread has no event loop.
+        return False
+    return task is not None and bool(task.cancelling())

@@ -1,4 +1,4 @@
-"""Which messages a function takes, read from its annotations once, when it is registered."""
+"""The signature of a stateful function, read from its annotations when it is registered."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ import typing as t
 from ..errors import RegistrationError
 from ..values.message import ANY
 from ..values.message import Message
+from ..values.message import read_message
 from ..values.types import is_protobuf
 from ..values.types import Type
 from ..values.types import type_of
 from ..values.types import WAYS
 
-#: Makes a function's argument of a message.
-Take: t.TypeAlias = cabc.Callable[[Message], t.Any]
+#: Converts a message to the argument of a function.
+Convert: t.TypeAlias = cabc.Callable[[Message], t.Any]
 
 
 class Signature(t.NamedTuple):
-    """What a function's annotations say.
+    """The annotations of a function, resolved.
 
-    :param types: The types it decodes, in the order they are written.
-    :param catch_all: How it takes any other message, or None when it does not.
-    :param returns_none: Its return annotation includes None.
+    :param types: The types that it accepts, in the order of the annotation.
+    :param catch_all: The conversion of messages of any other type; None when it accepts no others.
+    :param returns_none: Whether its return annotation includes None.
     """
 
     types: tuple[Type[t.Any], ...]
-    catch_all: Take | None
+    catch_all: Convert | None
     returns_none: bool
 
 
 def read(function: t.Any, namespace: cabc.Mapping[str, t.Any] | None = None) -> Signature:
-    """Read a function's annotations.
+    """Read the annotations of a function.
 
-    :param namespace: The local names where the function is registered; an annotation may need
-        them when it is text.
-    :raises RegistrationError: It is no function of two parameters, or its messages have no type.
+    :param namespace: The local names at the place of registration, for textual annotations.
+    :raises RegistrationError: It is not a function of two parameters, or its messages have no type.
     """
-    target = _target(function)
+    target = plain_function(function)
     parameter = _second_parameter(function)
     annotations = _annotations(target)
     names = _names(target, namespace or {})
@@ -48,17 +48,18 @@ def read(function: t.Any, namespace: cabc.Mapping[str, t.Any] | None = None) -> 
     annotation = _resolve(annotations.get(parameter, Message), names, function, parameter)
     returned = _resolve(annotations.get("return", object), names, function, "return")
     found, catch_all = _types(annotation, names, function, parameter)
+    _check_distinct(found, function, parameter)
     return Signature(found, catch_all, returned is None or type(None) in t.get_args(returned))
 
 
 def name_of(function: t.Any) -> str:
-    """Return a function's qualified name for messages and listings."""
+    """Return the qualified name of a function, for messages and listings."""
     named = getattr(function, "func", function)  # a partial has no name of its own
     return getattr(named, "__qualname__", None) or type(named).__qualname__
 
 
-def _target(function: t.Any) -> t.Any:
-    """Return the plain function behind a method, a wrapper or a callable object."""
+def plain_function(function: t.Any) -> t.Any:
+    """Return the plain function of a method, a wrapper or a callable object."""
     if not callable(function):
         raise RegistrationError(
             f"{function!r} is not a function. Register a callable of (context, message)."
@@ -122,10 +123,11 @@ def _text(reference: t.ForwardRef) -> str:
 
 
 def _names(target: t.Any, namespace: cabc.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return the names that a function's textual annotations may use.
+    """Return the names for the textual annotations of a function.
 
-    Its closure and globals come before the names of the place where it is registered, unless that
-    is the function that defines it: there a local class shadows a global one, as everywhere.
+    Its closure and globals come before the local names at the place of registration. For a nested
+    function they come after: it is registered where it is defined, and there a local class shadows
+    a global one.
     """
     module = getattr(target, "__globals__", {})
     is_local = "<locals>" in name_of(target)
@@ -143,7 +145,7 @@ def _names(target: t.Any, namespace: cabc.Mapping[str, t.Any]) -> dict[str, t.An
 
 
 def _resolve(annotation: t.Any, names: dict[str, t.Any], function: t.Any, parameter: str) -> t.Any:
-    """Return what an annotation stands for, when it is text or an alias."""
+    """Return the value of an annotation that is text or an alias."""
     shown = annotation
     try:
         if isinstance(annotation, t.ForwardRef):
@@ -165,7 +167,7 @@ def _resolve(annotation: t.Any, names: dict[str, t.Any], function: t.Any, parame
 
 def _types(
     annotation: t.Any, names: dict[str, t.Any], function: t.Any, parameter: str
-) -> tuple[tuple[Type[t.Any], ...], Take | None]:
+) -> tuple[tuple[Type[t.Any], ...], Convert | None]:
     annotation = _resolve(annotation, names, function, parameter)
     origin = t.get_origin(annotation)
     if origin is t.Annotated:
@@ -176,30 +178,43 @@ def _types(
 
     if origin in (t.Union, types.UnionType):
         found: list[Type[t.Any]] = []
-        catch_all: Take | None = None
+        catch_all: Convert | None = None
         for member in t.get_args(annotation):
-            types_of_member, takes = _types(member, names, function, parameter)
+            types_of_member, convert = _types(member, names, function, parameter)
             found += types_of_member
-            catch_all = takes or catch_all
+            catch_all = convert or catch_all
         return tuple(found), catch_all
 
     if annotation is Message:
-        return (), _as_it_is
+        return (), _unchanged
     if is_protobuf(annotation) and type_of(annotation).typename == ANY:
-        return (), lambda message: message.read(
-            lambda value: annotation(type_url=message.typename, value=value)
+        return (), lambda message: read_message(
+            message, lambda value: annotation(type_url=message.typename, value=value)
         )
     try:
         return (type_of(annotation),), None
     except TypeError:
-        raise RegistrationError(_refusal(annotation, function, parameter)) from None
+        raise RegistrationError(_without_type(annotation, function, parameter)) from None
 
 
-def _as_it_is(message: Message) -> Message:
+def _unchanged(message: Message) -> Message:
     return message
 
 
-def _refusal(annotation: t.Any, function: t.Any, parameter: str) -> str:
+def _check_distinct(types_: cabc.Iterable[Type[t.Any]], function: t.Any, parameter: str) -> None:
+    """Check that no two different types of one parameter have the same typename."""
+    by_typename: dict[str, Type[t.Any]] = {}
+    for each in types_:
+        first = by_typename.setdefault(each.typename, each)
+        if first != each:
+            raise RegistrationError(
+                f"Two types of {_spot(function, parameter)} have the typename '{each.typename}', so"
+                " a message cannot be told apart. Give each type a typename of its own."
+            )
+
+
+def _without_type(annotation: t.Any, function: t.Any, parameter: str) -> str:
+    """Return the error message for an annotation that has no type."""
     shown = getattr(annotation, "__qualname__", None) if isinstance(annotation, type) else None
     spot = _spot(function, parameter)
     if annotation is None or annotation is type(None):
@@ -209,8 +224,8 @@ def _refusal(annotation: t.Any, function: t.Any, parameter: str) -> str:
         )
     if annotation in (t.Any, object) and parameter != "return":
         return (
-            f"The annotation '{shown or annotation}' of {spot} does not say how to read a message."
-            " Write Message to take messages of every type as they are, or a type."
+            f"The annotation '{shown or annotation}' of {spot} does not name a type. Write a type,"
+            " or Message for messages of every type."
         )
     if t.get_origin(annotation) or t.is_typeddict(annotation):
         return (

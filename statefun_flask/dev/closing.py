@@ -7,7 +7,7 @@ import datetime as dt
 import time
 
 from ..embedded.records import Delay
-from ..values.state import readable
+from ..values._text import duration_text
 from .session import Session
 
 #: How many of the delays that are still pending are listed at the end.
@@ -63,4 +63,4 @@ def _list(session: Session, delays: list[Delay], now: int, say: Say) -> None:
 def _until(delay: Delay, now: int) -> str:
     """Return the two largest units of the time until a delay is due."""
     span = dt.timedelta(milliseconds=max(0, delay.due - now))
-    return " ".join(readable(span).split()[:4])
+    return " ".join(duration_text(span).split()[:4])

@@ -21,7 +21,7 @@ from ..embedded import events
 from ..embedded.addresses.failures import text_of
 from ..embedded.errors import DataFolderError
 from ..embedded.errors import UnknownTarget
-from ..errors import FunctionNotFound
+from ..errors import FunctionNotFoundError
 from ..module_yaml import ModuleError
 from . import closing
 from . import reload
@@ -203,7 +203,7 @@ class Run:
         if named is not None:
             try:
                 session.registry.table(named)
-            except FunctionNotFound as exc:
+            except FunctionNotFoundError as exc:
                 raise click.BadParameter(str(exc), param_hint="--to") from None
             return str(named)
         targets = {target for _, found in session.topics().values() for target in found}

@@ -16,7 +16,7 @@ from ..embedded import EgressRecord
 from ..embedded import events
 from ..embedded.addresses.failures import text_of
 from ..errors import StateFunError
-from ..values.state import readable
+from ..values._text import duration_text
 from .values import shorten_text
 from .values import Values
 
@@ -124,7 +124,7 @@ class Screen:
             parts.append(f"{name}: {self._value(before)} -> {self._value(after)}")
         parts += [f"-> {sent.target}" for sent in event.sends]
         for delay in event.delays:
-            span = readable(dt.timedelta(milliseconds=delay.due - event.at))
+            span = duration_text(dt.timedelta(milliseconds=delay.due - event.at))
             parts.append(f"-> {delay.target} in {span}")
         parts += [f"x {delay.target} ({delay.token} cancelled)" for delay in event.cancelled]
         parts += [f"=> {each.topic} {self._record(each)}" for each in event.records]

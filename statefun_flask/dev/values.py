@@ -10,12 +10,12 @@ import typing as t
 import msgspec
 
 from ..core.registry import FunctionRegistry
-from ..errors import did_you_mean
-from ..errors import suggestions
 from ..protocol import protobuf_json
+from ..values._any import UNTYPED
+from ..values._text import did_you_mean
+from ..values._text import shorten
+from ..values._text import suggestions
 from ..values.message import Message
-from ..values.state import shorten
-from ..values.state import UNTYPED
 from ..values.types import is_protobuf
 from ..values.types import match
 from ..values.types import PRIMITIVES
@@ -103,7 +103,7 @@ class Values:
         type = match(self._types, message.typename)
         if type is None:
             return plain_bytes(message.value)
-        return self._plain(message.read(type.reader(message.typename)), message)
+        return self._plain(message.as_type(type), message)
 
     def _plain(self, value: t.Any, message: Message) -> t.Any:
         if isinstance(value, float) and not math.isfinite(value):
@@ -203,7 +203,8 @@ def _payload(type: Type[t.Any], typename: str, body: bytes, function: str) -> by
     except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as exc:
         raise BadMessage(
             400,
-            f"{shorten(body)} is no '{typename}' for '{function}': {exc}. {_expectation(type)}",
+            f"{shorten(repr(body))} is no '{typename}' for '{function}': {exc}."
+            f" {_expectation(type)}",
         ) from None
 
 

@@ -10,7 +10,7 @@ import typing as t
 
 import click
 
-from ..core.registry import StatefulFunction
+from ..core.function import StatefulFunction
 from ..values.types import is_protobuf
 from ..values.types import Type
 from .session import Session

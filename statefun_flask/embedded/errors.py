@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from ..errors import did_you_mean
 from ..errors import StateFunError
-from ..errors import suggestions
+from ..values._text import did_you_mean
+from ..values._text import suggestions
 
 
 class AnswerRefused(StateFunError):

@@ -1,4 +1,4 @@
-"""A step: all that a checked answer wants, done in the runtime's order (protocol 1.5)."""
+"""A step: all that a checked answer wants, done in the runtime's order (docs/protocol.md)."""
 
 from __future__ import annotations
 

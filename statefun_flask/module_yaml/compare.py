@@ -8,8 +8,8 @@ import urllib.parse
 
 from ..config import Settings
 from ..core.registry import FunctionRegistry
-from ..errors import did_you_mean
-from ..errors import suggestions
+from ..values._text import did_you_mean
+from ..values._text import suggestions
 from . import declared
 from . import together
 from .declared import Function

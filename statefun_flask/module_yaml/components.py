@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import typing as t
 
-from ..errors import did_you_mean
-from ..errors import suggestions
+from ..values._text import did_you_mean
+from ..values._text import suggestions
 from . import fields
 from .endpoint_fields import TYPE
 from .io_fields import DIRECTION

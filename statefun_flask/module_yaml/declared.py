@@ -7,7 +7,7 @@ import datetime as dt
 import typing as t
 
 from ..core.registry import FunctionRegistry
-from ..core.registry import Table
+from ..core.table import FunctionTable
 from ..values.state import ValueSpec
 from ..values.types import match
 from .model import State
@@ -24,7 +24,7 @@ class Function:
     typename: str
     states: tuple[ValueSpec[t.Any], ...]
     egresses: tuple[str, ...]
-    table: Table
+    table: FunctionTable
 
     @property
     def types(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 
-from ..errors import did_you_mean
+from ..values._text import did_you_mean
 
 _FORM = re.compile(r"\s*(\d+)\s*([^\d\s]*)\s*")
 

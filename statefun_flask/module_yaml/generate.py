@@ -8,8 +8,8 @@ import datetime as dt
 import typing as t
 
 from ..core.registry import FunctionRegistry
-from ..errors import did_you_mean
-from ..errors import suggestions
+from ..values._text import did_you_mean
+from ..values._text import suggestions
 from . import declared
 from .declared import Function
 from .errors import FormatError

@@ -10,8 +10,8 @@ import dataclasses
 import re
 import typing as t
 
-from ..errors import did_you_mean
-from ..errors import suggestions
+from ..values._text import did_you_mean
+from ..values._text import suggestions
 from .nodes import Mapping
 from .nodes import Node
 from .nodes import Report

@@ -8,8 +8,8 @@ import os
 import pathlib
 import typing as t
 
-from ..errors import did_you_mean
-from ..errors import suggestions
+from ..values._text import did_you_mean
+from ..values._text import suggestions
 from .components import read_document
 from .components import read_entry
 from .errors import Finding

@@ -7,8 +7,8 @@ import dataclasses
 import re
 import typing as t
 
-from ..errors import did_you_mean
-from ..errors import suggestions
+from ..values._text import did_you_mean
+from ..values._text import suggestions
 from .kinds import Kind
 from .kinds import report_choice
 from .kinds import text_of

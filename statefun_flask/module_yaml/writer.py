@@ -7,7 +7,7 @@ import dataclasses
 import datetime as dt
 import typing as t
 
-from ..values.state import wrap
+from ..values._any import wrap
 from . import fields
 from . import text
 from .components import ENTRIES

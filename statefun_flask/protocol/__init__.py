@@ -1,1 +1,1 @@
-"""Requests and answers as bytes, and the neutral records between."""
+"""The request-reply protocols of StateFun 2.x and 3.x: requests and answers as bytes."""

@@ -1,7 +1,7 @@
-"""What both protocols write alike: the invocation result of a FromFunction (protocol 1.2, 2).
+"""The part of an answer that both protocols share: the invocation result of a FromFunction.
 
-It is written by hand, each field once and in the order of the numbers, as protobuf's serialiser
-does. Building its messages instead takes twice as long for an answer of one message.
+It is written by hand, in the order of the field numbers, as protobuf's serialiser does. Building
+protobuf messages instead takes twice as long for an answer with one message.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import functools
 from ..values import _wire
 from ..values.address import Name
 from ..values.effects import Cancellation
-from ..values.effects import Delayed
-from ..values.effects import Egress
+from ..values.effects import DelayedSend
+from ..values.effects import EgressRecord
 from ..values.effects import Send
 
 _FIELD_1, _FIELD_2, _FIELD_3, _FIELD_4 = map(_wire.Header, range(1, 5))
@@ -22,25 +22,27 @@ _MODIFY = b"\x08\x01"
 _IS_CANCELLATION = b"\x50\x01"
 
 
-def write(
-    mutations: list[bytes],
-    sends: cabc.Iterable[Send],
-    delayed: cabc.Iterable[Delayed | Cancellation],
-    egresses: cabc.Iterable[Egress],
+def encode_result(
+    mutations: cabc.Iterable[bytes],
+    sent: cabc.Iterable[Send],
+    delayed: cabc.Iterable[DelayedSend | Cancellation],
+    records: cabc.Iterable[EgressRecord],
     typed: cabc.Callable[[str], bytes],
     payload_field: _wire.Header,
 ) -> bytes:
-    """Return a FromFunction. A payload is copied once, however large.
+    """Return a FromFunction. Each payload is copied once.
 
-    :param mutations: What :func:`mutation` and :func:`deletion` returned; it is used up.
-    :param typed: Returns all of an argument but its payload, by the payload's typename.
-    :param payload_field: The field of an argument that the payload is.
+    :param mutations: The pieces that :func:`mutation` and :func:`deletion` returned.
+    :param typed: Returns an argument without its payload, by the typename of the payload.
+    :param payload_field: The field of an argument that holds the payload.
     """
-    # Spelled out for each kind of record: a function call would cost a third of what it does.
-    pieces = mutations
-    for address, typename, payload in sends:
+    # Written out for each kind of effect: a function call would add a third to the time.
+    pieces = [*mutations]
+    for send in sent:
+        payload = send.payload
         size = len(payload)
-        value = typed(typename) + payload_field[size] if size else typed(typename)
+        value = typed(send.typename) + payload_field[size] if size else typed(send.typename)
+        address = send.address
         identifier = address.id.encode()
         target = named(address.type)
         if identifier:
@@ -48,31 +50,37 @@ def write(
         head = _FIELD_1[len(target)] + target + _FIELD_2[len(value) + size] + value
         pieces += _FIELD_2[len(head) + size], head, payload
 
-    for receiver, delay, typename, payload, token in delayed:
-        tail = _wire.text(11, token)
-        if receiver is None:
+    for delayed_send in delayed:
+        tail = _wire.text(11, delayed_send.cancellation_token)
+        if isinstance(delayed_send, Cancellation):
             pieces += _FIELD_3[len(tail) + 2], _IS_CANCELLATION, tail
             continue
+        payload = delayed_send.payload
         size = len(payload)
-        value = typed(typename) + payload_field[size] if size else typed(typename)
-        target = named(receiver.type) + _wire.text(3, receiver.id)
+        value = typed(delayed_send.typename)
+        if size:
+            value += payload_field[size]
+        address = delayed_send.address
+        target = named(address.type) + _wire.text(3, address.id)
+        delay = delayed_send.milliseconds
         head = b"\x08" + _wire.varint(delay) if delay else b""
         head += _FIELD_2[len(target)] + target + _FIELD_3[len(value) + size] + value
         pieces += _FIELD_3[len(head) + size + len(tail)], head, payload, tail
 
-    for egress, typename, payload in egresses:
+    for record in records:
+        payload = record.payload
         size = len(payload)
-        value = typed(typename) + payload_field[size] if size else typed(typename)
-        head = named(egress) + _FIELD_3[len(value) + size] + value
+        value = typed(record.typename) + payload_field[size] if size else typed(record.typename)
+        head = named(record.egress) + _FIELD_3[len(value) + size] + value
         pieces += _FIELD_4[len(head) + size], head, payload
 
     return b"".join((_RESULT[sum(map(len, pieces))], *pieces))
 
 
 def mutation(name: str, value: bytes, payload: bytes) -> tuple[bytes, ...]:
-    """Return the pieces of a state's new value.
+    """Return the pieces of the mutation that sets the value of a state.
 
-    :param value: What of the value stands before the payload.
+    :param value: The part of the value before the payload.
     """
     size = len(payload)
     head = _modified(name) + _FIELD_3[len(value) + size] + value
@@ -80,14 +88,17 @@ def mutation(name: str, value: bytes, payload: bytes) -> tuple[bytes, ...]:
 
 
 def deletion(name: str) -> tuple[bytes, ...]:
-    """Return the pieces of a mutation that deletes: one of only a name, since DELETE is zero."""
+    """Return the pieces of the mutation that deletes a state.
+
+    It consists of the name only, since DELETE is the default of the mutation type.
+    """
     head = _wire.text(2, name)
     return _FIELD_1[len(head)], head
 
 
 @functools.lru_cache(maxsize=4096)
 def named(name: Name) -> bytes:
-    """Return the fields 1 and 2 of an address or an egress record."""
+    """Return fields 1 and 2 of an address or an egress record: the namespace and the name."""
     return _wire.text(1, name.namespace) + _wire.text(2, name.name)
 
 

@@ -1,4 +1,4 @@
-"""Protobuf's JSON mapping, for people who type a message or read one."""
+"""Protobuf's JSON mapping, for messages that people write and read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from google.protobuf.message import DecodeError
 
 
 def parse(cls: t.Any, text: bytes) -> t.Any:
-    """Return the message that JSON text describes.
+    """Return the message for a JSON text.
 
-    :raises ValueError: It describes none of that class.
+    :raises ValueError: The text is not the JSON of a message of that class.
     """
     try:
         return json_format.Parse(text, cls())
@@ -20,7 +20,7 @@ def parse(cls: t.Any, text: bytes) -> t.Any:
 
 
 def plain(message: t.Any) -> dict[str, t.Any]:
-    """Return a message as what JSON can express, with its field names as they are declared."""
+    """Return a message as a dict for JSON, with the declared names of its fields."""
     fields: dict[str, t.Any] = json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
@@ -28,7 +28,7 @@ def plain(message: t.Any) -> dict[str, t.Any]:
 
 
 def fits(cls: t.Any, data: bytes) -> bool:
-    """Return whether bytes could be a message of a class: they hold its fields and nothing else."""
+    """Return whether bytes have only fields of a message class."""
     try:
         message = cls.FromString(data)
     except DecodeError:

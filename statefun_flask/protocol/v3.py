@@ -1,4 +1,4 @@
-"""The 3.x protocol: ToFunction and FromFunction to and from records (protocol 1)."""
+"""The protocol of StateFun 3.x: reads a ToFunction and writes a FromFunction."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from ..values import _wire
 from ..values.address import Address
 from ..values.address import wire_type
 from ..values.message import Message
-from ..values.state import Cell
-from ..values.state import stored_otherwise
+from ..values.state import stored_type_mismatch
+from ..values.state import StoredValue
 from ..values.state import ValueSpec
 from .encoding import deletion
+from .encoding import encode_result
 from .encoding import mutation
-from .encoding import write
-from .model import Answer
 from .model import Batch
-from .model import Incomplete
-from .refusals import unreadable
-from .refusals import untargeted
+from .model import BatchResult
+from .model import Codec
+from .model import MissingStates
+from .model import unreadable
+from .model import without_target
 from .schema.request_reply_v3 import FromFunction
 from .schema.request_reply_v3 import ToFunction
 
@@ -35,27 +36,27 @@ _MILLISECOND = dt.timedelta(milliseconds=1)
 def decode(body: bytes) -> Batch:
     """Read a ToFunction.
 
-    Each field is read once, here: lazy wrappers around the parsed message gained nothing.
+    Every field is read here, once. Lazy wrappers around the parsed message are not faster.
 
-    :raises ProtocolError: The bytes are not one.
+    :raises ProtocolError: The bytes are not a ToFunction.
     """
     try:
         request = ToFunction.FromString(body)
-    except (DecodeError, UnicodeDecodeError) as exc:  # the latter by protobuf in pure Python
+    except (DecodeError, UnicodeDecodeError) as exc:  # UnicodeDecodeError: protobuf in pure Python
         raise unreadable(body, "3.x", exc) from None
     batch = request.invocation
     target = batch.target
     namespace = target.namespace
     name = target.type
     if not (namespace and name):
-        raise untargeted(body, "3.x", request)
+        raise without_target(body, "3.x", request)
 
-    cells: dict[str, Cell] = {}
-    # Slices are lists: iterating over the field itself ends with an IndexError and costs more.
+    states: dict[str, StoredValue] = {}
+    # A slice is a list, which is faster to iterate over than the field itself.
     for state in batch.state[:]:
         value = state.state_value
-        # A registered state without a value comes with state_value unset (protocol 1.1).
-        cells[state.state_name] = (value.typename, value.value) if value.has_value else None
+        # The runtime sends a registered state without a value with its state_value unset.
+        states[state.state_name] = (value.typename, value.value) if value.has_value else None
 
     messages: list[tuple[Address | None, Message]] = []
     for invocation in batch.invocations[:]:
@@ -66,47 +67,50 @@ def decode(body: bytes) -> Batch:
             caller = Address(wire_type(sender.namespace, sender.type), sender.id)
         messages.append((caller, Message(argument.typename, argument.value, argument.has_value)))
 
-    return Batch((namespace, name), target.id, cells, messages)
+    return Batch((namespace, name), target.id, states, messages)
 
 
-def admit(cells: dict[str, Cell], specs: cabc.Mapping[str, ValueSpec[t.Any]]) -> None:
-    """Refuse a stored value of another type: writing the state would end the job.
+def resolve_states(
+    states: dict[str, StoredValue], specs: cabc.Mapping[str, ValueSpec[t.Any]]
+) -> None:
+    """Check that every stored value has the declared type; writing another type ends the job.
 
-    :raises StateTypeError: There is one.
+    :raises StateTypeError: A stored value has another type.
     """
     for name, spec in specs.items():
-        cell = cells[name]
-        if cell is not None and cell[0] != spec.typename:
-            raise stored_otherwise(spec, cell[0])
+        stored = states[name]
+        if stored is not None and stored[0] != spec.typename:
+            raise stored_type_mismatch(spec, stored[0])
 
 
-def encode(answer: Answer | Incomplete) -> bytes:
+def encode(answer: BatchResult | MissingStates) -> bytes:
     """Write a FromFunction."""
-    if answer.__class__ is Incomplete:
-        return _encode_incomplete(answer.missing)
+    if answer.__class__ is MissingStates:
+        return _encode_missing(answer.specs)
 
-    answer = t.cast("Answer", answer)
-    pieces: list[bytes] = []
-    for name, cell in answer.changes.items():
-        if cell is None:
-            pieces += deletion(name)
+    result = t.cast("BatchResult", answer)
+    mutations: list[bytes] = []
+    for name, stored in result.changes.items():
+        if stored is None:
+            mutations += deletion(name)
         else:
-            typename, payload = cell
+            typename, payload = stored
             value = typed(typename)
-            pieces += mutation(name, value + _VALUE[len(payload)] if payload else value, payload)
-    return write(pieces, answer.sends, answer.delayed, answer.egresses, typed, _VALUE)
+            mutations += mutation(name, value + _VALUE[len(payload)] if payload else value, payload)
+    return encode_result(mutations, result.sent, result.delayed, result.records, typed, _VALUE)
 
 
+#: Field 3 of a TypedValue: the payload.
 _VALUE = _wire.Header(3)
 
 
 @functools.lru_cache(maxsize=4096)
 def typed(typename: str) -> bytes:
-    """Return a TypedValue that has a value, without the value."""
+    """Return a TypedValue with has_value set, without its payload."""
     return _wire.text(1, typename) + b"\x10\x01"
 
 
-def _encode_incomplete(missing: list[ValueSpec[t.Any]]) -> bytes:
+def _encode_missing(missing: list[ValueSpec[t.Any]]) -> bytes:
     response = FromFunction()
     values = response.incomplete_invocation_context.missing_values
     for spec in missing:
@@ -118,3 +122,6 @@ def _encode_incomplete(missing: list[ValueSpec[t.Any]]) -> bytes:
             value.expiration_spec.mode = _AFTER_INVOKE
             value.expiration_spec.expire_after_millis = spec.expire_after_call // _MILLISECOND
     return response.SerializeToString()
+
+
+CODEC = Codec("v3", "3.x", decode, resolve_states, encode)

@@ -33,8 +33,8 @@ class ForwardedMessage(msgspec.Struct):
 def registry() -> FunctionRegistry:
     """Return a registry with the function."""
     functions = FunctionRegistry()
-    functions.register_fn(FUNCTION, _forward)
-    functions.register_fn(FUNCTION, _ignore_reply)
+    functions.register(FUNCTION, _forward)
+    functions.register(FUNCTION, _ignore_reply)
     return functions
 
 

@@ -1,1 +1,1 @@
-"""What users of the package hold: addresses, messages, types, states, contexts and effects."""
+"""The values that users work with: addresses, messages, types, states, contexts and effects."""

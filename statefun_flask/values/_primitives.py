@@ -1,11 +1,12 @@
-"""The primitives' payloads, written and read by hand.
+"""The payloads of the primitives, written and read by hand.
 
-The six of StateFun 3.x (protocol 3) are one protobuf field each; a default is no bytes at all,
-since Java refuses an explicit one. Reading is strict: exactly one field, the right tag, the right
-length, nothing behind it. Protobuf's own parser takes unknown fields in silence, and thousands of
-short plain texts parse as an empty string wrapper.
+Each of the six primitives of StateFun 3.x is a protobuf message with one field. A default value has
+an empty payload, since the Java SDK rejects an explicit ``false``. Reading is strict: exactly one
+field, the right tag, the right length, and no further bytes. Protobuf's own parser skips unknown
+fields, so that thousands of short plain texts parse as an empty string wrapper.
 
-Protobuf's integer wrappers, which 2.x uses, are varints; its other wrappers have the same bytes.
+StateFun 2.x uses protobuf's own wrappers. Their integers are varints; the others have the same
+bytes as the primitives of 3.x.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import struct
 import typing as t
 
 from . import _wire
+from ._text import shorten
 
 T = t.TypeVar("T")
 
@@ -31,7 +33,7 @@ def write_bool(value: bool) -> bytes:
         return b"\x08\x01"
     if value is False:
         return b""
-    raise unfit("bool", value)
+    raise wrong_value("bool", value)
 
 
 def read_bool(data: bytes) -> bool:
@@ -47,7 +49,7 @@ def read_bool(data: bytes) -> bool:
 def _fixed_int(packer: struct.Struct, tag: int, bits: int) -> cabc.Callable[[int], bytes]:
     def write(value: int) -> bytes:
         if value.__class__ is not int and (isinstance(value, bool) or not isinstance(value, int)):
-            raise unfit("int", value)
+            raise wrong_value("int", value)
         if not value:
             return b""
         try:
@@ -66,12 +68,12 @@ def _fixed_float(packer: struct.Struct, tag: int) -> cabc.Callable[[float], byte
         if value.__class__ is not float and (
             isinstance(value, bool) or not isinstance(value, int | float)
         ):
-            raise unfit("float", value)
+            raise wrong_value("float", value)
         if not value and math.copysign(1.0, value) > 0:
             return b""
         try:
             return packer.pack(tag, value)
-        except (OverflowError, struct.error):  # the latter for an int beyond every float
+        except (OverflowError, struct.error):  # struct.error: an int larger than every float
             raise ValueError(
                 f"{_number(value)} does not fit in the type's float. Use the type DOUBLE, or float."
                 if packer is _FLOAT
@@ -97,7 +99,7 @@ def _read_fixed(packer: struct.Struct, tag: int, zero: T, name: str) -> cabc.Cal
 
 
 def _read_varint(bits: int, signed: bool, name: str) -> cabc.Callable[[bytes], int]:
-    """Return a reader of protobuf's integer wrappers: one varint, two's complement in 64 bits."""
+    """Return a reader of protobuf's integer wrappers: a varint, in 64-bit two's complement."""
 
     def read(data: bytes) -> int:
         if not data:
@@ -121,18 +123,18 @@ def _read_varint(bits: int, signed: bool, name: str) -> cabc.Callable[[bytes], i
 
 def write_string(value: str) -> bytes:
     if value.__class__ is not str and not isinstance(value, str):
-        raise unfit("str", value)
+        raise wrong_value("str", value)
     try:
         data = value.encode()
     except UnicodeEncodeError:
-        raise unencodable(value) from None
+        raise not_utf8(value) from None
     return write_bytes(data)
 
 
 def write_bytes(value: bytes) -> bytes:
     if value.__class__ is not bytes:
         if not isinstance(value, bytes | bytearray | memoryview):
-            raise unfit("bytes", value)
+            raise wrong_value("bytes", value)
         value = bytes(value)
     return _FIELD[len(value)] + value if value else b""
 
@@ -143,7 +145,7 @@ def read_bytes(data: bytes, name: str = "bytes") -> bytes:
         if not size:
             return b""
         raise _malformed(name, data)
-    # The length says which header there has to be; what is large or oddly written is read below.
+    # The size determines the shortest header. Large and unusually encoded payloads are read below.
     start = 2 if size < 130 else 3
     header = _FIELD[size - start]
     if data.startswith(header) and len(header) == start:
@@ -173,20 +175,20 @@ def _plain_text_hint(data: bytes, exc: ValueError) -> str:
     except UnicodeDecodeError:
         return str(exc)
     return (
-        f"{exc}; it looks like the plain text {shorten(plain)!r}, as a Kafka ingress hands it"
-        " over. Give the topic a valueType of your own and read it with UTF8('namespace/name')"
+        f"{exc}; it looks like the plain text {shorten(plain)!r}, as a Kafka ingress delivers it."
+        " Give the topic a valueType of your own and read it with utf8_type('namespace/name')"
     )
 
 
-def unfit(expected: str, value: object) -> TypeError:
-    shown = " ".join(repr(value).split())  # protobuf shows a message on several lines
+def wrong_value(expected: str, value: object) -> TypeError:
+    shown = " ".join(repr(value).split())  # the repr of a protobuf message has several lines
     return TypeError(
         f"Expected {expected}, got {type(value).__name__} {shorten(shown)}. Convert it, or"
         " name another type."
     )
 
 
-def unencodable(value: str) -> ValueError:
+def not_utf8(value: str) -> ValueError:
     return ValueError(
         f"{shorten(repr(value))} cannot be written as UTF-8. Remove the lone surrogates, or send"
         " bytes."
@@ -194,7 +196,7 @@ def unencodable(value: str) -> ValueError:
 
 
 def _number(value: float) -> str:
-    """Show a number; Python refuses to write out very large ints, and nobody reads them."""
+    """Return a number as text. Python does not convert very large ints to decimal."""
     if isinstance(value, int) and value.bit_length() > 192:
         return f"An int of {value.bit_length()} bits"
     return f"{value}"
@@ -203,10 +205,6 @@ def _number(value: float) -> str:
 def _malformed(name: str, data: bytes) -> ValueError:
     shown = data[:16].hex() + ("…" if len(data) > 16 else "")
     return ValueError(f"its {len(data)} bytes ({shown}) are not the wire form of {name}")
-
-
-def shorten(text: str) -> str:
-    return text if len(text) <= 60 else text[:59] + "…"
 
 
 read_int = _read_fixed(_INT, 0x0D, 0, "int")
@@ -223,9 +221,9 @@ write_double = _fixed_float(_DOUBLE, 0x09)
 
 
 def int_to_varint(payload: bytes) -> bytes:
-    """Turn the payload of an int or long of 3.x into that of Int32Value or Int64Value.
+    """Convert the payload of an int or long of 3.x to that of Int32Value or Int64Value.
 
-    :raises ValueError: It is not the payload of one; a Message holds what its maker put in.
+    :raises ValueError: It is not such a payload. The payload of a Message is not checked before.
     """
     value = (read_int if len(payload) == _INT.size else read_long)(payload)
     if not value:

@@ -1,6 +1,6 @@
-"""The part of protobuf's wire format that the package writes and reads by hand.
+"""The part of protobuf's wire format that the package reads and writes by hand.
 
-Varints and length-delimited fields are written: enough for strings, bytes and records of them.
+It writes varints and length-delimited fields: enough for strings, bytes and messages of them.
 Imports nothing of the package.
 """
 
@@ -12,7 +12,7 @@ import typing as t
 VARINT = 0
 DELIMITED = 2
 
-#: (field number, wire type, content); the content of a varint is its number
+#: (field number, wire type, content); the content of a varint is an int
 Field: t.TypeAlias = "tuple[int, int, bytes | int]"
 
 _SIZES = {1: 8, 5: 4}
@@ -32,7 +32,7 @@ def varint(number: int) -> bytes:
 
 
 def read_varint(data: bytes, position: int) -> tuple[int, int]:
-    """Return the varint that starts at a position, and the position behind it.
+    """Return the varint at a position, and the position after it.
 
     :raises ValueError: It is cut off, or does not fit in 64 bits.
     """
@@ -61,9 +61,9 @@ def delimited(field: int, data: bytes) -> bytes:
 
 
 class Header(dict[int, bytes]):
-    """What stands before the content of a length-delimited field, by the content's length.
+    """The headers of a length-delimited field, by the length of the content.
 
-    ``Header(3)[5]`` is the tag of field 3 and the length 5. Those of up to 16 KB are remembered.
+    ``Header(3)[5]`` is the tag of field 3 and the length 5. Headers for up to 16 KB are cached.
     """
 
     def __init__(self, field: int) -> None:
@@ -83,9 +83,9 @@ def text(field: int, value: str) -> bytes:
 
 
 def fields(data: bytes) -> cabc.Iterator[Field]:
-    """Yield the fields of a message, in their order and without knowing what they mean.
+    """Yield the fields of a message in their order.
 
-    :raises ValueError: The bytes are no message; groups, which nobody writes, count as none.
+    :raises ValueError: The bytes are not a message, or have a group, which is obsolete.
     """
     position = 0
     while position < len(data):

@@ -1,4 +1,4 @@
-"""Names of functions, of their instances and of egresses."""
+"""The names of functions, function instances and egresses."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = t.TypeVar("T", bound="Name")
 
 
 class Name(str):
-    """A ``namespace/name`` string with its two halves.
+    """A ``namespace/name`` string and its two parts.
 
-    Exactly one slash, both halves non-empty: the runtime accepts no other form where names are
-    bound (protocol 1.1).
+    It has exactly one slash, and neither part is empty. The runtime accepts no other form where a
+    name is bound to a function or a state.
 
     :raises ValueError: The text is not of that form.
     """
@@ -37,7 +37,7 @@ class Name(str):
 
     @classmethod
     def _of(cls: type[T], namespace: str, name: str) -> T:
-        """Make one of halves that need no check, such as those of a request."""
+        """Build from parts that need no check, such as those of a request."""
         self = str.__new__(cls, f"{namespace}/{name}")
         self.namespace = namespace
         self.name = name
@@ -67,10 +67,10 @@ class EgressIdentifier(Name):
 
 
 class Address(msgspec.Struct, frozen=True, order=True, gc=False):
-    """One instance of a function: a function type and an id.
+    """A function instance: a function type and an id.
 
     :param type: ``"namespace/name"`` or a :class:`FunctionType`.
-    :param id: Any text that encodes to UTF-8; the runtime allows the empty one too.
+    :param id: Any text that can be encoded as UTF-8. The runtime allows the empty text too.
     """
 
     type: FunctionType
@@ -81,11 +81,11 @@ class Address(msgspec.Struct, frozen=True, order=True, gc=False):
         def __init__(self, type: str, id: str) -> None: ...
 
     def __post_init__(self) -> None:
-        kind = self.type
-        if kind.__class__ is not FunctionType:
-            if kind.__class__ is not str:
-                check_typename(kind)
-            force_setattr(self, "type", function_type(kind))
+        typename = self.type
+        if typename.__class__ is not FunctionType:
+            if typename.__class__ is not str:
+                check_typename(typename)
+            force_setattr(self, "type", function_type(typename))
 
         identifier = self.id
         if identifier.__class__ is not str or not identifier.isascii():
@@ -103,21 +103,21 @@ def function_type(typename: str) -> FunctionType:
 
 @functools.lru_cache(maxsize=4096)
 def egress_identifier(identifier: str) -> EgressIdentifier:
-    """Return the EgressIdentifier of a ``namespace/name`` string, or of one that is one."""
+    """Return an EgressIdentifier for a ``namespace/name`` string, or the identifier itself."""
     return EgressIdentifier(identifier)
 
 
 @functools.lru_cache(maxsize=4096)
 def wire_type(namespace: str, name: str) -> FunctionType:
-    """Return the FunctionType of a request's two fields, which the runtime has checked."""
+    """Return the FunctionType of the two fields of a request, which the runtime has checked."""
     return FunctionType._of(namespace, name)
 
 
 def check_typename(typename: object) -> None:
-    """Refuse what is not ``namespace/name``.
+    """Check that a typename has the form ``namespace/name``.
 
-    :raises TypeError: It is no string.
-    :raises ValueError: It does not have exactly one slash between two non-empty halves.
+    :raises TypeError: It is not a string.
+    :raises ValueError: It does not have exactly one slash between two non-empty parts.
     """
     if not isinstance(typename, str):
         raise TypeError(
@@ -132,30 +132,32 @@ def check_typename(typename: object) -> None:
     check_text(typename, "typename")
 
 
-def check_address(address: object) -> None:
-    """Refuse what is no :class:`Address`."""
-    if not isinstance(address, Address):
-        raise TypeError(f"{address!r} is not an address. Write Address('namespace/name', 'id').")
-
-
 def as_address(address: Address | str) -> Address:
-    """Return an address that may be written as ``namespace/name/id``; the id may have slashes.
+    """Return an Address for the text ``namespace/name/id``, or the address itself.
 
-    :raises ValueError: It is not written so.
+    Everything after the second slash is the id, further slashes included.
+
+    :raises TypeError: It is neither an address nor text.
+    :raises ValueError: The text does not have two slashes, or its typename is malformed.
     """
     if isinstance(address, Address):
         return address
+    if not isinstance(address, str):
+        raise TypeError(
+            f"{address!r} is not an address. Write Address('namespace/name', 'id'), or"
+            " 'namespace/name/id'."
+        )
     parts = address.split("/", 2)
     if len(parts) != 3:
         raise ValueError(f"'{address}' is not an address. Write it as 'namespace/name/id'.")
-    return Address("/".join(parts[:2]), parts[2])
+    return Address(f"{parts[0]}/{parts[1]}", parts[2])
 
 
 def check_id(identifier: object) -> str:
-    """Return the id as a plain string.
+    """Return an id as a plain string.
 
-    :raises TypeError: It is no string.
-    :raises ValueError: It cannot be written as UTF-8.
+    :raises TypeError: It is not a string.
+    :raises ValueError: It cannot be encoded as UTF-8.
     """
     if not isinstance(identifier, str):
         raise TypeError(
@@ -167,7 +169,10 @@ def check_id(identifier: object) -> str:
 
 
 def check_text(value: str, what: str) -> bytes:
-    """Return text as UTF-8; refuse lone surrogates, which UTF-8 cannot express."""
+    """Return text encoded as UTF-8.
+
+    :raises ValueError: It has lone surrogates, which UTF-8 cannot express.
+    """
     try:
         return value.encode()
     except UnicodeEncodeError:

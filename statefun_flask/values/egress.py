@@ -1,7 +1,7 @@
-"""Records for the runtime's Kafka and Kinesis egresses, and for the playground's.
+"""Records for the Kafka and Kinesis egresses of the runtime, and for the playground's egress.
 
-They are messages of the typenames that those egresses take (protocol 4), made by hand: two or three
-protobuf fields.
+A record is a message of the typename that the egress accepts. Its few protobuf fields are written
+by hand.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def kafka_record(
     """Return a record for a Kafka egress.
 
     :param topic: The topic to write to.
-    :param key: Text, written as UTF-8. None and ``""`` both mean a record without a key: the
-        runtime knows no difference (protocol 4).
-    :param value: ``str`` is written as UTF-8 and ``bytes`` as they are; other values as their type
-        serialises them. The runtime cannot write tombstones.
-    :param type: The type to serialise the value with. Numbers and bools need one, because the SDKs
-        disagree on their bytes.
+    :param key: Text, written as UTF-8. Both None and ``""`` make a record without a key, since the
+        runtime writes an empty key as no key.
+    :param value: A ``str`` is written as UTF-8, ``bytes`` unchanged, any other value as its type
+        serialises it. The runtime cannot write tombstones.
+    :param type: The type to serialise the value with. Numbers and bools need one, because the
+        official SDKs disagree on their bytes.
     """
     return Message(
         KAFKA,
@@ -51,10 +51,10 @@ def kinesis_record(
 ) -> Message:
     """Return a record for a Kinesis egress.
 
-    :param partition_key: Decides on the shard, and must not be empty.
-    :param explicit_hash_key: Decides on the shard in the partition key's place.
-
-    ``value`` and ``type`` as in :func:`kafka_record`.
+    :param partition_key: Selects the shard. It must not be empty.
+    :param value: As in :func:`kafka_record`.
+    :param type: As in :func:`kafka_record`.
+    :param explicit_hash_key: Selects the shard instead of the partition key.
     """
     return Message(
         KINESIS,
@@ -69,8 +69,8 @@ def playground_record(topic: str, payload: str) -> Message:
     """Return a record for the egress of the StateFun playground."""
     if not (isinstance(topic, str) and isinstance(payload, str)):
         raise TypeError(
-            f"A playground record is a topic and a payload of text, not {topic!r} and {payload!r}."
-            " Write the payload as text, for example with json.dumps."
+            f"The topic and the payload of a playground record must be text, not {topic!r} and"
+            f" {payload!r}. Write the payload as text, for example with json.dumps."
         )
     return Message(PLAYGROUND, json.dumps({"topic": topic, "payload": payload}).encode())
 
@@ -97,7 +97,7 @@ def _key(field: _wire.Header, key: object) -> bytes:
 
 
 def _payload(value: t.Any, type: t.Any) -> bytes:
-    """Return the field 2, or nothing for no bytes."""
+    """Return field 2, or nothing for an empty value."""
     data = _serialized(value, type)
     return _FIELD_2[len(data)] + data if data else b""
 
@@ -110,12 +110,12 @@ def _serialized(value: t.Any, type: t.Any) -> bytes:
             return bytes(value)
         if value is None:
             raise TypeError(
-                "A record's value cannot be None: the runtime writes no tombstones."
+                "A record's value cannot be None, since the runtime does not write tombstones."
                 " Write b'' for an empty value."
             )
         if isinstance(value, int | float):
             raise TypeError(
-                f"{value!r} has no agreed form in a record: each SDK writes another one."
-                " Pass str(value), or name its type, for example type=LONG."
+                f"{value!r} has no standard form in a record, since the SDKs write numbers"
+                " differently. Pass str(value), or name its type, for example type=LONG."
             )
     return encode(value, type)[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import typing as t
 
 import msgspec
@@ -10,9 +11,9 @@ from ..errors import MessageTypeError
 from .address import check_text
 from .types import PRIMITIVES
 from .types import PROTOBUF
-from .types import Type
 from .types import type_of
 from .types import type_of_value
+from .types import TypeLike
 
 if t.TYPE_CHECKING:
     from ..typing import Container
@@ -24,15 +25,15 @@ ANY = PROTOBUF + "google.protobuf.Any"
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """A message, or a value of a state, that is not decoded.
+    """A message, or the value of a state, before it is decoded.
 
-    A function whose second parameter is annotated ``Message``, or not at all, gets one; it can be
-    sent on as it is, also when nobody here knows its type.
+    A function gets one when its second parameter is annotated ``Message``, or not annotated. It can
+    be sent on unchanged, even when its type is not known.
 
-    :param typename: The type's name, ``namespace/name``.
+    :param typename: The name of the type, ``namespace/name``.
     :param value: The payload.
-    :param has_value: False when the sender sent no value, which is not the same as an empty one
-        (protocol 1.1).
+    :param has_value: False when the sender sent no value. An empty payload is a value: it is the
+        default of its type, such as ``0`` or ``""``.
     """
 
     typename: str
@@ -40,24 +41,22 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     has_value: bool = True
 
     def is_type(self, type: t.Any) -> bool:
-        """Tell whether :meth:`as_type` reads payloads of this typename as that type.
+        """Return whether :meth:`as_type` can read payloads of this typename as a type.
 
-        :param type: A :class:`Type`, or a class that stands for one.
+        :param type: A :class:`Type`, or a class that has one.
         """
         return self.has_value and type_of(type).reader(self.typename) is not None
 
     @t.overload
-    def as_type(self, type: Type[T]) -> T: ...
-    @t.overload
     def as_type(self, type: Container) -> NeedsJsonType: ...
     @t.overload
-    def as_type(self, type: type[T]) -> T: ...
+    def as_type(self, type: TypeLike[T]) -> T: ...
     def as_type(self, type: t.Any) -> t.Any:
         """Return the value.
 
-        :param type: A :class:`Type`, or a class that stands for one.
-        :raises MessageTypeError: The message is of another type, has no value, or its bytes are
-            not well-formed.
+        :param type: A :class:`Type`, or a class that has one.
+        :raises MessageTypeError: The message is of another type, has no value, or its payload is
+            malformed.
         """
         wanted = type_of(type)
         reader = wanted.reader(self.typename)
@@ -66,32 +65,45 @@ class Message(msgspec.Struct, frozen=True, gc=False):
                 f"A message of type '{self.typename}' cannot be read as '{wanted.typename}'."
                 " Check with 'is_type' first, or read it as the type it has."
             )
-        return self.read(reader)
+        return read_message(self, t.cast("cabc.Callable[[bytes], t.Any]", reader))
 
-    def read(self, reader: t.Any) -> t.Any:
-        """Return what a type's reader makes of the payload; its error says what was wrong."""
-        if not self.has_value:
+
+def read_message(message: Message, reader: cabc.Callable[[bytes], T]) -> T:
+    """Return what a reader makes of the payload of a message.
+
+    :raises MessageTypeError: The message has no value, or its payload is malformed.
+    """
+    return converter(reader)(message)
+
+
+def converter(reader: cabc.Callable[[bytes], T]) -> cabc.Callable[[Message], T]:
+    """Return the function that reads messages as :func:`read_message` does."""
+
+    def convert(message: Message) -> T:
+        if not message.has_value:
             raise MessageTypeError(
-                f"The message of type '{self.typename}' has no value."
+                f"The message of type '{message.typename}' has no value."
                 " Send one with a value, or take it as 'Message'."
             )
         try:
-            return reader(self.value)
+            return reader(message.value)
         except ValueError as exc:
             raise MessageTypeError(
-                f"The message of type '{self.typename}' cannot be read: {exc}."
+                f"The message of type '{message.typename}' cannot be read: {exc}."
                 " Check what its sender writes under that typename."
             ) from exc
 
+    return convert
+
 
 def encode(value: t.Any, type: t.Any = None) -> tuple[str, bytes]:
-    """Return a value's typename and payload.
+    """Return the typename and the payload of a value.
 
-    A :class:`Message` and a protobuf ``Any`` stand for what they carry.
+    For a :class:`Message` or a protobuf ``Any`` these are the ones that it contains.
 
-    :param type: A Type, or a class that stands for one, to use in place of the value's own.
-    :raises TypeError: The value has no type, or does not fit the one that was given.
-    :raises ValueError: It is out of its type's range.
+    :param type: A Type, or a class that has one, to use instead of the value's own.
+    :raises TypeError: The value has no type, or does not fit the given one.
+    :raises ValueError: The value is out of the range of its type.
     """
     if type is not None:
         chosen = type_of(type)
@@ -102,10 +114,12 @@ def encode(value: t.Any, type: t.Any = None) -> tuple[str, bytes]:
     if value.__class__ is Message:
         if not value.has_value:
             raise ValueError(
-                f"{value!r} has no value. Send one that has, if only an empty one (b'')."
+                f"{value!r} has no value. Send one that has a value, such as the empty b''."
             )
         if not (isinstance(value.typename, str) and isinstance(value.value, bytes)):
-            raise TypeError(f"{value!r} is no text and bytes. Make it as Message('a/b', b'…').")
+            raise TypeError(
+                f"{value!r} does not consist of text and bytes. Write Message('a/b', b'…')."
+            )
         if not value.typename.isascii():
             check_text(value.typename, "typename of a message")
         return value.typename, value.value

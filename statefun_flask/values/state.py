@@ -1,50 +1,44 @@
-"""Declared states, and the cells that hold their values while a batch runs."""
+"""Declared states: the handles through which a function reads and writes its state."""
 
 from __future__ import annotations
 
-import builtins
 import collections.abc as cabc
 import datetime as dt
-import functools
 import typing as t
 
-from ..errors import did_you_mean
 from ..errors import RegistrationError
 from ..errors import StateTypeError
-from ..errors import suggestions
 from ..errors import UnknownStateError
-from . import _wire
-from ._primitives import int_to_varint
-from .message import ANY
+from ._any import UNTYPED
+from ._any import write_any
+from ._text import did_you_mean
+from ._text import duration_text
+from ._text import shorten
+from ._text import suggestions
 from .message import encode
-from .message import Message
-from .types import BUILTIN
-from .types import match
-from .types import PRIMITIVES
-from .types import PROTOBUF
 from .types import Type
 from .types import type_of
+from .types import TypeLike
 
 T = t.TypeVar("T")
 
-#: A value as it is kept: typename and payload; None for a state without a value.
-Cell: t.TypeAlias = "tuple[str, bytes] | None"
+#: A stored value: its typename and its payload; None for a state without a value.
+StoredValue: t.TypeAlias = "tuple[str, bytes] | None"
 
-# The runtime keeps its own per-function states under these names; a user's state of that name
-# ends the job with a ClassCastException (protocol 1.6).
+#: The runtime keeps states of its own under these names, for every function. A user's state of the
+#: same name ends the job with a ClassCastException.
 RESERVED = ("batch", "request-state")
 
 
 class ValueSpec(t.Generic[T]):
-    """A state that a function declares, and the handle to read and write it.
+    """A state that a function declares, and the handle to read and write it. It is immutable.
 
-    :param name: An identifier; the state's name in the runtime.
-    :param type: A class that stands for a type, or a :class:`Type`. Without one the state is
-        untyped: it takes every value that has a type, and is stored as ``google.protobuf.Any``, so
-        that it means the same under both protocols.
-    :param expire_after_write: The value is gone this long after it was last written.
-    :param expire_after_call: The value is gone this long after the function was last called for
-        that id, or the value written.
+    :param name: An identifier; the name of the state in the runtime.
+    :param type: A class that stands for a type, or a :class:`Type`. A state without a type accepts
+        every value that has one. It is stored as ``google.protobuf.Any``, under both protocols.
+    :param expire_after_write: The value expires this long after the last write.
+    :param expire_after_call: The value expires this long after the last write, or the last call of
+        the function for the same id, whichever is later.
     :raises RegistrationError: The name, the type or the expiration is not allowed.
     """
 
@@ -52,10 +46,11 @@ class ValueSpec(t.Generic[T]):
 
     name: str
     type: Type[T]
-    #: What the values are stored as.
+    #: The typename of the stored values.
     typename: str
     expire_after_write: dt.timedelta | None
     expire_after_call: dt.timedelta | None
+    _read: cabc.Callable[[bytes], T] | None
 
     @t.overload
     def __init__(
@@ -69,7 +64,7 @@ class ValueSpec(t.Generic[T]):
     def __init__(
         self,
         name: str,
-        type: builtins.type[T] | Type[T],
+        type: TypeLike[T],
         *,
         expire_after_write: dt.timedelta | None = None,
         expire_after_call: dt.timedelta | None = None,
@@ -91,51 +86,69 @@ class ValueSpec(t.Generic[T]):
         for expiry in (expire_after_write, expire_after_call):
             if expiry is not None:
                 check_expiry(name, expiry)
-
-        self.name = name
         try:
-            self.type = UNTYPED if type is None else type_of(type)
+            chosen = UNTYPED if type is None else type_of(type)
         except TypeError as exc:
-            raise RegistrationError(f"The state '{name}' cannot be typed so. {exc}") from None
-        self.expire_after_write = expire_after_write
-        self.expire_after_call = expire_after_call
-        self.typename = self.type.typename
-        self._read = self.type.reader(self.typename)
+            raise RegistrationError(
+                f"The type of the state '{name}' is not allowed. {exc}"
+            ) from None
+
+        set_once = super().__setattr__
+        set_once("name", name)
+        set_once("type", chosen)
+        set_once("typename", chosen.typename)
+        set_once("expire_after_write", expire_after_write)
+        set_once("expire_after_call", expire_after_call)
+        set_once("_read", chosen.reader(chosen.typename))
+
+    def __setattr__(self, name: str, value: object) -> t.NoReturn:
+        raise AttributeError(
+            f"A ValueSpec is immutable, so '{name}' cannot be changed. Make a new ValueSpec."
+        )
+
+    def __delattr__(self, name: str) -> t.NoReturn:
+        self.__setattr__(name, None)
+
+    def __copy__(self) -> t.Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> t.Self:
+        return self
 
     @property
     def is_untyped(self) -> bool:
-        """True for a state that takes every value."""
+        """True for a state that accepts every value."""
         return self.type is UNTYPED
 
     def encode(self, value: T, type: t.Any = None) -> tuple[str, bytes]:
-        """Return the cell of a value.
+        """Return the stored form of a value.
 
-        :param type: What to store an untyped state's value as, in place of the value's own type.
-        :raises StateTypeError: The value does not fit the state's type.
+        :param type: The type to store the value of an untyped state as; by default the value's own.
+        :raises StateTypeError: The value does not fit the type of the state.
         """
         if type is not None and (wanted := type_of(type)) != self.type:
             if not self.is_untyped:
-                raise other_type(self, wanted.typename)
+                raise declared_type_mismatch(self, wanted.typename)
             return self.typename, write_any(*encode(value, wanted))
         try:
             return self.typename, self.type.serialize(value)
         except (TypeError, ValueError) as exc:
             raise StateTypeError(
                 f"The state '{self.name}' of type '{self.type.typename}' cannot hold"
-                f" {shorten(value)}. {exc}"
+                f" {shorten(repr(value))}. {exc}"
             ) from exc
 
-    def decode(self, cell: Cell) -> T | None:
-        """Return the value in a cell.
+    def decode(self, stored: StoredValue) -> T | None:
+        """Return the value of a stored form.
 
-        :raises StateTypeError: Its bytes are of another type, or not well-formed.
+        :raises StateTypeError: Its bytes are of another type, or malformed.
         """
-        if cell is None:
+        if stored is None:
             return None
-        typename, payload = cell
+        typename, payload = stored
         reader = self._read if typename == self.typename else self.type.reader(typename)
         if reader is None:
-            raise stored_otherwise(self, typename)
+            raise stored_type_mismatch(self, typename)
         try:
             return reader(payload)
         except ValueError as exc:
@@ -161,33 +174,33 @@ class ValueSpec(t.Generic[T]):
     def __str__(self) -> str:
         text = self.name if self.is_untyped else f"{self.name}: {self.type.label}"
         if self.expire_after_write is not None:
-            text += f" (expires {readable(self.expire_after_write)} after write)"
+            text += f" (expires {duration_text(self.expire_after_write)} after write)"
         if self.expire_after_call is not None:
-            text += f" (expires {readable(self.expire_after_call)} after call)"
+            text += f" (expires {duration_text(self.expire_after_call)} after call)"
         return text
 
 
 def check_name(name: object) -> None:
-    """Refuse what cannot be the name of a state."""
+    """Check the name of a state.
+
+    :raises RegistrationError: A state cannot have that name.
+    """
+    if name in RESERVED:
+        raise RegistrationError(
+            f"'{name}' cannot name a state, because the runtime uses that name for a state of its"
+            " own. Choose another name."
+        )
     if not isinstance(name, str) or not name.isidentifier():
-        if name in RESERVED:
-            _refuse_reserved(name)
         raise RegistrationError(
             f"{name!r} cannot name a state. Use letters, digits and '_', not starting with a digit."
         )
-    if name in RESERVED:
-        _refuse_reserved(name)
-
-
-def _refuse_reserved(name: object) -> t.NoReturn:
-    raise RegistrationError(
-        f"'{name}' cannot name a state, because the runtime keeps one of its own under that name."
-        " Choose another name."
-    )
 
 
 def check_expiry(name: str, expiry: object) -> None:
-    """Refuse what cannot be the time to live of a state."""
+    """Check the time to live of a state.
+
+    :raises RegistrationError: It is not a timedelta of at least one millisecond.
+    """
     if not isinstance(expiry, dt.timedelta):
         raise RegistrationError(
             f"The expiration of the state '{name}' must be a timedelta, not {expiry!r}."
@@ -201,7 +214,7 @@ def check_expiry(name: str, expiry: object) -> None:
 
 
 def as_spec(state: t.Any) -> ValueSpec[t.Any]:
-    """Return the spec of an element of ``states``: a spec, or the bare name of an untyped one."""
+    """Return the spec of an element of ``states``: a spec, or the name of an untyped state."""
     if isinstance(state, ValueSpec):
         return state
     if isinstance(state, str):
@@ -211,11 +224,16 @@ def as_spec(state: t.Any) -> ValueSpec[t.Any]:
     )
 
 
+def state_name(state: ValueSpec[t.Any] | str) -> str:
+    """Return the name of a state that is given by its handle or its name."""
+    return state.name if isinstance(state, ValueSpec) else state
+
+
 def unknown_state(
-    state: object, declared: cabc.Mapping[str, ValueSpec[t.Any]], function: str
+    state: ValueSpec[t.Any] | str, declared: cabc.Mapping[str, ValueSpec[t.Any]], function: str
 ) -> UnknownStateError:
-    """Return the error of a state that a function uses and does not declare."""
-    name = state.name if isinstance(state, ValueSpec) else state
+    """Return the error for a state that a function uses without declaring it."""
+    name = state_name(state)
     hint = did_you_mean(suggestions(str(name), declared))
     return UnknownStateError(
         f"The function '{function}' does not declare the state '{name}'.{hint}"
@@ -223,115 +241,17 @@ def unknown_state(
     )
 
 
-def other_type(spec: ValueSpec[t.Any], typename: str) -> StateTypeError:
-    """Return the error of a state that is used with another type than it is declared with."""
+def declared_type_mismatch(spec: ValueSpec[t.Any], typename: str) -> StateTypeError:
+    """Return the error for a state that is used with a type other than its declared one."""
     return StateTypeError(
         f"The state '{spec.name}' is declared as '{spec.type.typename}', not '{typename}'."
         " Use the handle that it was declared with."
     )
 
 
-def stored_otherwise(spec: ValueSpec[t.Any], typename: str) -> StateTypeError:
-    """Return the error of a state whose stored value is of another type than it declares."""
+def stored_type_mismatch(spec: ValueSpec[t.Any], typename: str) -> StateTypeError:
+    """Return the error for a state whose stored value is not of its declared type."""
     return StateTypeError(
         f"The state '{spec.name}' is declared as '{spec.type.typename}', but its stored value is of"
         f" type '{typename}'. Declare it with the type it was written with, or use a new name."
     )
-
-
-def readable(span: dt.timedelta) -> str:
-    """Return a span as people write it: ``2 s``, ``1 h 30 min``."""
-    milliseconds = span // dt.timedelta(milliseconds=1)
-    parts = []
-    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)):
-        count, milliseconds = divmod(milliseconds, size)
-        if count:
-            parts.append(f"{count} {unit}")
-    if milliseconds or not parts:
-        parts.append(f"{milliseconds} ms")
-    return " ".join(parts)
-
-
-def shorten(value: object) -> str:
-    """Return a value's repr, cut when it is long."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
-# -- untyped states ---------------------------------------------------------------------------
-
-# Inside an untyped state the primitives stand under protobuf's own wrappers, as 2.x writes them.
-_WRAPPED: dict[str, tuple[str, cabc.Callable[[bytes], bytes]]] = {
-    BUILTIN + "bool": (PROTOBUF + "google.protobuf.BoolValue", bytes),
-    BUILTIN + "int": (PROTOBUF + "google.protobuf.Int32Value", int_to_varint),
-    BUILTIN + "long": (PROTOBUF + "google.protobuf.Int64Value", int_to_varint),
-    BUILTIN + "float": (PROTOBUF + "google.protobuf.FloatValue", bytes),
-    BUILTIN + "double": (PROTOBUF + "google.protobuf.DoubleValue", bytes),
-    BUILTIN + "string": (PROTOBUF + "google.protobuf.StringValue", bytes),
-}
-
-
-def wrap(typename: str, payload: bytes) -> tuple[str, bytes]:
-    """Return a value under the name and in the bytes that 2.x has for it."""
-    wrapper = _WRAPPED.get(typename)
-    return (wrapper[0], wrapper[1](payload)) if wrapper is not None else (typename, payload)
-
-
-def write_any(typename: str, payload: bytes) -> bytes:
-    """Return a serialised ``google.protobuf.Any``."""
-    typename, payload = wrap(typename, payload)
-    return type_url(typename) + _wire.delimited(2, payload) if payload else type_url(typename)
-
-
-@functools.lru_cache(maxsize=4096)
-def type_url(typename: str) -> bytes:
-    """Return the first field of an Any."""
-    return _wire.text(1, typename)
-
-
-def read_any(data: bytes) -> Message:
-    """Return what a serialised ``google.protobuf.Any`` holds.
-
-    :raises ValueError: The bytes are no Any.
-    """
-    type_url = value = b""
-    position = 0
-    end = len(data)
-    while position < end:
-        key = data[position]
-        if key not in (0x0A, 0x12):
-            raise ValueError("its bytes are not a google.protobuf.Any")
-        start = position + 2
-        if start <= end and data[start - 1] < 0x80:
-            size = data[start - 1]
-        else:
-            size, start = _wire.read_varint(data, position + 1)
-        position = start + size
-        if position > end:
-            raise ValueError("its bytes are cut off")
-        if key == 0x0A:
-            type_url = data[start:position]
-        else:
-            value = data[start:position]
-
-    try:
-        return Message(type_url.decode(), value)
-    except UnicodeDecodeError:
-        raise ValueError("its type_url is not UTF-8") from None
-
-
-def unwrap(message: Message) -> t.Any:
-    """Return the Python value of one of the primitives, else the message itself."""
-    for primitive in PRIMITIVES.values():
-        reader = match(primitive.readers, message.typename)
-        if reader is not None:
-            return reader(message.value)
-    return message
-
-
-UNTYPED: Type[t.Any] = Type(
-    ANY,
-    object,
-    lambda value: write_any(*encode(value)),
-    {ANY.rpartition("/")[2]: lambda data: unwrap(read_any(data))},
-)

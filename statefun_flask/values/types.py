@@ -1,8 +1,8 @@
 """Types: how a Python value becomes bytes under a typename, and back.
 
-A :class:`Type` reads more typenames than the one it writes, so that decoding needs to know nothing
-of the protocol version: an ``int`` comes as ``io.statefun.types/long`` or ``/int``, or as one of
-protobuf's integer wrappers, which 2.x uses.
+A :class:`Type` writes one typename and may read several, so decoding does not depend on the
+protocol version: an ``int`` arrives as ``io.statefun.types/long``, as ``io.statefun.types/int``,
+or, with StateFun 2.x, as one of protobuf's integer wrappers.
 """
 
 from __future__ import annotations
@@ -12,37 +12,37 @@ import functools
 import typing as t
 
 from ..errors import RegistrationError
-from . import _primitives as p
+from . import _primitives
 from .address import check_typename
 
 T = t.TypeVar("T")
 V = t.TypeVar("V")
 
-Reader: t.TypeAlias = cabc.Callable[[bytes], t.Any]
-
 BUILTIN = "io.statefun.types/"
 PROTOBUF = "type.googleapis.com/"
 
-#: The attribute of a class that @json_type has marked; looked up in the class's own dict, since a
-#: subclass is another type.
+#: The attribute that @json_type sets on a class. It is looked up in the class's own dict, since a
+#: subclass does not have the type of its base.
 MARK = "__statefun_type__"
 
 
 class Type(t.Generic[T]):
     """A typename with its serialisation.
 
-    Two types are equal when they write the same typename for the same Python class.
+    Two types are equal when they have the same typename and the same Python class. Custom types
+    have no class; they are equal when they have the same typename and the same two functions.
 
-    :param typename: What is written, ``namespace/name``.
-    :param python: The class of the values, for messages, checks and listings.
-    :param serialize: Value to bytes. It raises TypeError or ValueError for what it cannot take.
-    :param readers: For each typename that can be read, bytes to value; a reader raises ValueError.
-        A key without a slash is the full name of a protobuf message and stands for it under any
-        prefix.
+    :param typename: The typename of the values that it writes, ``namespace/name``.
+    :param python: The class or annotation of the values; None when it is not known.
+    :param serialize: Value to bytes. It raises TypeError or ValueError for a value that does not
+        fit.
+    :param readers: Bytes to value, for each typename that can be read. A reader raises ValueError.
+        A key without a slash is the full name of a protobuf message, under any prefix.
+    :param identity: What equality compares besides the typename; by default ``python``.
     :raises ValueError: The typename is not of that form.
     """
 
-    __slots__ = ("__weakref__", "python", "readers", "serialize", "typename")
+    __slots__ = ("__weakref__", "_identity", "python", "readers", "serialize", "typename")
 
     def __init__(
         self,
@@ -50,17 +50,20 @@ class Type(t.Generic[T]):
         python: t.Any,
         serialize: cabc.Callable[[T], bytes],
         readers: cabc.Mapping[str, cabc.Callable[[bytes], T]],
+        *,
+        identity: t.Any = None,
     ) -> None:
-        check_typename(typename)  # the runtime ends the job for a state of any other form
+        check_typename(typename)  # the runtime ends the job for a state with a malformed typename
         self.typename = typename
         self.python = python
         self.serialize = serialize
-        # The usual prefix is spelled out, so that messages of 2.x are found at once.
+        self._identity = python if identity is None else identity
+        # The usual prefix has a key of its own, so that one look-up finds the messages of 2.x.
         self.readers = {PROTOBUF + name: read for name, read in readers.items() if "/" not in name}
         self.readers.update(readers)
 
     def reader(self, typename: str) -> cabc.Callable[[bytes], T] | None:
-        """Return what reads payloads of a typename, or None when this type does not."""
+        """Return the reader for payloads of a typename, or None when this type has none."""
         return match(self.readers, typename)
 
     @property
@@ -72,7 +75,7 @@ class Type(t.Generic[T]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Type):
             return NotImplemented
-        return self.typename == other.typename and self.python == other.python
+        return self.typename == other.typename and self._identity == other._identity
 
     def __hash__(self) -> int:
         return hash(self.typename)
@@ -81,11 +84,15 @@ class Type(t.Generic[T]):
         return f"<Type {self.typename} of {self.label}>"
 
 
-def match(table: cabc.Mapping[str, V], typename: str) -> V | None:
-    """Look a typename up, then the protobuf name behind its last slash.
+#: A class that has a type, or a :class:`Type`.
+TypeLike: t.TypeAlias = type[T] | Type[T]
 
-    A protobuf message is the same under any prefix; a name without a dot has no package and is
-    not taken for one.
+
+def match(table: cabc.Mapping[str, V], typename: str) -> V | None:
+    """Look up a typename, then the protobuf name after its last slash.
+
+    A protobuf message is the same under any prefix. A name without a dot has no package, so it does
+    not count as the name of a protobuf message.
     """
     found = table.get(typename)
     if found is None:
@@ -100,60 +107,66 @@ def match(table: cabc.Mapping[str, V], typename: str) -> V | None:
 BOOL = Type[bool](
     BUILTIN + "bool",
     bool,
-    p.write_bool,
-    {BUILTIN + "bool": p.read_bool, "google.protobuf.BoolValue": p.read_bool},
+    _primitives.write_bool,
+    {BUILTIN + "bool": _primitives.read_bool, "google.protobuf.BoolValue": _primitives.read_bool},
 )
 #: 32 bits. An ``int`` without a type is a :data:`LONG`.
 INT = Type[int](
     BUILTIN + "int",
     int,
-    p.write_int,
-    {BUILTIN + "int": p.read_int, "google.protobuf.Int32Value": p.read_int32},
+    _primitives.write_int,
+    {BUILTIN + "int": _primitives.read_int, "google.protobuf.Int32Value": _primitives.read_int32},
 )
 LONG = Type[int](
     BUILTIN + "long",
     int,
-    p.write_long,
+    _primitives.write_long,
     {
-        BUILTIN + "long": p.read_long,
-        BUILTIN + "int": p.read_int,
-        "google.protobuf.Int64Value": p.read_int64,
-        "google.protobuf.Int32Value": p.read_int32,
-        "google.protobuf.UInt32Value": p.read_uint32,
+        BUILTIN + "long": _primitives.read_long,
+        BUILTIN + "int": _primitives.read_int,
+        "google.protobuf.Int64Value": _primitives.read_int64,
+        "google.protobuf.Int32Value": _primitives.read_int32,
+        "google.protobuf.UInt32Value": _primitives.read_uint32,
     },
 )
 #: 32 bits. A ``float`` without a type is a :data:`DOUBLE`.
 FLOAT = Type[float](
     BUILTIN + "float",
     float,
-    p.write_float,
-    {BUILTIN + "float": p.read_float, "google.protobuf.FloatValue": p.read_float},
+    _primitives.write_float,
+    {
+        BUILTIN + "float": _primitives.read_float,
+        "google.protobuf.FloatValue": _primitives.read_float,
+    },
 )
 DOUBLE = Type[float](
     BUILTIN + "double",
     float,
-    p.write_double,
+    _primitives.write_double,
     {
-        BUILTIN + "double": p.read_double,
-        BUILTIN + "float": p.read_float,
-        "google.protobuf.DoubleValue": p.read_double,
-        "google.protobuf.FloatValue": p.read_float,
+        BUILTIN + "double": _primitives.read_double,
+        BUILTIN + "float": _primitives.read_float,
+        "google.protobuf.DoubleValue": _primitives.read_double,
+        "google.protobuf.FloatValue": _primitives.read_float,
     },
 )
 STRING = Type[str](
     BUILTIN + "string",
     str,
-    p.write_string,
-    {BUILTIN + "string": p.read_string, "google.protobuf.StringValue": p.read_string},
+    _primitives.write_string,
+    {
+        BUILTIN + "string": _primitives.read_string,
+        "google.protobuf.StringValue": _primitives.read_string,
+    },
 )
 BYTES = Type[bytes](
     PROTOBUF + "google.protobuf.BytesValue",
     bytes,
-    p.write_bytes,
-    {"google.protobuf.BytesValue": p.read_bytes},
+    _primitives.write_bytes,
+    {"google.protobuf.BytesValue": _primitives.read_bytes},
 )
 
-#: The types that a bare Python class stands for. ``bool`` comes first: it is an ``int`` too.
+#: The types of plain Python classes. ``bool`` comes first, since it is a subclass of ``int``.
 PRIMITIVES: dict[type, Type[t.Any]] = {
     bool: BOOL,
     int: LONG,
@@ -163,7 +176,7 @@ PRIMITIVES: dict[type, Type[t.Any]] = {
 }
 
 
-# -- types that users make --------------------------------------------------------------------
+# -- types made by users -----------------------------------------------------------------------
 
 
 def custom_type(
@@ -171,11 +184,11 @@ def custom_type(
     serialize: cabc.Callable[[T], bytes],
     deserialize: cabc.Callable[[bytes], T],
 ) -> Type[T]:
-    """Return a type made of two functions.
+    """Return a type that consists of two functions.
 
     :param typename: ``namespace/name``, the same in every SDK that shares the values.
     :param serialize: Value to bytes.
-    :param deserialize: Bytes to value; what it raises is reported as a value that does not fit.
+    :param deserialize: Bytes to value. Whatever it raises is reported as a malformed payload.
     """
 
     def write(value: T) -> bytes:
@@ -192,28 +205,28 @@ def custom_type(
         except Exception as exc:
             raise ValueError(f"its deserializer raised {type(exc).__name__}: {exc}") from exc
 
-    return Type(typename, deserialize, write, {typename: read})
+    return Type(typename, None, write, {typename: read}, identity=(serialize, deserialize))
 
 
 def raw_type(typename: str) -> Type[bytes]:
-    """Return a type whose payload is the bytes themselves."""
+    """Return a type whose payload is the value itself: plain bytes."""
     return Type(typename, bytes, _raw, {typename: bytes})
 
 
-def UTF8(typename: str) -> Type[str]:
-    """Return a type whose payload is plain UTF-8 text, not protobuf's string wrapper.
+def utf8_type(typename: str) -> Type[str]:
+    """Return a type whose payload is plain UTF-8 text, without protobuf's string wrapper.
 
-    For topics of plain text: the runtime hands a Kafka record's bytes over unchanged under the
-    ``valueType`` that module.yaml names.
+    Use it for topics of plain text: the runtime delivers the bytes of a Kafka record unchanged,
+    under the ``valueType`` in module.yaml.
     """
 
     def write(value: str) -> bytes:
         if not isinstance(value, str):
-            raise p.unfit("str", value)
+            raise _primitives.wrong_value("str", value)
         try:
             return value.encode()
         except UnicodeEncodeError:
-            raise p.unencodable(value) from None
+            raise _primitives.not_utf8(value) from None
 
     def read(data: bytes) -> str:
         try:
@@ -226,16 +239,17 @@ def UTF8(typename: str) -> Type[str]:
 
 def _raw(value: bytes) -> bytes:
     if not isinstance(value, bytes | bytearray | memoryview):
-        raise p.unfit("bytes", value)
+        raise _primitives.wrong_value("bytes", value)
     return bytes(value)
 
 
 def protobuf_type(cls: type[T], *, typename: str | None = None) -> Type[T]:
     """Return the type of a generated protobuf class.
 
-    :param cls: The class; it is used by its methods alone, so any protobuf version will do.
-    :param typename: What to write in place of ``type.googleapis.com/<full name>``. Names whose part
-        behind the last slash contains a dot are read under any prefix; others need the exact name.
+    :param cls: The class. Only its methods are used, so any version of protobuf will do.
+    :param typename: The typename to write instead of ``type.googleapis.com/<full name>``. When the
+        part after its slash has a dot, it is read under any prefix; otherwise the name must match
+        exactly.
     """
     if not is_protobuf(cls):
         raise TypeError(f"{cls!r} is not a generated protobuf class. Pass the class itself.")
@@ -245,7 +259,7 @@ def protobuf_type(cls: type[T], *, typename: str | None = None) -> Type[T]:
 
 
 def is_protobuf(cls: object) -> bool:
-    """Tell whether a class is a generated protobuf message, by its methods."""
+    """Return whether a class is a generated protobuf message, judged by its methods."""
     return (
         isinstance(cls, type)
         and hasattr(cls, "DESCRIPTOR")
@@ -265,7 +279,7 @@ def _make_protobuf_type(cls: t.Any, typename: str) -> Type[t.Any]:
 
     def write(value: t.Any) -> bytes:
         if not isinstance(value, cls):
-            raise p.unfit(cls.__name__, value)
+            raise _primitives.wrong_value(cls.__name__, value)
         data: bytes = value.SerializeToString()
         return data
 
@@ -282,9 +296,9 @@ def _make_protobuf_type(cls: t.Any, typename: str) -> Type[t.Any]:
 
 
 def type_of(python: t.Any) -> Type[t.Any]:
-    """Return the type that a class stands for; a Type stands for itself.
+    """Return the Type of a class, or a Type itself.
 
-    :raises TypeError: It stands for none; the message says how to give it one.
+    :raises TypeError: The class has no type. The message says how to give it one.
     """
     if isinstance(python, Type):
         return python
@@ -294,7 +308,7 @@ def type_of(python: t.Any) -> Type[t.Any]:
             if found.python is not python:
                 raise RegistrationError(
                     f"{_name(python)} is not the class that @json_type marked, since a decorator"
-                    " above it makes a new one. Write @json_type above all others."
+                    " above it makes a new class. Write @json_type above all other decorators."
                 )
             return found
         if is_protobuf(python):
@@ -302,16 +316,16 @@ def type_of(python: t.Any) -> Type[t.Any]:
     raise TypeError(f"{_name(python)} has no StateFun type. {WAYS}")
 
 
-#: How a class gets a type; part of several error messages.
+#: The ways to give a class a type; part of several error messages.
 WAYS = (
     "Use bool, int, float, str, bytes, a protobuf class, a class marked with"
     " @json_type('namespace/name'), or a Type made by json_type, protobuf_type, custom_type,"
-    " raw_type or UTF8."
+    " raw_type or utf8_type."
 )
 
 
 def type_of_value(value: t.Any) -> Type[t.Any]:
-    """Return the type that a value has by its class; subclasses of str, int … go as their base."""
+    """Return the type of a value by its class. Subclasses of str, int … have that of the base."""
     cls = value.__class__
     found = PRIMITIVES.get(cls)
     if found is not None:

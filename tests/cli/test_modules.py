@@ -43,7 +43,7 @@ def _in_a_folder_of_its_own(tmp_path: pathlib.Path) -> cabc.Iterator[None]:
 
 
 MADE = """\
-# The records of 'names' must be protobuf's wrapper of a value; UTF8 types are for plain text.
+# The records of 'names' must be protobuf's wrapper of a value; utf8_type types are for plain text.
 kind: io.statefun.endpoints.v2/http
 spec:
   functions: example/*

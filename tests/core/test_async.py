@@ -5,6 +5,7 @@ import collections.abc as cabc
 import concurrent.futures
 import contextvars
 import functools
+import gc
 import multiprocessing
 import threading
 import typing as t
@@ -102,7 +103,7 @@ def test_what_belongs_to_a_loop_stays_usable_between_requests(
             return Effects().send(TO, str(id(asyncio.get_running_loop())))
 
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", function)
+    registry.register("test/fn", function)
     handle = RequestHandler(registry)
     first, second = (answered(handle(request_body("test/fn", "x"))).texts for _ in range(2))
 
@@ -135,8 +136,8 @@ def test_the_rest_of_a_batch_moves_to_the_loop_at_the_first_awaitable(
         lambda *args: crossings.append(1) or crossing(*args),
     )
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", on_text)
-    registry.register_fn("test/fn", on_number)
+    registry.register("test/fn", on_text)
+    registry.register("test/fn", on_number)
 
     answer = answered(RequestHandler(registry)(request_body("test/fn", "a", 1, "b", 2)))
 
@@ -177,9 +178,74 @@ def test_a_cancelled_function_fails_its_request_and_no_other(invoke: Invoke) -> 
     async def function(context: Context, message: str) -> Effects:
         raise asyncio.CancelledError
 
-    with pytest.raises((asyncio.CancelledError, concurrent.futures.CancelledError)):
+    with pytest.raises(RuntimeError, match="'test/fn' raised CancelledError"):
         invoke(function, "x")
     assert invoke(coroutine, "x").texts == ["statefun-loop"]
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_a_task_that_exits_does_not_stop_the_loop(
+    invoke: Invoke,
+    caplog: pytest.LogCaptureFixture,
+    error: type[BaseException],
+) -> None:
+    """A request that waits at the same time goes on, and so does the request of the task."""
+    waiting, released = threading.Event(), threading.Event()
+
+    async def waits(context: Context, message: str) -> Effects:
+        waiting.set()
+        while not released.is_set():
+            await asyncio.sleep(0.001)
+        return here()
+
+    async def exits() -> None:
+        raise error
+
+    async def starts(context: Context, message: str) -> Effects:
+        await asyncio.gather(exits())
+        return here()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        other = pool.submit(invoke, waits, "x")
+        assert waiting.wait(10)
+        with pytest.raises(RuntimeError, match=f"'test/fn' raised {error.__name__}"):
+            invoke(starts, "x")
+        released.set()
+        assert other.result(10).texts == ["statefun-loop"]
+    assert invoke(coroutine, "x").texts == ["statefun-loop"]
+    assert caplog.messages == [f"A task of an async function raised {error.__name__}"]
+
+
+def test_a_function_that_stops_the_loop_is_answered(invoke: Invoke) -> None:
+    async def function(context: Context, message: str) -> Effects:
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0.001)
+        return here()
+
+    assert invoke(function, "x").texts == ["statefun-loop"]
+
+
+def test_a_loop_that_was_closed_is_replaced(invoke: Invoke) -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def function(context: Context, message: str) -> Effects:
+        loops.append(asyncio.get_running_loop())
+        return here()
+
+    invoke(function, "x")
+    (first,) = loops
+    thread = next(each for each in threading.enumerate() if each.name == "statefun-loop")
+
+    def close() -> None:
+        first.stop()
+        # The loop is closed when it has stopped, before its thread runs it again.
+        first.run_forever = first.close  # type: ignore[method-assign]
+
+    first.call_soon_threadsafe(close)
+    thread.join(10)
+
+    assert invoke(function, "x").texts == ["statefun-loop"]
+    assert loops[1] is not first
 
 
 def test_context_variables_reach_the_loop(invoke: Invoke) -> None:
@@ -225,7 +291,7 @@ def test_many_threads_share_the_loop(request_body: t.Any, answered: t.Any) -> No
         return Effects().send(TO, message)
 
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", function)
+    registry.register("test/fn", function)
     handle = RequestHandler(registry)
     with concurrent.futures.ThreadPoolExecutor(together) as pool:
         bodies = [request_body("test/fn", str(number)) for number in range(together)]
@@ -237,18 +303,18 @@ def test_many_threads_share_the_loop(request_body: t.Any, answered: t.Any) -> No
 def test_a_call_from_the_loop_itself_is_refused_instead_of_hanging(
     request_body: t.Any, invoke: Invoke
 ) -> None:
-    class Awaitable:
-        def __await__(self) -> t.Any:
-            raise AssertionError("it is refused before")
-
+    """A coroutine that was never awaited would be a warning, and so an error."""
     registry = FunctionRegistry()
-    registry.register_fn("test/inner", lambda context, message: Awaitable())
+    registry.register("test/inner", coroutine)
     handle = RequestHandler(registry)
 
     async def function(context: Context, message: str) -> Effects:
         with pytest.raises(RuntimeError) as info:
             handle(request_body("test/inner", "x"))
-        return Effects().send(TO, str(info.value))
+        text = str(info.value)
+        del info
+        gc.collect()
+        return Effects().send(TO, text)
 
     (text,) = invoke(function, "x").texts
     assert text == (
@@ -264,7 +330,7 @@ def _in_child(handle: RequestHandler, body: bytes, pipe: t.Any) -> None:
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_starts_a_loop_of_its_own(request_body: t.Any, answered: t.Any) -> None:
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", coroutine)
+    registry.register("test/fn", coroutine)
     handle = RequestHandler(registry)
     body = request_body("test/fn", "x")
     handle(body)
@@ -292,7 +358,7 @@ def test_handle_async_awaits_in_the_running_loop(
     request_body: t.Any, answered: t.Any, function: t.Any
 ) -> None:
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", function)
+    registry.register("test/fn", function)
 
     body = asyncio.run(RequestHandler(registry).handle_async(request_body("test/fn", "x")))
 
@@ -306,7 +372,7 @@ def test_handle_async_runs_sync_functions_in_the_executor(
         return Effects().send(TO, f"{threading.current_thread().name} {user.get()}")
 
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", function)
+    registry.register("test/fn", function)
     handle = RequestHandler(registry)
 
     async def main() -> bytes:
@@ -319,7 +385,7 @@ def test_handle_async_runs_sync_functions_in_the_executor(
 
 def test_handle_async_asks_for_missing_states(request_body: t.Any, answered: t.Any) -> None:
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", coroutine, states=[COUNT])
+    registry.register("test/fn", coroutine, states=[COUNT])
 
     body = asyncio.run(RequestHandler(registry).handle_async(request_body("test/fn", "x")))
 

@@ -7,7 +7,7 @@ import typing as t
 
 import pytest
 
-from statefun_flask import FunctionNotFound
+from statefun_flask import FunctionNotFoundError
 from statefun_flask import ProtocolError
 from statefun_flask.config import Settings
 from statefun_flask.core.endpoint import Endpoint
@@ -71,9 +71,9 @@ def test_a_body_that_is_too_large_is_not_read() -> None:
     ("error", "status"),
     [
         (ProtocolError("It is none. Send one.", b""), 400),
-        (FunctionNotFound("a/b", []), 503),
+        (FunctionNotFoundError("a/b", []), 503),
         (noted(ProtocolError("It is none. Send one.", b"")), 500),
-        (noted(FunctionNotFound("a/b", [])), 500),
+        (noted(FunctionNotFoundError("a/b", [])), 500),
         (ValueError("mine"), 500),
     ],
 )

@@ -1,4 +1,4 @@
-"""The bytes of the official SDKs, both ways (protocol 1.2, 3 and 4)."""
+"""The bytes of the official SDKs are read and written."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CANCELLATION = "a206091a0750015a03746f6b"
 
 SEEN = ValueSpec("seen", INT, expire_after_write=dt.timedelta(seconds=2))
 
-#: (type, value, payload): the value table of protocol 3, line by line.
+#: (type, value, payload), written by the official Python SDK 3.3.0.
 VALUES: list[tuple[Type[t.Any], t.Any, str]] = [
     (BOOL, True, "0801"),
     (BOOL, False, ""),
@@ -90,7 +90,7 @@ VALUES: list[tuple[Type[t.Any], t.Any, str]] = [
 def answer(function: t.Any, *states: t.Any, body: bytes = ONE_INT) -> str:
     """Return the answer to a request in hexadecimal."""
     registry = FunctionRegistry()
-    registry.register_fn("ns/fn", function, states=states)
+    registry.register("ns/fn", function, states=states)
     return RequestHandler(registry)(body).hex()
 
 
@@ -130,7 +130,7 @@ def test_a_request_of_only_a_target_is_read() -> None:
     batch = v3.decode(TARGET_ONLY)
 
     assert (batch.target, batch.id) == (("ns", "fn"), "id")
-    assert batch.cells == {}
+    assert batch.states == {}
     assert batch.messages == []
 
 
@@ -138,7 +138,7 @@ def test_a_request_with_an_unset_state_and_one_int_is_read() -> None:
     batch = v3.decode(ONE_INT)
 
     assert (batch.target, batch.id) == (("ns", "fn"), "id")
-    assert batch.cells == {"seen": None}
+    assert batch.states == {"seen": None}
     assert batch.messages == [(None, Message("io.statefun.types/int", bytes.fromhex("0d01000000")))]
 
 

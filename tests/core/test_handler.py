@@ -10,7 +10,7 @@ import pytest
 from statefun_flask import Address
 from statefun_flask import Context
 from statefun_flask import Effects
-from statefun_flask import FunctionNotFound
+from statefun_flask import FunctionNotFoundError
 from statefun_flask import FunctionRegistry
 from statefun_flask import InvalidReturnError
 from statefun_flask import json_type
@@ -125,9 +125,9 @@ def test_what_is_changed_in_place_is_warned_of_when_watched(
         return Effects() if message == "lost" else Effects().update_state(spec, seen)
 
     with caplog.at_level(logging.WARNING, "statefun_flask"):
-        invoke(forget, "kept", states={spec: {}}, watch=True)
+        invoke(forget, "kept", states={spec: {}}, debug_checks=True)
         assert not caplog.records
-        invoke(forget, "lost", states={spec: {}}, watch=True)
+        invoke(forget, "lost", states={spec: {}}, debug_checks=True)
 
     (record,) = caplog.records
     assert record.getMessage() == (
@@ -148,7 +148,7 @@ def test_missing_states_are_asked_for_at_once_and_no_code_runs(
         ValueSpec("d", str, expire_after_call=SECOND),
         COUNT,
     ]
-    registry.register_fn("test/fn", lambda context, message: called.append(message), states=states)
+    registry.register("test/fn", lambda context, message: called.append(message), states=states)
 
     answer = answered(RequestHandler(registry)(request_body("test/fn", "x", states={COUNT: 1})))
 
@@ -164,7 +164,7 @@ def test_states_of_the_request_that_are_not_declared_are_ignored(
     request_body: t.Any, answered: t.Any
 ) -> None:
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", lambda context, message: Effects().send(TO, "done"))
+    registry.register("test/fn", lambda context, message: Effects().send(TO, "done"))
 
     body = request_body("test/fn", "x", states={COUNT: 1})
 
@@ -176,7 +176,7 @@ def test_a_stored_value_of_another_type_is_refused_before_any_code(
 ) -> None:
     called = []
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", lambda context, message: called.append(1), states=[COUNT])
+    registry.register("test/fn", lambda context, message: called.append(1), states=[COUNT])
     body = request_body("test/fn", "x", states={COUNT: ("io.statefun.types/string", b"")})
 
     with pytest.raises(StateTypeError) as info:
@@ -311,7 +311,7 @@ def test_a_batch_of_no_messages_is_an_empty_result(
     request_body: t.Any,
 ) -> None:
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", count, states=[COUNT])
+    registry.register("test/fn", count, states=[COUNT])
 
     body = request_body("test/fn", states={COUNT: 1})
 
@@ -331,9 +331,9 @@ def test_messages_are_routed_by_type_to_the_functions_of_a_typename(
         return Effects().send(TO, message.typename)
 
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", on_text, states=[COUNT])
-    registry.register_fn("test/fn", on_number)
-    registry.register_fn("test/fn", on_rest)
+    registry.register("test/fn", on_text, states=[COUNT])
+    registry.register("test/fn", on_number)
+    registry.register("test/fn", on_rest)
     body = request_body("test/fn", 1, "x", 2, 0.5, states={COUNT: None})
 
     assert answered(RequestHandler(registry)(body)).texts == [
@@ -349,9 +349,9 @@ def test_a_message_that_no_function_takes_is_refused(invoke: Invoke) -> None:
         invoke(count, "a", 5, states={COUNT: 1})
 
     assert str(info.value) == (
-        "'test/fn' takes no messages of type 'io.statefun.types/long', only"
+        "'test/fn' does not accept messages of type 'io.statefun.types/long', only"
         " 'io.statefun.types/string'. Annotate a function of it with that type, or with 'Message'"
-        " to take all."
+        " for messages of every type."
     )
     assert info.value.__notes__ == [
         "while invoking test/fn/me (message 2 of 2, type 'io.statefun.types/long')"
@@ -459,8 +459,8 @@ def test_effects_are_sealed_once_taken_and_may_be_returned_again(invoke: Invoke)
         with pytest.raises(RuntimeError) as info:
             add()
         assert str(info.value) == (
-            "These Effects were returned and carried out; nothing can be added to them. Build a new"
-            " Effects() for each message."
+            "A function has returned these Effects already, so nothing can be added to them."
+            " Make a new Effects() for each message."
         )
 
 
@@ -471,8 +471,40 @@ def test_yielded_effects_are_sealed_too(invoke: Invoke) -> None:
         shared.send(TO, message)
         yield shared
 
-    with pytest.raises(RuntimeError, match="These Effects were returned"):
+    with pytest.raises(RuntimeError, match="A function has returned these Effects already"):
         invoke(generate, "a", "b")
+
+
+def test_effects_of_an_async_generator_are_sealed_when_they_are_yielded(invoke: Invoke) -> None:
+    async def generate(context: Context, message: str) -> cabc.AsyncIterator[Effects]:
+        effects = Effects()
+        yield effects.send(TO, message)
+        effects.send(TO, "lost")
+
+    with pytest.raises(RuntimeError, match="A function has returned these Effects already"):
+        invoke(generate, "a")
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("failure", ["raises", "yields another value"])
+def test_yielded_effects_of_a_generator_that_fails_are_not_sealed(
+    invoke: Invoke, is_async: bool, failure: str
+) -> None:
+    kept = Effects().send(TO, "kept")
+
+    def generate(context: Context, message: str) -> cabc.Iterator[t.Any]:
+        yield kept
+        if failure == "raises":
+            raise LookupError(message)
+        yield message
+
+    async def generate_async(context: Context, message: str) -> cabc.AsyncIterator[t.Any]:
+        for each in generate(context, message):
+            yield each
+
+    with pytest.raises((LookupError, InvalidReturnError)):
+        invoke(generate_async if is_async else generate, "a")
+    assert kept.send(TO, "more") == Effects().send(TO, "kept").send(TO, "more")
 
 
 # -- errors out of user code ----------------------------------------------------------------------
@@ -504,7 +536,7 @@ def test_a_failed_batch_leaves_nothing_for_the_next_one(
         return count(context, message)
 
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", fail, states=[COUNT])
+    registry.register("test/fn", fail, states=[COUNT])
     handle = RequestHandler(registry)
 
     with pytest.raises(ValueError, match="bad"):
@@ -525,7 +557,7 @@ def test_a_generator_that_fails_half_way_has_done_nothing(
         raise ValueError("after the first")
 
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", fail)
+    registry.register("test/fn", fail)
 
     with pytest.raises(ValueError, match="after the first") as info:
         RequestHandler(registry)(request_body("test/fn", "x"))
@@ -540,7 +572,7 @@ def test_stop_iteration_becomes_a_runtime_error_with_the_note(invoke: Invoke) ->
     with pytest.raises(RuntimeError) as info:
         invoke(stop, "x")
 
-    assert str(info.value).endswith("stop' raised StopIteration")
+    assert str(info.value) == "'test/fn' raised StopIteration"
     assert isinstance(info.value.__cause__, StopIteration)
     assert info.value.__notes__ == [
         "while invoking test/fn/me (message 1 of 1, type 'io.statefun.types/string')"
@@ -591,9 +623,9 @@ def test_two_pending_messages_with_one_token_are_refused(
 
 def test_an_unknown_function_is_told_with_near_names(request_body: t.Any) -> None:
     registry = FunctionRegistry()
-    registry.register_fn("test/greeter", count, states=[COUNT])
+    registry.register("test/greeter", count, states=[COUNT])
 
-    with pytest.raises(FunctionNotFound) as info:
+    with pytest.raises(FunctionNotFoundError) as info:
         RequestHandler(registry)(request_body("test/greter", "x"))
 
     assert str(info.value) == (
@@ -622,4 +654,4 @@ def test_values_are_verified_when_watched(invoke: Invoke) -> None:
 
     assert invoke(send, "x").texts == [Message("test/Point", b'{"x":"no number"}')]
     with pytest.raises((TypeError, ValueError), match="x"):
-        invoke(send, "x", watch=True)
+        invoke(send, "x", debug_checks=True)

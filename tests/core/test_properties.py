@@ -17,6 +17,8 @@ from google.protobuf import wrappers_pb2
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
+from to_function import handler_of
+from to_function import request_bytes
 
 from statefun_flask import Address
 from statefun_flask import BOOL
@@ -26,7 +28,6 @@ from statefun_flask import custom_type
 from statefun_flask import DOUBLE
 from statefun_flask import Effects
 from statefun_flask import FLOAT
-from statefun_flask import FunctionRegistry
 from statefun_flask import INT
 from statefun_flask import json_type
 from statefun_flask import kafka_record
@@ -42,16 +43,15 @@ from statefun_flask import StateFunError
 from statefun_flask import StateTypeError
 from statefun_flask import STRING
 from statefun_flask import Type
-from statefun_flask import UTF8
+from statefun_flask import utf8_type
 from statefun_flask import ValueSpec
 from statefun_flask.protocol.schema import types as wrappers
 from statefun_flask.protocol.schema.egress import KafkaProducerRecord
 from statefun_flask.protocol.schema.egress import KinesisEgressRecord
 from statefun_flask.protocol.schema.request_reply_v3 import FromFunction
-from statefun_flask.protocol.schema.request_reply_v3 import ToFunction
+from statefun_flask.values._any import read_any
+from statefun_flask.values._any import write_any
 from statefun_flask.values.message import encode
-from statefun_flask.values.state import read_any
-from statefun_flask.values.state import write_any
 
 quick = settings(max_examples=60, deadline=None)
 
@@ -89,7 +89,7 @@ VALUES: dict[str, tuple[Type[t.Any], st.SearchStrategy[t.Any]]] = {
     "string": (STRING, text),
     "bytes": (BYTES, st.binary(max_size=300)),
     "raw": (raw_type("example/raw"), st.binary()),
-    "utf8": (UTF8("example/text"), text),
+    "utf8": (utf8_type("example/text"), text),
     "custom": (custom_type("example/hex", bytes.fromhex, bytes.hex), st.binary().map(bytes.hex)),
     "json": (json_type("example/Any", t.Any), anything),
     "struct": (json_type("example/Other", Item), items),
@@ -239,7 +239,7 @@ ITEM = ValueSpec("item", Item)
 STATES: tuple[t.Any, ...] = (COUNT, LAST, ITEM, "blog")
 RELAY = Address("example/relay", "r")
 
-Cells = dict[str, "tuple[str, bytes] | None"]
+StoredStates = dict[str, "tuple[str, bytes] | None"]
 
 
 def replay(context: Context, message: str) -> Effects:
@@ -276,48 +276,32 @@ async def replay_async(context: Context, message: str) -> Effects:
 
 
 def replay_piecewise(context: Context, message: str) -> cabc.Iterator[Effects]:
-    """Give the same in two pieces, of which the states see nothing before the end."""
+    """Give the same effects in two parts."""
     whole = replay(context, message)
     first, second = Effects(), Effects()
-    first.changes, first.sends = whole.changes, whole.sends
-    second.delayed, second.egresses = whole.delayed, whole.egresses
+    first.changes, first.sent = whole.changes, whole.sent
+    second.delayed, second.records = whole.delayed, whole.records
     yield first
     yield second
 
 
 def handler(function: t.Any, protocol: t.Any = "auto") -> RequestHandler:
-    registry = FunctionRegistry()
-    registry.register_fn("example/fn", function, states=STATES)
-    return RequestHandler(registry, protocol=protocol)
+    return handler_of(function, *STATES, protocol=protocol)
 
 
 HANDLER = handler(replay)
 HANDLERS = [HANDLER, handler(replay_async), handler(replay_piecewise)]
 
 
-def request(messages: cabc.Iterable[Message], cells: Cells) -> bytes:
-    to_function = ToFunction()
-    batch = to_function.invocation
-    batch.target.namespace, batch.target.type, batch.target.id = "example", "fn", "bob"
-    for name, cell in cells.items():
-        state = batch.state.add(state_name=name)
-        if cell is not None:
-            state.state_value.typename, state.state_value.value = cell
-            state.state_value.has_value = True
-    for message in messages:
-        argument = batch.invocations.add().argument
-        argument.typename, argument.value = message.typename, message.value
-        argument.has_value = True
-    return to_function.SerializeToString()
-
-
-def played(handle: RequestHandler, batches: list[list[str]]) -> tuple[Cells, list[t.Any]]:
+def played(handle: RequestHandler, batches: list[list[str]]) -> tuple[StoredStates, list[t.Any]]:
     """Send batches one after the other as the runtime does; return the states and all effects."""
-    cells: Cells = {"count": None, "last": None, "item": None, "blog": None}
+    stored: StoredStates = {"count": None, "last": None, "item": None, "blog": None}
     sent: list[list[t.Any]] = [[], [], []]
     for batch in batches:
         messages = [Message(STRING.typename, STRING.serialize(each)) for each in batch]
-        result = FromFunction.FromString(handle(request(messages, cells))).invocation_result
+        result = FromFunction.FromString(
+            handle(request_bytes(*messages, states=stored))
+        ).invocation_result
         sent[0] += result.outgoing_messages
         sent[1] += result.delayed_invocations
         sent[2] += result.outgoing_egresses
@@ -326,8 +310,8 @@ def played(handle: RequestHandler, batches: list[list[str]]) -> tuple[Cells, lis
         assert len(changed) == len(set(changed))
         for each in result.state_mutations:
             value = each.state_value
-            cells[each.state_name] = (value.typename, value.value) if each.mutation_type else None
-    return cells, sent
+            stored[each.state_name] = (value.typename, value.value) if each.mutation_type else None
+    return stored, sent
 
 
 @given(
@@ -347,11 +331,13 @@ def test_the_result_does_not_depend_on_how_a_batch_was_cut(
         assert played(handle, batches) == whole
 
 
-# -- bodies that are none ---------------------------------------------------------------------
+# -- malformed bodies -------------------------------------------------------------------------
 
-GOOD = request(
-    [Message(STRING.typename, STRING.serialize(each)) for each in ("us", "ib", "lea")],
-    {"count": COUNT.encode(3), "last": None, "item": ITEM.encode(Item("a")), "blog": None},
+GOOD = request_bytes(
+    "us",
+    "ib",
+    "lea",
+    states={"count": COUNT.encode(3), "last": None, "item": ITEM.encode(Item("a")), "blog": None},
 )
 ANSWER = HANDLER(GOOD)
 V2 = handler(replay, "v2")
@@ -359,7 +345,7 @@ V3 = handler(replay, "v3")
 
 
 def survives(body: bytes) -> None:
-    """Handle a body, which must answer with a FromFunction or one of our own errors."""
+    """Handle a body: the result must be a FromFunction or an error of the package."""
     for handle in (HANDLER, V3, V2):
         try:
             reply = handle(body)
@@ -411,7 +397,7 @@ def test_a_mutated_body_is_answered_or_refused(changes: list[tuple[int, int]], d
 @quick
 def test_one_bad_message_in_a_batch_applies_nothing(messages: list[tuple[str, bytes]]) -> None:
     batch = [Message(*each) for each in messages]
-    cells: Cells = {"count": COUNT.encode(3), "last": None, "item": None, "blog": None}
+    stored: StoredStates = {"count": COUNT.encode(3), "last": None, "item": None, "blog": None}
 
     def readable(message: Message) -> bool:
         try:
@@ -421,8 +407,8 @@ def test_one_bad_message_in_a_batch_applies_nothing(messages: list[tuple[str, by
         return True
 
     if all(readable(message) for message in batch):
-        FromFunction.FromString(V3(request(batch, cells)))
+        FromFunction.FromString(V3(request_bytes(*batch, states=stored)))
     else:
         with pytest.raises(MessageTypeError):
-            V3(request(batch, cells))
+            V3(request_bytes(*batch, states=stored))
     assert V3(GOOD) == ANSWER

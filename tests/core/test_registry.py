@@ -12,7 +12,7 @@ from statefun_flask import Address
 from statefun_flask import Context
 from statefun_flask import DuplicateFunctionError
 from statefun_flask import Effects
-from statefun_flask import FunctionNotFound
+from statefun_flask import FunctionNotFoundError
 from statefun_flask import FunctionRegistry
 from statefun_flask import FunctionType
 from statefun_flask import INT
@@ -65,7 +65,7 @@ def registry() -> FunctionRegistry:
 
 def test_functions_of_one_typename_are_told_apart_by_type(registry: FunctionRegistry) -> None:
     for function in (take_text, take_number, take_all):
-        registry.register_fn("test/fn", function)
+        registry.register("test/fn", function)
 
     table = registry.table("test/fn")
     assert table.route(Message("io.statefun.types/string")).function.function is take_text
@@ -90,10 +90,10 @@ def test_two_that_accept_the_same_messages_are_refused(
     registry: FunctionRegistry, first: t.Any, second: t.Any, accepted: str
 ) -> None:
     module = first.__module__
-    registry.register_fn("test/fn", first)
+    registry.register("test/fn", first)
 
     with pytest.raises(DuplicateFunctionError) as info:
-        registry.register_fn("test/fn", second)
+        registry.register("test/fn", second)
 
     assert str(info.value) == (
         f"'test/fn' is already registered to '{module}:{first.__name__}' for messages of"
@@ -108,33 +108,51 @@ def test_an_equal_function_is_registered_once(registry: FunctionRegistry) -> Non
             return Effects()
 
     greeter = Greeter()
-    registry.register_fn("test/fn", take_number, states=[COUNT])
-    registry.register_fn("test/fn", take_number, states=[ValueSpec("count", int)])
-    registry.register_fn("test/fn", greeter.greet)
-    registry.register_fn("test/fn", greeter.greet)
+    registry.register("test/fn", take_number, states=[COUNT])
+    registry.register("test/fn", take_number, states=[ValueSpec("count", int)])
+    registry.register("test/fn", greeter.greet)
+    registry.register("test/fn", greeter.greet)
 
     assert len(registry.functions("test/fn")) == 2
 
 
 def test_the_same_function_with_other_states_is_refused(registry: FunctionRegistry) -> None:
-    registry.register_fn("test/fn", take_text)
+    registry.register("test/fn", take_text)
 
-    with pytest.raises(DuplicateFunctionError):
-        registry.register_fn("test/fn", take_text, states=[COUNT])
+    with pytest.raises(DuplicateFunctionError) as info:
+        registry.register("test/fn", take_text, states=[COUNT])
+
+    assert str(info.value) == (
+        f"'{__name__}:take_text' is already registered to 'test/fn' with other states or egresses."
+        " Register it once."
+    )
 
 
-def test_a_factory_that_ran_twice_is_told_so(registry: FunctionRegistry) -> None:
+def test_two_lambdas_of_one_module_are_two_functions(registry: FunctionRegistry) -> None:
+    name = f"{__name__}:test_two_lambdas_of_one_module_are_two_functions.<locals>.<lambda>"
+    registry.register("test/fn", lambda context, message: Effects())
+
+    with pytest.raises(DuplicateFunctionError) as info:
+        registry.register("test/fn", lambda context, message: Effects())
+
+    assert str(info.value) == (
+        f"'test/fn' is already registered to '{name}' for messages of any other type. Give '{name}'"
+        " another typename, or another message type."
+    )
+
+
+def test_a_factory_that_ran_twice_is_named(registry: FunctionRegistry) -> None:
     def factory() -> None:
         def function(context: Context, message: str) -> Effects:
             return Effects()
 
-        registry.register_fn("test/fn", function)
+        registry.register("test/fn", function)
 
     factory()
     with pytest.raises(DuplicateFunctionError) as info:
         factory()
 
-    name = f"{__name__}:test_a_factory_that_ran_twice_is_told_so.<locals>.factory.<locals>.function"
+    name = f"{__name__}:test_a_factory_that_ran_twice_is_named.<locals>.factory.<locals>.function"
     assert str(info.value) == (
         f"'test/fn' is already registered to another '{name}', so the factory that defines it has"
         " probably run twice. Register it on the app that the factory makes, or define it outside"
@@ -143,8 +161,8 @@ def test_a_factory_that_ran_twice_is_told_so(registry: FunctionRegistry) -> None
 
 
 def test_one_function_may_answer_several_typenames(registry: FunctionRegistry) -> None:
-    registry.register_fn("test/b", take_text)
-    registry.register_fn("test/a", take_text)
+    registry.register("test/b", take_text)
+    registry.register("test/a", take_text)
 
     assert list(registry) == ["test/a", "test/b"]
     assert len(registry) == 2
@@ -157,8 +175,8 @@ def test_one_function_may_answer_several_typenames(registry: FunctionRegistry) -
 
 
 def test_states_are_the_union_in_order_of_declaration(registry: FunctionRegistry) -> None:
-    registry.register_fn("test/fn", take_text, states=["b", COUNT])
-    registry.register_fn("test/fn", take_number, states=[COUNT, "a"])
+    registry.register("test/fn", take_text, states=["b", COUNT])
+    registry.register("test/fn", take_number, states=[COUNT, "a"])
 
     assert list(registry.table("test/fn").specs) == ["b", "count", "a"]
 
@@ -175,10 +193,10 @@ def test_states_are_the_union_in_order_of_declaration(registry: FunctionRegistry
 def test_one_name_with_two_declarations_is_refused(
     registry: FunctionRegistry, other: ValueSpec[t.Any], shown: str
 ) -> None:
-    registry.register_fn("test/fn", take_text, states=[COUNT])
+    registry.register("test/fn", take_text, states=[COUNT])
 
     with pytest.raises(RegistrationError) as info:
-        registry.register_fn("test/fn", take_number, states=[other])
+        registry.register("test/fn", take_number, states=[other])
 
     assert str(info.value) == (
         f"Functions of 'test/fn' declare the state 'count' differently: 'count: int' and '{shown}'."
@@ -188,7 +206,7 @@ def test_one_name_with_two_declarations_is_refused(
 
 def test_a_state_declared_twice_is_refused(registry: FunctionRegistry) -> None:
     with pytest.raises(RegistrationError) as info:
-        registry.register_fn("test/fn", take_text, states=[COUNT, COUNT])
+        registry.register("test/fn", take_text, states=[COUNT, COUNT])
 
     assert str(info.value) == (
         "'take_text' declares the state 'count' twice. Remove one of them from its states=[…]."
@@ -198,7 +216,7 @@ def test_a_state_declared_twice_is_refused(registry: FunctionRegistry) -> None:
 @pytest.mark.parametrize("states", ["count", COUNT])
 def test_states_must_be_a_list(registry: FunctionRegistry, states: t.Any) -> None:
     with pytest.raises(RegistrationError) as info:
-        registry.register_fn("test/fn", take_text, states=states)
+        registry.register("test/fn", take_text, states=states)
 
     assert str(info.value) == f"states={states!r} must be a list. Write states=[{states!r}]."
 
@@ -206,7 +224,7 @@ def test_states_must_be_a_list(registry: FunctionRegistry, states: t.Any) -> Non
 @pytest.mark.parametrize("states", [None, 3, {"count": int}])
 def test_what_is_no_list_of_states_is_refused(registry: FunctionRegistry, states: t.Any) -> None:
     with pytest.raises(RegistrationError) as info:
-        registry.register_fn("test/fn", take_text, states=states)
+        registry.register("test/fn", take_text, states=states)
 
     assert str(info.value) == f"states={states!r} must be a list. Write states=[…]."
 
@@ -221,15 +239,15 @@ def test_what_is_no_list_of_states_is_refused(registry: FunctionRegistry, states
         (
             "batch",
             (
-                "'batch' cannot name a state, because the runtime keeps one of its own under that"
-                " name. Choose another name."
+                "'batch' cannot name a state, because the runtime uses that name for a state of its"
+                " own. Choose another name."
             ),
         ),
         (
             "request-state",
             (
-                "'request-state' cannot name a state, because the runtime keeps one of its own"
-                " under that name. Choose another name."
+                "'request-state' cannot name a state, because the runtime uses that name for a"
+                " state of its own. Choose another name."
             ),
         ),
         (
@@ -242,7 +260,7 @@ def test_a_state_that_the_runtime_would_not_take_is_refused(
     registry: FunctionRegistry, state: t.Any, message: str
 ) -> None:
     with pytest.raises(RegistrationError) as info:
-        registry.register_fn("test/fn", take_text, states=[state])
+        registry.register("test/fn", take_text, states=[state])
 
     assert str(info.value) == message
 
@@ -253,7 +271,7 @@ def test_a_state_that_the_runtime_would_not_take_is_refused(
 @pytest.mark.parametrize("typename", ["greeter", "/greeter", "example/", "a/b/c", ""])
 def test_a_typename_is_checked_at_once(registry: FunctionRegistry, typename: str) -> None:
     with pytest.raises(RegistrationError) as info:
-        registry.register_fn(typename, take_text)
+        registry.register(typename, take_text)
 
     assert str(info.value) == (
         f"'{typename}' is not a typename. Write it as 'namespace/name', with one slash."
@@ -261,19 +279,19 @@ def test_a_typename_is_checked_at_once(registry: FunctionRegistry, typename: str
 
 
 def test_a_typename_may_be_a_function_type(registry: FunctionRegistry) -> None:
-    registry.register_fn(FunctionType("test", "fn"), take_text)
+    registry.register(FunctionType("test", "fn"), take_text)
 
     assert list(registry) == [FunctionType("test/fn")]
 
 
 def test_egresses_are_checked(registry: FunctionRegistry) -> None:
-    registry.register_fn("test/fn", take_text, egresses=["a/b"])
+    registry.register("test/fn", take_text, egresses=["a/b"])
 
     assert registry.functions("test/fn")[0].egresses == ("a/b",)
     with pytest.raises(RegistrationError, match="'b' is not a typename"):
-        registry.register_fn("test/other", take_text, egresses=["b"])
+        registry.register("test/other", take_text, egresses=["b"])
     with pytest.raises(RegistrationError, match="must be a list"):
-        registry.register_fn("test/other", take_text, egresses="a/b")
+        registry.register("test/other", take_text, egresses="a/b")
 
 
 def test_the_handler_is_named_by_module_and_qualified_name(registry: FunctionRegistry) -> None:
@@ -281,9 +299,9 @@ def test_the_handler_is_named_by_module_and_qualified_name(registry: FunctionReg
         def __call__(self, context: Context, message: str) -> Effects:
             return Effects()
 
-    registry.register_fn("test/a", take_text)
-    registry.register_fn("test/b", Greeter())
-    registry.register_fn("test/c", functools.partial(take_text))
+    registry.register("test/a", take_text)
+    registry.register("test/b", Greeter())
+    registry.register("test/c", functools.partial(take_text))
 
     handlers = [registry.functions(name)[0].handler for name in registry]
     assert handlers[0] == f"{__name__}:take_text"
@@ -299,9 +317,9 @@ def test_the_handler_is_named_by_module_and_qualified_name(registry: FunctionReg
 def test_a_child_has_its_parents_functions_and_its_own() -> None:
     parent = FunctionRegistry()
     one, two = FunctionRegistry(parent), FunctionRegistry(parent)
-    one.register_fn("test/one", take_text)
-    parent.register_fn("test/fn", take_text)
-    one.register_fn("test/fn", take_number)
+    one.register("test/one", take_text)
+    parent.register("test/fn", take_text)
+    one.register("test/fn", take_number)
 
     assert list(one) == ["test/fn", "test/one"]
     assert [each.function for each in one.functions("test/fn")] == [take_text, take_number]
@@ -312,17 +330,17 @@ def test_a_child_has_its_parents_functions_and_its_own() -> None:
 def test_a_child_may_not_take_what_its_parent_takes() -> None:
     parent = FunctionRegistry()
     child = FunctionRegistry(parent)
-    parent.register_fn("test/fn", take_text)
+    parent.register("test/fn", take_text)
 
     with pytest.raises(DuplicateFunctionError):
-        child.register_fn("test/fn", take_text_too)
+        child.register("test/fn", take_text_too)
 
 
 def test_a_parent_that_takes_what_a_child_took_is_refused_at_the_first_request() -> None:
     parent = FunctionRegistry()
     child = FunctionRegistry(parent)
-    child.register_fn("test/fn", take_text)
-    parent.register_fn("test/fn", take_text_too)
+    child.register("test/fn", take_text)
+    parent.register("test/fn", take_text_too)
 
     with pytest.raises(DuplicateFunctionError):
         child.compile()
@@ -331,16 +349,16 @@ def test_a_parent_that_takes_what_a_child_took_is_refused_at_the_first_request()
 def test_after_the_first_request_registering_is_an_error(
     registry: FunctionRegistry, request_body: t.Any
 ) -> None:
-    registry.register_fn("test/fn", take_text)
+    registry.register("test/fn", take_text)
     RequestHandler(registry)(request_body("test/fn", "x"))
 
-    registry.register_fn("test/fn", take_text)
+    registry.register("test/fn", take_text)
     with pytest.raises(RegistrationError) as info:
-        registry.register_fn("test/late", take_number)
+        registry.register("test/late", take_number)
 
     assert str(info.value) == (
-        "'take_number' is registered for 'test/late' after the first request was handled, so it"
-        " would be missed. Register all functions while the app is set up."
+        "'take_number' is registered for 'test/late' after the first request was handled, so no"
+        " request would reach it. Register all functions before the first request."
     )
 
 
@@ -349,15 +367,15 @@ def test_a_parent_is_frozen_with_its_child_and_a_sibling_is_not() -> None:
     one, two = FunctionRegistry(parent), FunctionRegistry(parent)
     one.compile()
 
-    two.register_fn("test/fn", take_text)
+    two.register("test/fn", take_text)
     with pytest.raises(RegistrationError, match="after the first request"):
-        parent.register_fn("test/fn", take_number)
+        parent.register("test/fn", take_number)
 
 
 def test_an_unknown_typename_has_no_table(registry: FunctionRegistry) -> None:
-    registry.register_fn("test/greeter", take_text)
+    registry.register("test/greeter", take_text)
 
-    with pytest.raises(FunctionNotFound) as info:
+    with pytest.raises(FunctionNotFoundError) as info:
         registry.table("test/greeters")
 
     assert info.value.typename == "test/greeters"
@@ -368,7 +386,7 @@ def test_an_unknown_typename_has_no_table(registry: FunctionRegistry) -> None:
 
 
 def test_a_protobuf_message_is_taken_under_any_prefix(registry: FunctionRegistry) -> None:
-    registry.register_fn("test/fn", take_wrapper)
+    registry.register("test/fn", take_wrapper)
     table = registry.table("test/fn")
 
     for prefix in ("type.googleapis.com/", "my.company/x/", "com.example/"):
@@ -382,12 +400,12 @@ def test_a_given_typename_is_taken_as_it_is(registry: FunctionRegistry) -> None:
         return Effects()
 
     function.__annotations__["message"] = t.Annotated[t.Any, kind]
-    registry.register_fn("test/fn", function)
+    registry.register("test/fn", function)
     table = registry.table("test/fn")
 
     assert table.route(Message("test/Text")).function.function is function
     assert table.catch_all is None
-    with pytest.raises(TypeError, match="takes no messages of type 'other/Text'"):
+    with pytest.raises(TypeError, match="does not accept messages of type 'other/Text'"):
         table.route(Message("other/Text"))
 
 
@@ -402,7 +420,7 @@ def test_a_function_stays_callable_in_a_test() -> None:
         return Effects().update_state(COUNT, seen)
 
     registry = FunctionRegistry()
-    registry.register_fn("test/fn", greet, states=[COUNT])
+    registry.register("test/fn", greet, states=[COUNT])
 
     context = Context(Address("test/fn", "bob"), states={COUNT: 2})
     assert greet(context, Greeting("hi")) == Effects().update_state(COUNT, 3)

@@ -18,11 +18,11 @@ from statefun_flask import json_type
 from statefun_flask import Message
 from statefun_flask import RegistrationError
 from statefun_flask import StateFun
-from statefun_flask import UTF8
+from statefun_flask import utf8_type
 from statefun_flask.core.signature import read
 
 NAMES = json_type("test/names", list[str])
-TEXT = UTF8("test/text")
+TEXT = utf8_type("test/text")
 LONG = "io.statefun.types/long"
 STRING = "io.statefun.types/string"
 
@@ -307,7 +307,7 @@ def test_names_of_other_parameters_need_not_resolve() -> None:
 WAYS = (
     "Use bool, int, float, str, bytes, a protobuf class, a class marked with"
     " @json_type('namespace/name'), or a Type made by json_type, protobuf_type, custom_type,"
-    " raw_type or UTF8."
+    " raw_type or utf8_type."
 )
 SPOT = "the parameter 'message' of 'annotated.<locals>.function'"
 
@@ -398,9 +398,25 @@ def test_any_and_object_do_not_say_how_to_read_a_message(annotation: t.Any) -> N
 
     name = "object" if annotation is object else "Any"
     assert str(info.value) == (
-        f"The annotation '{name}' of {SPOT} does not say how to read a message."
-        " Write Message to take messages of every type as they are, or a type."
+        f"The annotation '{name}' of {SPOT} does not name a type. Write a type, or Message for"
+        " messages of every type."
     )
+
+
+def test_two_types_of_one_typename_are_refused() -> None:
+    @json_type("test/Greeting")
+    @dataclasses.dataclass
+    class Other:
+        text: str
+
+    with pytest.raises(RegistrationError) as info:
+        read(annotated(Greeting | Other))
+
+    assert str(info.value) == (
+        f"Two types of {SPOT} have the typename 'test/Greeting', so a message cannot be told apart."
+        " Give each type a typename of its own."
+    )
+    assert typenames(annotated(t.Annotated[str, TEXT] | t.Annotated[str, TEXT])) == ["test/text"]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="type statements came with Python 3.12")

@@ -14,7 +14,7 @@ from statefun_flask import Context
 from statefun_flask import Effects
 from statefun_flask import kafka_record
 from statefun_flask import StateFunFlask
-from statefun_flask import UTF8
+from statefun_flask import utf8_type
 from statefun_flask import ValueSpec
 from statefun_flask.flink import Cluster
 from statefun_flask.flink.serving import Server
@@ -45,7 +45,7 @@ spec:
   address: 127.0.0.1:9092
 """
 
-Command: t.TypeAlias = t.Annotated[str, UTF8("test/command")]
+Command: t.TypeAlias = t.Annotated[str, utf8_type("test/command")]
 
 Serve = cabc.Callable[..., Server]
 StartCluster = cabc.Callable[..., Cluster]

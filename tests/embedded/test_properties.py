@@ -112,7 +112,7 @@ def ms(number: int) -> dt.timedelta:
 
 registry = FunctionRegistry()
 for each in FUNCTIONS:
-    registry.register_fn(each, interpret, states=[LOG, SUM])
+    registry.register(each, interpret, states=[LOG, SUM])
 handle = RequestHandler(registry)
 
 

@@ -1,4 +1,4 @@
-"""What the real runtime ends its job for (protocol 1.6): each is refused in words, and parked."""
+"""Answers that end the job of the runtime (docs/protocol.md): each parks its address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runtime's behaviour (protocol 1.5, 6 and rows 81 to 101 of 7.1), with a virtual clock."""
+"""The runtime's behaviour (docs/protocol.md, docs/engines.md), with a virtual clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def nothing(batch: t.Any) -> None:
     """Answer with an empty result."""
 
 
-# -- batches (6.2; rows 81 to 84) -------------------------------------------------------------
+# -- batches -------------------------------------------------------------
 
 
 def test_first_message_is_sent_alone(script: t.Any, bench: t.Any) -> None:
@@ -159,7 +159,7 @@ def test_egress_records_are_numbered_in_their_order(
     ]
 
 
-# -- states (6.4; rows 87, 92, 95 to 101) -----------------------------------------------------
+# -- states -----------------------------------------------------
 
 
 def test_write_is_seen_by_the_next_request(script: t.Any, bench: t.Any, answer: t.Any) -> None:
@@ -305,7 +305,7 @@ def test_expired_values_leave_the_store_by_themselves(
     assert made.engine.store.addresses("ns/a", "", 10) == []
 
 
-# -- delays and tokens (6.6; rows 88 to 90) ---------------------------------------------------
+# -- delays and tokens ---------------------------------------------------
 
 
 def test_delays_fire_when_they_are_due_and_in_the_order_of_sending(
@@ -425,7 +425,7 @@ def test_order_of_send_and_cancel_within_one_answer_counts(
     assert made.delivered("ns/b", "1") == [b"stays"]
 
 
-# -- after a restart (6.7; row 94) --------------------------------------------------------------
+# -- after a restart --------------------------------------------------------------
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def greet(context: Context, name: str) -> Effects:
 @pytest.fixture
 def registry() -> FunctionRegistry:
     made = FunctionRegistry()
-    made.register_fn("example/greeter", greet, states=[SEEN], egresses=["example/greets"])
+    made.register("example/greeter", greet, states=[SEEN], egresses=["example/greets"])
     return made
 
 
@@ -214,7 +214,7 @@ def test_an_endpoint_of_nobody_is_found_unless_another_app_has_it(
 
 
 def test_a_function_without_an_endpoint_is_found(registry: FunctionRegistry) -> None:
-    registry.register_fn("other/fn", greet)
+    registry.register("other/fn", greet)
 
     (finding,) = found(registry, V3)
     assert str(finding) == (

@@ -52,8 +52,8 @@ def say(context: Context, text: str) -> Effects:
 def registry() -> FunctionRegistry:
     made = FunctionRegistry()
     seen = ValueSpec("seen_count", int)
-    made.register_fn("example/greeter", greet, states=[seen], egresses=["example/greets"])
-    made.register_fn("example/relay", relay)
+    made.register("example/greeter", greet, states=[seen], egresses=["example/greets"])
+    made.register("example/relay", relay)
     return made
 
 
@@ -122,7 +122,7 @@ def test_format_2_0_has_the_states_and_the_names_of_2_x() -> None:
         ValueSpec("b", int, expire_after_call=dt.timedelta(microseconds=1500)),
         "c",
     ]
-    registry.register_fn("example/say", say, states=states)
+    registry.register("example/say", say, states=states)
 
     module = generate(registry, request(version="2.0", ingresses=(("t", "example/say", None),)))
 
@@ -139,7 +139,7 @@ def test_format_2_0_has_the_states_and_the_names_of_2_x() -> None:
 
 def test_a_module_is_taken_over_and_gets_what_it_lacks(registry: FunctionRegistry) -> None:
     old = generate(registry, request())
-    registry.register_fn("other/say", say, egresses=["other/said"])
+    registry.register("other/say", say, egresses=["other/said"])
 
     module = generate(registry, request(old=old, ingresses=(), url_is_given=False))
 
@@ -245,7 +245,7 @@ def test_what_is_generated_passes_the_check(
 ) -> None:
     registry = FunctionRegistry()
     for typename, declared in app.items():
-        registry.register_fn(typename, say, **declared)
+        registry.register(typename, say, **declared)
     ingresses = tuple(("topic", typename, None) for typename in app)
     wanted = request(version=version, ingresses=ingresses, exactly_once=exactly_once)
     try:

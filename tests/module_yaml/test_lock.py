@@ -25,7 +25,7 @@ def greet(context: Context, name: str) -> Effects:
 
 def locked(*specs: ValueSpec[t.Any]) -> Lock:
     registry = FunctionRegistry()
-    registry.register_fn("example/greeter", greet, states=specs)
+    registry.register("example/greeter", greet, states=specs)
     return Lock.of(registry)
 
 

@@ -158,7 +158,7 @@ STEPS: dict[str, cabc.Callable[..., None]] = {
 }
 
 registry = FunctionRegistry()
-registry.register_fn("example/fn", program, states=SPECS.values())
+registry.register("example/fn", program, states=SPECS.values())
 ours = RequestHandler(registry, protocol="v2")
 
 

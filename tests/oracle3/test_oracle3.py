@@ -36,7 +36,7 @@ from statefun_flask import STRING
 from statefun_flask import ValueSpec
 from statefun_flask.protocol.schema.request_reply_v3 import FromFunction
 from statefun_flask.protocol.schema.request_reply_v3 import ToFunction
-from statefun_flask.values.state import unwrap
+from statefun_flask.values._any import unwrap
 
 pytestmark = pytest.mark.oracle
 
@@ -153,7 +153,7 @@ STEPS: dict[str, cabc.Callable[..., None]] = {
 }
 
 registry = FunctionRegistry()
-registry.register_fn("example/fn", program, states=SPECS.values())
+registry.register("example/fn", program, states=SPECS.values())
 ours = RequestHandler(registry, protocol="v3")
 
 

@@ -17,14 +17,15 @@ from statefun_flask import ProtocolError
 from statefun_flask import RequestHandler
 from statefun_flask import StateFun
 from statefun_flask.protocol import detect
-from statefun_flask.protocol import v2
-from statefun_flask.protocol import v3
+from statefun_flask.protocol.model import Codec
 from statefun_flask.protocol.schema import request_reply_v2
 from statefun_flask.protocol.schema import request_reply_v3
+from statefun_flask.protocol.v2 import CODEC as V2
+from statefun_flask.protocol.v3 import CODEC as V3
 from statefun_flask.values import _wire
+from statefun_flask.values._any import read_any
+from statefun_flask.values._any import write_any
 from statefun_flask.values.message import ANY
-from statefun_flask.values.state import read_any
-from statefun_flask.values.state import write_any
 
 LONG = "io.statefun.types/long"
 INT64 = "type.googleapis.com/google.protobuf.Int64Value"
@@ -69,8 +70,8 @@ def stateless(context: Context, message: Message) -> Effects:
 
 def handler(protocol: t.Any = "auto") -> RequestHandler:
     registry = FunctionRegistry()
-    registry.register_fn("example/stateful", function, states=["seen"])
-    registry.register_fn("example/stateless", stateless)
+    registry.register("example/stateful", function, states=["seen"])
+    registry.register("example/stateless", stateless)
     return RequestHandler(registry, protocol=protocol)
 
 
@@ -134,8 +135,8 @@ def test_both_kinds_of_strong_evidence_are_refused() -> None:
         ask(body)
 
     assert str(caught.value) == (
-        "The request mixes StateFun 2.x and 3.x: some of its values can only be of one, and some"
-        " only of the other. Send what the runtime sends."
+        "The request mixes StateFun 2.x and 3.x: some of its values can only be of 2.x, and some"
+        " only of 3.x. Only the StateFun runtime should call this address."
     )
     assert caught.value.body == bytes(body)
 
@@ -187,7 +188,7 @@ def test_names_and_other_functions_are_not_remembered() -> None:
     ask(Body().state("seen").argument(INT64), handle)
     ask(Body("stateless").argument(USERS, VALUE_OF_2), handle)
 
-    with pytest.raises(ProtocolError, match="does not tell"):
+    with pytest.raises(ProtocolError, match="since all its values are defaults"):
         ask(Body().state("seen").argument(USERS), handle)
 
 
@@ -201,14 +202,14 @@ def test_with_nothing_at_all_a_function_with_states_is_not_called(
             ask(Body().state("seen").argument(USERS), handle)
 
     assert str(caught.value) == (
-        "The request for 'example/stateful' does not tell whether it is of StateFun 2.x or 3.x,"
-        " since all its values are defaults, and a wrong guess would lose its states."
+        "The request for 'example/stateful' may be of StateFun 2.x or 3.x, since all its values are"
+        " defaults, and a wrong guess would lose its states."
         " Set STATEFUN_PROTOCOL to 'v2' or 'v3'."
     )
     (record,) = caplog.records
     assert record.getMessage() == (
-        "A request for 'example/stateful' does not tell whether it is of StateFun 2.x or 3.x, since"
-        " all its values are defaults. Set STATEFUN_PROTOCOL to 'v2' or 'v3'."
+        "A request for 'example/stateful' may be of StateFun 2.x or 3.x, since all its values are"
+        " defaults. Set STATEFUN_PROTOCOL to 'v2' or 'v3'."
     )
 
 
@@ -415,11 +416,11 @@ def test_no_request_of_2_x_is_answered_as_3_x_once_one_was_known(requests: list[
             assert protocol_of(answer) == "v2"
 
 
-@given(st.sampled_from([v2, v3]), st.data())
+@given(st.sampled_from([V2, V3]), st.data())
 def test_strong_evidence_is_only_ever_of_the_protocol_that_wrote_it(
-    codec: t.Any, data: st.DataObject
+    codec: Codec, data: st.DataObject
 ) -> None:
-    request = data.draw(requests_of_2() if codec is v2 else requests_of_3())
+    request = data.draw(requests_of_2() if codec is V2 else requests_of_3())
     found = detect.evidence(request.SerializeToString())
 
     assert found.strong == ({codec} if is_strong(request) else set())
@@ -433,6 +434,6 @@ def test_random_bytes_are_refused(body: bytes) -> None:
 
 
 def test_a_body_full_of_unknown_fields_is_refused_soon() -> None:
-    """The walk is plain Python, so it must not go through megabytes of junk."""
-    with pytest.raises(ProtocolError, match="it is full of fields that no request has"):
+    """The examination is plain Python, and too slow for megabytes of unknown fields."""
+    with pytest.raises(ProtocolError, match="it has too many fields that a request does not have"):
         detect.evidence(b"\x08\x01" * 200_000)

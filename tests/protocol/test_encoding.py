@@ -1,4 +1,4 @@
-"""Answers are written by hand: protobuf, given the same fields, writes the same bytes."""
+"""Answers are encoded by hand: protobuf writes the same bytes for the same fields."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from google.protobuf import any_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import force_setattr
+from to_function import fill_address
 
 from statefun_flask import Address
 from statefun_flask import EgressIdentifier
 from statefun_flask.protocol import v2
 from statefun_flask.protocol import v3
-from statefun_flask.protocol.model import Answer
+from statefun_flask.protocol.model import BatchResult
 from statefun_flask.protocol.schema import request_reply_v2
 from statefun_flask.protocol.schema import request_reply_v3
 from statefun_flask.values import _wire
+from statefun_flask.values.effects import Cancellation
+from statefun_flask.values.effects import DelayedSend
+from statefun_flask.values.effects import EgressRecord
+from statefun_flask.values.effects import Send
 
-# Lengths on both sides of where a varint grows and of what is looked up.
+# Lengths around the sizes where a varint grows, and around the limit of the header cache.
 SIZES = (0, 1, 5, 100, 127, 128, 1000, 1023, 1024, 16_383, 16_384, 100_000)
 
 typenames = st.sampled_from(
@@ -35,36 +40,38 @@ texts = st.one_of(
 addresses = st.builds(Address, typenames, texts)
 egresses = st.builds(EgressIdentifier, typenames)
 delays = st.one_of(st.just(0), st.integers(0, 2**63 - 1))
-cells = st.one_of(st.none(), st.tuples(typenames, payloads))
-sends = st.tuples(addresses, typenames, payloads)
+stored_values = st.one_of(st.none(), st.tuples(typenames, payloads))
+sends = st.builds(Send, typenames, payloads, addresses)
 tokens = texts.filter(bool)
 
 
 @st.composite
-def answers(draw: st.DrawFn, delayed: st.SearchStrategy[t.Any]) -> Answer:
-    answer = Answer("example/greeter")
-    answer.changes = draw(st.dictionaries(texts.filter(bool), cells, max_size=3))
-    answer.sends = draw(st.lists(sends, max_size=3))
+def answers(draw: st.DrawFn, delayed: st.SearchStrategy[t.Any]) -> BatchResult:
+    answer = BatchResult("example/greeter")
+    answer.changes = draw(st.dictionaries(texts.filter(bool), stored_values, max_size=3))
+    answer.sent = draw(st.lists(sends, max_size=3))
     answer.delayed = draw(st.lists(delayed, max_size=3))
-    answer.egresses = draw(st.lists(st.tuples(egresses, typenames, payloads), max_size=3))
+    answer.records = draw(
+        st.lists(st.builds(EgressRecord, typenames, payloads, egresses), max_size=3)
+    )
     return answer
 
 
-later = st.tuples(addresses, delays, typenames, payloads, st.just(""))
+later = st.builds(DelayedSend, typenames, payloads, addresses, delays)
 later_or_cancelled = st.one_of(
     later,
-    st.tuples(addresses, delays, typenames, payloads, tokens),
-    st.tuples(st.none(), st.just(0), st.just(""), st.just(b""), tokens),
+    st.builds(DelayedSend, typenames, payloads, addresses, delays, tokens),
+    st.builds(Cancellation, tokens),
 )
 
 
 @given(answers(later_or_cancelled))
-def test_protobuf_writes_the_same_bytes_for_3(answer: Answer) -> None:
+def test_protobuf_writes_the_same_bytes_for_3(answer: BatchResult) -> None:
     assert v3.encode(answer) == built(answer, request_reply_v3.FromFunction, typed, state_3)
 
 
 @given(answers(later))
-def test_protobuf_writes_the_same_bytes_for_2(answer: Answer) -> None:
+def test_protobuf_writes_the_same_bytes_for_2(answer: BatchResult) -> None:
     assert v2.encode(answer) == built(answer, request_reply_v2.FromFunction, any_of, state_2)
 
 
@@ -77,51 +84,46 @@ def test_a_header_is_a_tag_and_a_length() -> None:
 
 
 @pytest.mark.parametrize("codec", [v2, v3])
-def test_an_id_that_is_no_text_is_not_written(codec: t.Any) -> None:
-    answer = Answer("example/greeter")
+def test_an_id_with_lone_surrogates_is_not_written(codec: t.Any) -> None:
+    answer = BatchResult("example/greeter")
     address = Address("example/relay", "x")
-    force_setattr(address, "id", "\ud800")  # the constructor refuses it
-    answer.sends = [(address, "a/b", b"")]
+    force_setattr(address, "id", "\ud800")  # the constructor rejects it
+    answer.sent = [Send("a/b", b"", address)]
 
     with pytest.raises(UnicodeEncodeError):
         codec.encode(answer)
 
 
-def built(answer: Answer, kind: t.Any, fill: t.Any, fill_state: t.Any) -> bytes:
+def built(answer: BatchResult, kind: t.Any, fill: t.Any, fill_state: t.Any) -> bytes:
     """Return the answer as the generated classes write it."""
     response = kind()
     result = response.invocation_result
     result.SetInParent()
-    for name, cell in answer.changes.items():
+    for name, stored in answer.changes.items():
         mutation = result.state_mutations.add(state_name=name)
-        if cell is not None:
+        if stored is not None:
             mutation.mutation_type = kind.PersistedValueMutation.MODIFY
-            fill_state(mutation, *cell)
-    for address, typename, payload in answer.sends:
+            fill_state(mutation, *stored)
+    for each in answer.sent:
         message = result.outgoing_messages.add()
-        set_target(message.target, address)
-        fill(message.argument, typename, payload)
-    for receiver, delay, typename, payload, token in answer.delayed:
+        fill_address(message.target, str(each.address))
+        fill(message.argument, each.typename, each.payload)
+    for each in answer.delayed:
         delayed = result.delayed_invocations.add()
-        if token:
-            delayed.cancellation_token = token
-        if receiver is None:
+        if each.cancellation_token:
+            delayed.cancellation_token = each.cancellation_token
+        if isinstance(each, Cancellation):
             delayed.is_cancellation_request = True
             continue
-        delayed.delay_in_ms = delay
-        set_target(delayed.target, receiver)
-        fill(delayed.argument, typename, payload)
-    for egress, typename, payload in answer.egresses:
+        delayed.delay_in_ms = each.milliseconds
+        fill_address(delayed.target, str(each.address))
+        fill(delayed.argument, each.typename, each.payload)
+    for each in answer.records:
         record = result.outgoing_egresses.add()
-        record.egress_namespace, record.egress_type = egress.namespace, egress.name
-        fill(record.argument, typename, payload)
+        record.egress_namespace, record.egress_type = each.egress.namespace, each.egress.name
+        fill(record.argument, each.typename, each.payload)
     data: bytes = response.SerializeToString()
     return data
-
-
-def set_target(target: t.Any, address: Address) -> None:
-    target.namespace, target.type = address.type.namespace, address.type.name
-    target.id = address.id
 
 
 def typed(value: t.Any, typename: str, payload: bytes) -> None:

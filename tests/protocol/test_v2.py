@@ -1,4 +1,4 @@
-"""The 2.x codec: the official SDK's bytes both ways, and what 2.x does differently."""
+"""The codec of StateFun 2.x: the bytes of the official SDK, and the differences from 3.x."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from google.protobuf import struct_pb2
 from google.protobuf import wrappers_pb2
 from hypothesis import given
 from hypothesis import strategies as st
+from to_function import handler_of
+from to_function import to_function_2
 
 from statefun_flask import Address
 from statefun_flask import Context
@@ -31,12 +33,11 @@ from statefun_flask import StateTypeError
 from statefun_flask import UnknownStateError
 from statefun_flask import ValueSpec
 from statefun_flask.protocol.schema.request_reply_v2 import FromFunction
-from statefun_flask.protocol.schema.request_reply_v2 import ToFunction
 
 PREFIX = "type.googleapis.com/google.protobuf."
 BOB = Address("example/relay", "bob")
 
-#: Written by apache-flink-statefun 2.2.2 (protocol 2).
+#: Written by the official Python SDK, apache-flink-statefun 2.2.2.
 GOLDEN_REQUEST = bytes.fromhex(
     "a206510a0c0a026e731202666e1a02696412060a047365656e1a3912370a2f747970652e676f6f676c65617069732e"
     "636f6d2f676f6f676c652e70726f746f6275662e537472696e6756616c756512040a026869"
@@ -55,22 +56,15 @@ def packed(message: t.Any) -> t.Any:
 
 
 def request(*messages: t.Any, states: dict[str, bytes] | None = None) -> t.Any:
-    to_function = ToFunction()
-    batch = to_function.invocation
-    batch.target.namespace, batch.target.type, batch.target.id = "example", "fn", "bob"
-    for name, value in (states or {}).items():
-        batch.state.add(state_name=name, state_value=value)
-    for message in messages or (packed(wrappers_pb2.StringValue(value="hi")),):
-        argument = batch.invocations.add().argument
-        argument.type_url, argument.value = message.type_url, message.value
-    return to_function
+    return to_function_2(
+        *(messages or [packed(wrappers_pb2.StringValue(value="hi"))]), states=states
+    )
 
 
 def answer(function: t.Any, body: t.Any, *states: t.Any) -> t.Any:
-    registry = FunctionRegistry()
-    registry.register_fn("example/fn", function, states=states)
     data = body if isinstance(body, bytes) else body.SerializeToString()
-    return FromFunction.FromString(RequestHandler(registry, protocol="v2")(data)).invocation_result
+    handle = handler_of(function, *states, protocol="v2")
+    return FromFunction.FromString(handle(data)).invocation_result
 
 
 def stored(message: t.Any) -> bytes:
@@ -88,7 +82,7 @@ def test_the_official_request_is_read() -> None:
         return Effects()
 
     registry = FunctionRegistry()
-    registry.register_fn("ns/fn", function, states=["seen"])
+    registry.register("ns/fn", function, states=["seen"])
     reply = RequestHandler(registry)(GOLDEN_REQUEST)
 
     assert seen == [(Address("ns/fn", "id"), None, None, "hi")]
@@ -100,7 +94,7 @@ def test_the_official_mutation_is_written() -> None:
         return Effects().update_state("seen", 1, type=INT)
 
     registry = FunctionRegistry()
-    registry.register_fn("ns/fn", function, states=["seen"])
+    registry.register("ns/fn", function, states=["seen"])
     reply = FromFunction.FromString(RequestHandler(registry)(GOLDEN_REQUEST))
 
     (mutation,) = reply.invocation_result.state_mutations
@@ -267,8 +261,8 @@ def test_an_empty_any_cannot_be_stored() -> None:
         )
 
     assert str(caught.value) == (
-        "The state 'seen' was given an Any without a type, which under StateFun 2.x is the same as"
-        " no value. Use 'delete_state' to take its value away."
+        "The new value of the state 'seen' is an Any without a type, which StateFun 2.x does not"
+        " distinguish from no value. Use 'delete_state' to delete the value."
     )
 
 
@@ -334,17 +328,17 @@ def test_states_that_are_not_declared_are_ignored() -> None:
         (
             Effects().cancel("later"),
             (
-                "'example/fn' cancels a delayed message (token 'later'), and StateFun 2.x knows no"
-                " cancellation. Send it without a token and ignore it when it comes too late, or"
-                " run the function on StateFun 3.2 or later."
+                "'example/fn' cancels a delayed message (token 'later'), but StateFun 2.x has no"
+                " cancellation. Send the message without a token and ignore it when it arrives too"
+                " late, or run the function on StateFun 3.2 or later."
             ),
         ),
         (
             Effects().send_after(BOB, dt.timedelta(1), "x", cancellation_token="later"),
             (
-                "'example/fn' sends a delayed message that can be cancelled (token 'later'), and"
-                " StateFun 2.x knows no cancellation. Send it without a token and ignore it when it"
-                " comes too late, or run the function on StateFun 3.2 or later."
+                "'example/fn' sends a delayed message that can be cancelled (token 'later'), but"
+                " StateFun 2.x has no cancellation. Send the message without a token and ignore it"
+                " when it arrives too late, or run the function on StateFun 3.2 or later."
             ),
         ),
     ],
@@ -442,8 +436,8 @@ def test_messages_choose_their_function_under_any_prefix() -> None:
     def others(context: Context, message: Message) -> None:
         taken.append((message.typename, message.as_type(int)))
 
-    registry.register_fn("example/fn", texts)
-    registry.register_fn("example/fn", others)
+    registry.register("example/fn", texts)
+    registry.register("example/fn", others)
     named = any_pb2.Any(type_url="com.googleapis/google.protobuf.StringValue", value=b"\x0a\x01a")
     body = request(named, packed(wrappers_pb2.Int64Value(value=9)))
 
@@ -456,7 +450,7 @@ def test_a_message_of_another_type_is_refused() -> None:
     def function(context: Context, message: int) -> Effects:
         pytest.fail("it was called")
 
-    with pytest.raises(MessageTypeError, match="takes no messages of type"):
+    with pytest.raises(MessageTypeError, match="does not accept messages of type"):
         answer(function, request())
 
 
@@ -510,9 +504,9 @@ def test_watching_finds_no_change_in_a_state_of_another_type(caplog: t.Any) -> N
         context.get_state(seen)
         return Effects()
 
-    registry.register_fn("example/fn", function, states=[seen])
+    registry.register("example/fn", function, states=[seen])
     body = request(states={"seen": stored(wrappers_pb2.Int32Value(value=3))})
-    RequestHandler(registry, watch=True, protocol="v2")(body.SerializeToString())
+    RequestHandler(registry, debug_checks=True, protocol="v2")(body.SerializeToString())
 
     assert not caplog.records
 

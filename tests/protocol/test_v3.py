@@ -1,4 +1,4 @@
-"""The 3.x codec: what it reads, what it refuses, and that no answer of its ends a job."""
+"""The codec of StateFun 3.x: reading, rejecting, and answers that do not end the job."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import typing as t
 import pytest
 from google.protobuf import any_pb2
 from google.protobuf import timestamp_pb2
+from to_function import handler_of
+from to_function import to_function
 
 from statefun_flask import Address
 from statefun_flask import Context
@@ -27,10 +29,9 @@ from statefun_flask import STRING
 from statefun_flask import UnknownStateError
 from statefun_flask import ValueSpec
 from statefun_flask.protocol import v3
-from statefun_flask.protocol.model import Answer
-from statefun_flask.protocol.model import Incomplete
+from statefun_flask.protocol.model import BatchResult
+from statefun_flask.protocol.model import MissingStates
 from statefun_flask.protocol.schema.request_reply_v3 import FromFunction
-from statefun_flask.protocol.schema.request_reply_v3 import ToFunction
 
 SEEN = ValueSpec("seen", int)
 RELAY = Address("example/relay", "r")
@@ -39,25 +40,11 @@ SECOND = dt.timedelta(seconds=1)
 
 
 def request(*messages: Message, states: dict[str, tuple[str, bytes] | None] | None = None) -> t.Any:
-    to_function = ToFunction()
-    batch = to_function.invocation
-    batch.target.namespace, batch.target.type, batch.target.id = "example", "fn", "bob"
-    for name, cell in (states or {}).items():
-        state = batch.state.add(state_name=name)
-        if cell is not None:
-            state.state_value.typename, state.state_value.value = cell
-            state.state_value.has_value = True
-    for message in messages or (Message(LONG.typename, LONG.serialize(1)),):
-        argument = batch.invocations.add().argument
-        argument.typename, argument.value = message.typename, message.value
-        argument.has_value = message.has_value
-    return to_function
+    return to_function(*(messages or [1]), states=states)
 
 
 def handler(function: t.Any, *states: t.Any) -> RequestHandler:
-    registry = FunctionRegistry()
-    registry.register_fn("example/fn", function, states=states)
-    return RequestHandler(registry, protocol="v3")
+    return handler_of(function, *states, protocol="v3")
 
 
 def answer(function: t.Any, body: t.Any, *states: t.Any) -> t.Any:
@@ -77,7 +64,7 @@ def refusal(function: t.Any, body: t.Any, *states: t.Any) -> str:
 def test_a_state_without_a_value_is_known() -> None:
     batch = v3.decode(request(states={"a": None, "b": ("x/y", b"")}).SerializeToString())
 
-    assert batch.cells == {"a": None, "b": ("x/y", b"")}
+    assert batch.states == {"a": None, "b": ("x/y", b"")}
 
 
 def test_a_caller_is_read_and_none_is_none() -> None:
@@ -229,9 +216,9 @@ def test_a_message_of_another_type_reaches_no_function(message: Message) -> None
     with pytest.raises(MessageTypeError) as caught:
         handler(function)(request(message).SerializeToString())
     assert str(caught.value) == (
-        f"'example/fn' takes no messages of type '{message.typename}', only"
-        " 'io.statefun.types/long'. Annotate a function of it with that type, or with 'Message' to"
-        " take all."
+        f"'example/fn' does not accept messages of type '{message.typename}', only"
+        " 'io.statefun.types/long'. Annotate a function of it with that type, or with 'Message' for"
+        " messages of every type."
     )
 
 
@@ -239,11 +226,11 @@ def test_a_malformed_message_reaches_no_function() -> None:
     def function(context: Context, message: str) -> Effects:
         raise AssertionError("the function must not run")
 
-    with pytest.raises(MessageTypeError, match="UTF8"):
+    with pytest.raises(MessageTypeError, match="utf8_type"):
         handler(function)(request(Message(STRING.typename, b"Bob")).SerializeToString())
 
 
-# -- what would end the job (protocol 1.6) ----------------------------------------------------
+# -- answers that would end the job ---------------------------------------------------------------
 
 
 def never(context: Context, message: Message) -> Effects:
@@ -282,10 +269,10 @@ def test_a_state_is_written_as_it_was_registered(effects: t.Any, typename: str) 
 
 
 def test_a_stored_value_of_another_type_is_refused_before_any_function_runs() -> None:
-    cell = ("io.statefun.types/int", INT.serialize(1))
+    stored = ("io.statefun.types/int", INT.serialize(1))
 
     with pytest.raises(StateTypeError) as caught:
-        handler(never, SEEN)(request(states={"seen": cell}).SerializeToString())
+        handler(never, SEEN)(request(states={"seen": stored}).SerializeToString())
     assert str(caught.value) == (
         "The state 'seen' is declared as 'io.statefun.types/long', but its stored value is of type"
         " 'io.statefun.types/int'. Declare it with the type it was written with, or use a new name."
@@ -293,7 +280,7 @@ def test_a_stored_value_of_another_type_is_refused_before_any_function_runs() ->
 
 
 def test_states_that_the_runtime_knows_are_not_asked_for_again() -> None:
-    """It would send the same request again, at once and for ever."""
+    """Else the runtime would send the same request again, at once and for ever."""
     other = ValueSpec("other", str)
     reply = FromFunction.FromString(
         handler(never, SEEN, other)(request(states={"seen": None}).SerializeToString())
@@ -316,20 +303,26 @@ def test_a_request_without_messages_asks_for_states_too() -> None:
     [
         (
             lambda: Effects().send(t.cast("t.Any", None), 1),
-            "None is not an address. Write Address('namespace/name', 'id').",
+            (
+                "None is not an address. Write Address('namespace/name', 'id'), or"
+                " 'namespace/name/id'."
+            ),
         ),
         (
             lambda: Effects().send_after(t.cast("t.Any", None), SECOND, 1),
-            "None is not an address. Write Address('namespace/name', 'id').",
+            (
+                "None is not an address. Write Address('namespace/name', 'id'), or"
+                " 'namespace/name/id'."
+            ),
         ),
         (
             lambda: Effects().send_after(RELAY, -SECOND, 1),
-            "A delay cannot be negative, and this one is -1 day, 23:59:59. Use timedelta(0).",
+            "The delay -1 day, 23:59:59 is negative. Use at least timedelta(0).",
         ),
         (
             lambda: Effects().cancel(""),
             (
-                "A cancellation token cannot be empty: the runtime would end the job."
+                "A cancellation token cannot be empty, since the runtime would end the job."
                 " Leave it out for a message that is never cancelled."
             ),
         ),
@@ -350,7 +343,7 @@ def test_a_request_without_messages_asks_for_states_too() -> None:
         ),
         (
             lambda: Effects().update_state(SEEN, t.cast("t.Any", None)),
-            "A state cannot hold None. Use 'delete_state' to take its value away.",
+            "A state cannot hold None. Use 'delete_state' to delete its value.",
         ),
     ],
 )
@@ -391,9 +384,9 @@ def test_an_untyped_state_is_an_any_under_3x_too() -> None:
 
 
 def test_an_untyped_state_takes_no_typed_cell() -> None:
-    cell = ("io.statefun.types/long", LONG.serialize(1))
+    stored = ("io.statefun.types/long", LONG.serialize(1))
 
-    assert refusal(never, request(states={"seen": cell}), "seen") == (
+    assert refusal(never, request(states={"seen": stored}), "seen") == (
         f"The state 'seen' is declared as '{ANY}', but its stored value is of type"
         " 'io.statefun.types/long'. Declare it with the type it was written with, or use a new"
         " name."
@@ -413,14 +406,14 @@ def test_a_lost_change_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
         return Effects().update_state(spec, stamp) if message else Effects()
 
     registry = FunctionRegistry()
-    registry.register_fn("example/fn", touch, states=[spec])
+    registry.register("example/fn", touch, states=[spec])
     states: t.Any = {"stamp": spec.encode(timestamp_pb2.Timestamp(seconds=7))}
     lost, kept = (request(Message(LONG.typename, LONG.serialize(n)), states=states) for n in (0, 1))
 
     RequestHandler(registry)(lost.SerializeToString())
-    RequestHandler(registry, watch=True)(kept.SerializeToString())
+    RequestHandler(registry, debug_checks=True)(kept.SerializeToString())
     assert caplog.messages == []
-    RequestHandler(registry, watch=True)(lost.SerializeToString())
+    RequestHandler(registry, debug_checks=True)(lost.SerializeToString())
     assert caplog.messages == [
         (
             "'test_a_lost_change_is_warned_of.<locals>.touch' changed the value of the"
@@ -434,7 +427,7 @@ def test_a_lost_change_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_an_empty_answer_is_an_empty_result() -> None:
-    assert v3.encode(Answer("example/fn")).hex() == "a20600"
+    assert v3.encode(BatchResult("example/fn")).hex() == "a20600"
 
 
 def test_what_is_missing_is_listed_with_its_expiration() -> None:
@@ -444,7 +437,7 @@ def test_what_is_missing_is_listed_with_its_expiration() -> None:
         ValueSpec("b", INT, expire_after_call=dt.timedelta(days=2)),
         ValueSpec("c"),
     ]
-    reply = FromFunction.FromString(v3.encode(Incomplete("example/fn", specs)))
+    reply = FromFunction.FromString(v3.encode(MissingStates("example/fn", specs)))
 
     assert [
         (
@@ -463,20 +456,20 @@ def test_what_is_missing_is_listed_with_its_expiration() -> None:
 
 
 def test_protobuf_in_pure_python_is_enough() -> None:
-    """It stands in where the compiled part cannot be loaded."""
+    """It is used where the compiled implementation cannot be loaded."""
     code = (
         "from google.protobuf.internal import api_implementation\n"
         "assert api_implementation.Type() == 'python'\n"
         "from statefun_flask.protocol import v2, v3\n"
-        "from statefun_flask.protocol.model import Incomplete\n"
+        "from statefun_flask.protocol.model import MissingStates\n"
         "from statefun_flask import ValueSpec\n"
         "import datetime\n"
         "spec = ValueSpec('seen', int, expire_after_write=datetime.timedelta(seconds=1))\n"
-        "print(v3.encode(Incomplete('a/b', [spec])).hex())\n"
+        "print(v3.encode(MissingStates('a/b', [spec])).hex())\n"
     )
     pure = {**os.environ, "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=pure, check=True
     )
     spec = ValueSpec("seen", int, expire_after_write=SECOND)
-    assert done.stdout.strip() == v3.encode(Incomplete("a/b", [spec])).hex()  # type: ignore[arg-type]
+    assert done.stdout.strip() == v3.encode(MissingStates("a/b", [spec])).hex()  # type: ignore[arg-type]

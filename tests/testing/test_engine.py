@@ -208,7 +208,7 @@ def test_the_caller_of_a_message_is_the_sender_and_ignores_replies(pool: EngineP
         record = kafka_record("callers", value=str(context.caller_address.type))
         return Effects().send(context.caller_address, text).egress("example/out", record)
 
-    functions.register_fn("example/answer", answer, egresses=["example/out"])
+    functions.register("example/answer", answer, egresses=["example/out"])
     engine = pool.get("embedded", functions)
     engine.send("example/answer/bob", "hello")
     assert [each.text for each in engine.records("callers")] == ["statefun.testing/sender"]

@@ -63,7 +63,7 @@ def test_a_failing_function_is_reported_and_another_app_replaces_it(
 
     # The first job does not end by itself, because its function is called again and again.
     functions = FunctionRegistry()
-    functions.register_fn("example/answer", answer, egresses=["example/out"])
+    functions.register("example/answer", answer, egresses=["example/out"])
     engine = pool.get("flink", functions)
     engine.send("example/answer/three", "good")
     assert [each.key for each in engine.records("flink-answers", key="three")] == ["three"]

@@ -34,7 +34,7 @@ spec: {id: example/out, address: "broker:9092"}
 
 def wired(module: str | None) -> Wiring:
     functions = FunctionRegistry()
-    functions.register_fn("example/count", lambda context, message: None, egresses=["example/out"])
+    functions.register("example/count", lambda context, message: None, egresses=["example/out"])
     return wire(
         functions,
         module,

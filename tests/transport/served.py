@@ -64,4 +64,4 @@ def other() -> str:
     return "other"
 
 
-registry.register_fn("test/echo", echo)
+registry.register("test/echo", echo)

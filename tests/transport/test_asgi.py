@@ -84,9 +84,9 @@ def failing(context: Context, text: str) -> Effects:
 @pytest.fixture
 def registry() -> FunctionRegistry:
     registry = FunctionRegistry()
-    registry.register_fn("test/sleeper", sleeper)
-    registry.register_fn("test/blocker", blocker)
-    registry.register_fn("test/failing", failing)
+    registry.register("test/sleeper", sleeper)
+    registry.register("test/blocker", blocker)
+    registry.register("test/failing", failing)
     return registry
 
 

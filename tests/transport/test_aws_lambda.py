@@ -19,7 +19,7 @@ def handler() -> t.Any:
         return Effects().send(context.self_address, text)
 
     registry = FunctionRegistry()
-    registry.register_fn("test/echo", echo)
+    registry.register("test/echo", echo)
     return lambda_handler(registry)
 
 

@@ -34,7 +34,7 @@ def echo(context: Context, text: str) -> Effects:
 @pytest.fixture
 def registry() -> FunctionRegistry:
     registry = FunctionRegistry()
-    registry.register_fn("test/echo", echo)
+    registry.register("test/echo", echo)
     return registry
 
 
@@ -170,7 +170,7 @@ def test_requests_at_the_same_time_are_answered_by_threads(
         together.wait(10)
         return echo(context, text)
 
-    registry.register_fn("test/wait", wait)
+    registry.register("test/wait", wait)
     with (
         running(registry, threads=4) as listen,
         concurrent.futures.ThreadPoolExecutor(4) as pool,
@@ -188,7 +188,7 @@ def test_what_is_in_flight_is_answered_when_it_stops(registry: FunctionRegistry,
         assert go_on.wait(10)
         return echo(context, text)
 
-    registry.register_fn("test/wait", wait)
+    registry.register("test/wait", wait)
     server = WaitressTransport("127.0.0.1:0").bind(registry)
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -28,7 +28,7 @@ def echo(context: Context, message: str) -> Effects:
 @pytest.fixture
 def registry() -> FunctionRegistry:
     registry = FunctionRegistry()
-    registry.register_fn("test/echo", echo)
+    registry.register("test/echo", echo)
     return registry
 
 

@@ -37,7 +37,7 @@ from statefun_flask import StateFunFlask
 from statefun_flask import STRING
 from statefun_flask import Transport
 from statefun_flask import Type
-from statefun_flask import UTF8
+from statefun_flask import utf8_type
 from statefun_flask import ValueSpec
 from statefun_flask import WaitressTransport
 from statefun_flask.config import Settings
@@ -148,6 +148,9 @@ def effects(context: Context) -> Effects:
     t.assert_type(context.self_address, Address)
     t.assert_type(context.caller_address, Address | None)
     t.assert_type(context.self_address.type.namespace, str)
+    Effects().send("example/relay/bob", "bob")
+    Effects().send(("example/relay", "bob"), "bob")  # type: ignore[arg-type]
+    Effects().send_after(TO, 10, "bob")  # type: ignore[arg-type]
     return (
         Effects()
         .send(TO, 1, type=INT)
@@ -163,7 +166,7 @@ def effects(context: Context) -> Effects:
 t.assert_type(STRING, Type[str])
 t.assert_type(BYTES, Type[bytes])
 t.assert_type(DOUBLE, Type[float])
-t.assert_type(UTF8("example/text"), Type[str])
+t.assert_type(utf8_type("example/text"), Type[str])
 t.assert_type(raw_type("example/raw"), Type[bytes])
 t.assert_type(json_type("example/names", list[str]), Type[list[str]])
 t.assert_type(custom_type("example/id", lambda n: b"%d" % n, int), Type[int])
@@ -181,8 +184,8 @@ def messages(message: Message) -> None:
 # -- without an app -------------------------------------------------------------------------------
 
 registry = FunctionRegistry()
-registry.register_fn("example/greeter", greet, states=[SEEN])
-registry.register_fn("example/method", Greeter().greet, states=(SEEN, "untyped"))
+registry.register("example/greeter", greet, states=[SEEN])
+registry.register("example/method", Greeter().greet, states=(SEEN, "untyped"))
 t.assert_type(RequestHandler(registry)(b""), bytes)
 transport: Transport = WaitressTransport("127.0.0.1:0")
 

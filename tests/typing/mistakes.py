@@ -94,9 +94,9 @@ statefun.add_function("example/fn", short)  # type: ignore[arg-type]
 statefun.add_function("example/fn", greet, states={"a": int})  # type: ignore[arg-type]
 blueprint.add_function("example/fn", number)  # type: ignore[arg-type]
 blueprint.add_function("example/fn", greet, egresses="example/out")  # type: ignore[arg-type]
-registry.register_fn("example/fn", lambda: 3)  # type: ignore[arg-type]
-registry.register_fn("example/fn", number)  # type: ignore[arg-type]
-registry.register_fn("example/fn", greet, states={"a": int})  # type: ignore[arg-type]
+registry.register("example/fn", lambda: 3)  # type: ignore[arg-type]
+registry.register("example/fn", number)  # type: ignore[arg-type]
+registry.register("example/fn", greet, states={"a": int})  # type: ignore[arg-type]
 
 
 @app.statefun("example/wrong")  # type: ignore[type-var]

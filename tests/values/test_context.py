@@ -20,9 +20,8 @@ from statefun_flask import STRING
 from statefun_flask import Type
 from statefun_flask import UnknownStateError
 from statefun_flask import ValueSpec
-from statefun_flask.values.context import changed_in_place
-from statefun_flask.values.context import invocation_context
-from statefun_flask.values.state import Cell
+from statefun_flask.values.context import InvocationContext
+from statefun_flask.values.state import StoredValue
 
 BOB = Address("example/greeter", "bob")
 SEEN = ValueSpec("seen", int)
@@ -38,9 +37,12 @@ class Basket:
 BASKET = ValueSpec("basket", Basket)
 
 
-def invoked(cells: dict[str, Cell], *specs: ValueSpec[t.Any], watched: bool = False) -> Context:
+def invoked(
+    stored: dict[str, StoredValue], *specs: ValueSpec[t.Any], debug_checks: bool = False
+) -> InvocationContext:
     """Return a context as the handler makes it."""
-    return invocation_context(BOB, None, cells, {spec.name: spec for spec in specs}, watched)
+    declared = {spec.name: spec for spec in specs}
+    return InvocationContext(BOB, None, stored, declared, debug_checks)
 
 
 def test_a_context_is_made_by_hand() -> None:
@@ -62,17 +64,47 @@ def test_a_state_that_a_test_does_not_list_has_no_value() -> None:
     assert Context(BOB, states={SEEN: None}).get_state(SEEN) is None
 
 
-@pytest.mark.parametrize("args", [("a/b/c",), (BOB, "a/b/c")])
-def test_a_context_is_of_addresses(args: t.Any) -> None:
+def test_addresses_may_be_text() -> None:
+    context = Context("example/greeter/bob", "example/caller/a/b")
+
+    assert context.self_address == BOB
+    assert context.caller_address == Address("example/caller", "a/b")
+
+
+@pytest.mark.parametrize("args", [(7,), (BOB, 7)])
+def test_a_context_needs_addresses(args: t.Any) -> None:
     with pytest.raises(TypeError) as caught:
         Context(*args)
 
     assert str(caught.value) == (
-        "'a/b/c' is not an address. Write Address('namespace/name', 'id')."
+        "7 is not an address. Write Address('namespace/name', 'id'), or 'namespace/name/id'."
     )
 
 
-def test_a_value_in_a_test_must_fit_as_elsewhere() -> None:
+def test_a_state_listed_by_name_is_read_through_a_handle() -> None:
+    context = Context(BOB, states={"seen": 3, "basket": Basket(["apple"]), "gone": None})
+
+    assert context.get_state(SEEN) == 3
+    assert context.get_state("seen") == 3
+    assert context.get_state(BASKET) == Basket(["apple"])
+    assert context.get_state(ValueSpec("gone", int)) is None
+    with pytest.raises(StateTypeError) as caught:
+        context.get_state(ValueSpec("seen", str))
+    assert str(caught.value) == (
+        "The state 'seen' of type 'io.statefun.types/string' cannot hold 3. Expected str, got int"
+        " 3. Convert it, or name another type."
+    )
+
+
+def test_a_state_listed_by_a_handle_is_read_through_a_handle_of_its_type() -> None:
+    context = Context(BOB, states={SEEN: 3})
+
+    assert context.get_state(ValueSpec("seen", int)) == 3
+    with pytest.raises(StateTypeError, match="is declared as"):
+        context.get_state(ValueSpec("seen", str))
+
+
+def test_a_value_in_a_test_must_fit_its_type() -> None:
     with pytest.raises(StateTypeError, match="The state 'seen' of type"):
         Context(BOB, states={SEEN: "3"})
 
@@ -133,7 +165,7 @@ def test_a_typed_state_is_read_as_its_own_type_only() -> None:
     )
 
 
-def test_a_stored_value_of_another_type_is_no_value() -> None:
+def test_a_stored_value_of_another_type_is_refused() -> None:
     context = invoked({"seen": ("io.statefun.types/string", STRING.serialize("7"))}, SEEN)
 
     with pytest.raises(StateTypeError) as caught:
@@ -148,7 +180,7 @@ def test_a_stored_value_of_another_type_is_no_value() -> None:
 # -- untyped states ---------------------------------------------------------------------------
 
 
-def untyped(value: t.Any, type: Type[t.Any] | None = None) -> Context:
+def untyped(value: t.Any, type: Type[t.Any] | None = None) -> InvocationContext:
     return invoked({"anything": UNTYPED.encode(value, type)}, UNTYPED)
 
 
@@ -171,14 +203,14 @@ def test_an_untyped_state_is_read_as_a_type() -> None:
     assert invoked({"anything": None}, UNTYPED).get_state("anything", int) is None
 
 
-def test_an_untyped_state_is_read_as_the_any_that_it_is() -> None:
+def test_an_untyped_state_can_be_read_as_an_any() -> None:
     carrier = any_pb2.Any()
     carrier.Pack(wrappers_pb2.StringValue(value="hi"))
 
     assert untyped("hi").get_state("anything", any_pb2.Any) == carrier
 
 
-def test_an_untyped_state_under_another_type_is_no_value() -> None:
+def test_an_untyped_state_is_not_read_as_another_type() -> None:
     with pytest.raises(StateTypeError) as caught:
         untyped("text").get_state("anything", int)
 
@@ -192,40 +224,40 @@ def test_an_untyped_state_under_another_type_is_no_value() -> None:
 # -- values that are changed in place ---------------------------------------------------------
 
 
-def watched(spec: ValueSpec[t.Any], value: t.Any) -> Context:
-    return invoked({spec.name: spec.encode(value)}, spec, watched=True)
+def checked(spec: ValueSpec[t.Any], value: t.Any) -> InvocationContext:
+    return invoked({spec.name: spec.encode(value)}, spec, debug_checks=True)
 
 
 def test_a_value_that_was_changed_in_place_is_found() -> None:
-    context = watched(BASKET, Basket(["apple"]))
+    context = checked(BASKET, Basket(["apple"]))
 
     basket: t.Any = context.get_state(BASKET)
-    assert list(changed_in_place(context)) == []
+    assert list(context.changed_in_place()) == []
     basket.items.append("pear")
-    assert list(changed_in_place(context)) == [BASKET]
+    assert list(context.changed_in_place()) == [BASKET]
 
 
 def test_a_value_that_no_longer_fits_was_changed() -> None:
-    context = watched(BASKET, Basket(["apple"]))
+    context = checked(BASKET, Basket(["apple"]))
 
     basket: t.Any = context.get_state(BASKET)
     basket.items = object()
-    assert list(changed_in_place(context)) == [BASKET]
+    assert list(context.changed_in_place()) == [BASKET]
 
 
-def test_a_change_to_what_an_untyped_state_was_read_as_is_found() -> None:
-    context = watched(UNTYPED, timestamp_pb2.Timestamp(seconds=7))
+def test_a_changed_value_of_an_untyped_state_is_found() -> None:
+    context = checked(UNTYPED, timestamp_pb2.Timestamp(seconds=7))
 
     stamp: t.Any = context.get_state("anything", timestamp_pb2.Timestamp)
-    assert list(changed_in_place(context)) == []
+    assert list(context.changed_in_place()) == []
     stamp.seconds = 8
-    assert list(changed_in_place(context)) == [UNTYPED]
+    assert list(context.changed_in_place()) == [UNTYPED]
 
 
-def test_what_cannot_be_changed_is_not() -> None:
-    context = watched(UNTYPED, 7)
+def test_an_immutable_value_is_not_found() -> None:
+    context = checked(UNTYPED, 7)
 
     assert context.get_state("anything") == 7
     assert context.get_state("anything", int) == 7
-    assert list(changed_in_place(context)) == []
-    assert list(changed_in_place(invoked({"seen": None}, SEEN))) == []
+    assert list(context.changed_in_place()) == []
+    assert list(invoked({"seen": None}, SEEN).changed_in_place()) == []

@@ -1,4 +1,4 @@
-"""Effects: what is kept, in which order, and what is refused on the user's line."""
+"""Effects: their content, its order, and the errors on the line of the call."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ import pytest
 
 from statefun_flask import Address
 from statefun_flask import Effects
+from statefun_flask import EgressIdentifier
 from statefun_flask import FLOAT
 from statefun_flask import INT
 from statefun_flask import kafka_record
 from statefun_flask import LONG
 from statefun_flask import Message
 from statefun_flask import StateTypeError
-from statefun_flask import STRING
 from statefun_flask import ValueSpec
+from statefun_flask.values.effects import Cancellation
+from statefun_flask.values.effects import DelayedSend
+from statefun_flask.values.effects import EgressRecord
+from statefun_flask.values.effects import Send
+from statefun_flask.values.effects import StateChange
+from statefun_flask.values.message import encode
 
 BOB = Address("example/greeter", "bob")
 SEEN = ValueSpec("seen", int)
@@ -51,11 +57,11 @@ def test_the_order_of_the_calls_is_kept() -> None:
         .send_after(BOB, 2 * SECOND, "d")
     )
 
-    assert [STRING.readers[name](payload) for _, name, payload in effects.sends] == ["a", "c"]
-    assert [(each[0], each[1], each[4]) for each in effects.delayed] == [
-        (BOB, 1000, "t"),
-        (None, 0, "u"),
-        (BOB, 2000, ""),
+    assert [each.message.as_type(str) for each in effects.sent] == ["a", "c"]
+    assert effects.delayed == [
+        DelayedSend(*encode("b"), BOB, 1000, "t"),
+        Cancellation("u"),
+        DelayedSend(*encode("d"), BOB, 2000),
     ]
 
 
@@ -70,16 +76,66 @@ def test_a_value_is_written_when_it_is_given() -> None:
 def test_a_type_can_be_forced() -> None:
     effects = Effects().send(BOB, 1, type=INT).send(BOB, 1)
 
-    assert effects.sends == [
-        (BOB, "io.statefun.types/int", INT.serialize(1)),
-        (BOB, "io.statefun.types/long", LONG.serialize(1)),
+    as_int = ("io.statefun.types/int", INT.serialize(1))
+    assert effects.sent == [
+        Send(*as_int, BOB),
+        Send("io.statefun.types/long", LONG.serialize(1), BOB),
     ]
     assert Effects().send_after(BOB, SECOND, 1, type=INT).delayed == [
-        (BOB, 1000, "io.statefun.types/int", INT.serialize(1), "")
+        DelayedSend(*as_int, BOB, 1000)
     ]
-    assert Effects().egress("a/b", 1, type=INT).egresses == [
-        ("a/b", "io.statefun.types/int", INT.serialize(1))
+    assert Effects().egress("a/b", 1, type=INT).records == [
+        EgressRecord(*as_int, EgressIdentifier("a/b"))
     ]
+
+
+def test_a_test_can_read_the_effects_of_a_function() -> None:
+    effects = (
+        Effects()
+        .send(BOB, "hello")
+        .send_after(BOB, dt.timedelta(minutes=1), 7, cancellation_token="t")
+        .cancel("t")
+        .egress("example/greets", kafka_record("greets", value="hi"))
+        .update_state(SEEN, 1)
+        .update_state("name", "Bob")
+        .delete_state(SEEN)
+        .delete_state("name")
+    )
+
+    (sent,) = effects.sent
+    assert (sent.address, sent.message.as_type(str)) == (BOB, "hello")
+    delayed, cancellation = effects.delayed
+    assert isinstance(delayed, DelayedSend)
+    assert (delayed.address, delayed.delay) == (BOB, dt.timedelta(minutes=1))
+    assert delayed.message.as_type(int) == 7
+    assert delayed.cancellation_token == cancellation.cancellation_token == "t"
+    (record,) = effects.records
+    assert record.egress == "example/greets"
+    assert record.message == kafka_record("greets", value="hi")
+    assert [(change.name, change.value) for change in effects.changes] == [
+        ("seen", 1),
+        ("name", "Bob"),
+        ("seen", None),
+        ("name", None),
+    ]
+
+
+def test_an_address_may_be_text() -> None:
+    assert Effects().send("example/greeter/bob", 1) == Effects().send(BOB, 1)
+    assert Effects().send_after("example/greeter/a/b", SECOND, 1) == (
+        Effects().send_after(Address("example/greeter", "a/b"), SECOND, 1)
+    )
+    with pytest.raises(ValueError, match="Write it as 'namespace/name/id'"):
+        Effects().send("example/greeter", 1)
+
+
+def test_changes_are_equal_by_name_and_value() -> None:
+    change = Effects().update_state(SEEN, 1).changes[0]
+
+    assert change == StateChange("seen", SEEN.encode(1))
+    assert hash(change) == hash(StateChange("seen", SEEN.encode(1)))
+    assert change != StateChange("seen", None)
+    assert change != "seen"
 
 
 # -- delays and tokens ------------------------------------------------------------------------
@@ -97,12 +153,12 @@ def test_a_type_can_be_forced() -> None:
     ],
 )
 def test_a_delay_is_rounded_up_to_milliseconds(delay: dt.timedelta, milliseconds: int) -> None:
-    assert Effects().send_after(BOB, delay, 1).delayed[0][1] == milliseconds
+    assert Effects().send_after(BOB, delay, 1).delayed[0].milliseconds == milliseconds
 
 
 def test_a_negative_delay_is_refused() -> None:
     assert error(Effects().send_after, BOB, -SECOND, 1) == (
-        "A delay cannot be negative, and this one is -1 day, 23:59:59. Use timedelta(0)."
+        "The delay -1 day, 23:59:59 is negative. Use at least timedelta(0)."
     )
 
 
@@ -114,7 +170,9 @@ def test_a_delay_is_a_timedelta(delay: t.Any) -> None:
 
 
 def test_no_token_means_none() -> None:
-    assert Effects().send_after(BOB, SECOND, 1, cancellation_token=None).delayed[0][4] == ""
+    assert Effects().send_after(BOB, SECOND, 1, cancellation_token=None) == (
+        Effects().send_after(BOB, SECOND, 1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,7 +180,7 @@ def test_no_token_means_none() -> None:
 )
 def test_an_empty_token_is_refused(use: t.Any) -> None:
     assert error(use, "") == (
-        "A cancellation token cannot be empty: the runtime would end the job."
+        "A cancellation token cannot be empty, since the runtime would end the job."
         " Leave it out for a message that is never cancelled."
     )
     assert error(use, 7) == (
@@ -143,9 +201,12 @@ def test_a_cancellation_needs_a_token() -> None:
 # -- targets ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", ["example/greeter", None, ("example/greeter", "bob")])
+@pytest.mark.parametrize("target", [7, None, ("example/greeter", "bob")])
 def test_a_target_is_an_address(target: t.Any) -> None:
-    message = f"{target!r} is not an address. Write Address('namespace/name', 'id')."
+    message = (
+        f"{target!r} is not an address. Write Address('namespace/name', 'id'), or"
+        " 'namespace/name/id'."
+    )
 
     assert error(Effects().send, target, 1) == message
     assert error(Effects().send_after, target, SECOND, 1) == message
@@ -180,14 +241,14 @@ def test_a_value_that_does_not_fit_is_refused_on_the_users_line() -> None:
 
 def test_a_state_cannot_hold_none() -> None:
     assert error(Effects().update_state, SEEN, None) == (
-        "A state cannot hold None. Use 'delete_state' to take its value away."
+        "A state cannot hold None. Use 'delete_state' to delete its value."
     )
     assert error(Effects().update_state, "seen", None) == (
-        "A state cannot hold None. Use 'delete_state' to take its value away."
+        "A state cannot hold None. Use 'delete_state' to delete its value."
     )
 
 
-def test_what_is_no_state_is_refused() -> None:
+def test_a_state_is_a_spec_or_a_name() -> None:
     assert error(Effects().update_state, 7, 1) == (
         "7 is not a state. Declare it as ValueSpec('name', type) or as a bare 'name'."
     )
@@ -209,10 +270,10 @@ def test_a_type_beside_a_typed_states_handle_must_be_its_own() -> None:
 def test_a_type_beside_an_untyped_states_handle_is_what_it_is_stored_as() -> None:
     untyped = ValueSpec("seen")
 
-    ((_, cell),) = Effects().update_state(untyped, 1, type=FLOAT).changes
-    assert untyped.decode(cell) == 1.0
-    assert cell is not None
-    assert b"FloatValue" in cell[1]
+    (change,) = Effects().update_state(untyped, 1, type=FLOAT).changes
+    assert change.value == 1.0
+    assert change.stored is not None
+    assert b"FloatValue" in change.stored[1]
 
 
 # -- as a value -------------------------------------------------------------------------------
@@ -257,7 +318,7 @@ def test_two_effects_are_joined_in_order() -> None:
 
 def test_only_effects_are_joined() -> None:
     assert error(Effects().extend, "text") == (
-        "'text' is no Effects. Extend with what another function returned."
+        "'text' is not an Effects object. Extend with what another function returned."
     )
     with pytest.raises(TypeError, match="unsupported operand"):
         Effects() + "text"  # type: ignore[operator]
@@ -291,7 +352,7 @@ def test_effects_show_what_they_hold() -> None:
 
 def test_sealed_effects_take_nothing_more() -> None:
     effects = Effects().send(BOB, 1)
-    effects._sealed = True
+    effects.sealed = True
 
     adds: list[t.Callable[[], Effects]] = [
         lambda: effects.send(BOB, 1),
@@ -306,7 +367,7 @@ def test_sealed_effects_take_nothing_more() -> None:
         with pytest.raises(RuntimeError) as caught:
             add()
         assert str(caught.value) == (
-            "These Effects were returned and carried out; nothing can be added to them."
-            " Build a new Effects() for each message."
+            "A function has returned these Effects already, so nothing can be added to them."
+            " Make a new Effects() for each message."
         )
     assert effects + Effects().send(BOB, 2) == Effects().send(BOB, 1).send(BOB, 2)

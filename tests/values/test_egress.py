@@ -107,15 +107,14 @@ def test_a_playground_record_is_json() -> None:
 def test_a_record_goes_to_an_egress_under_its_own_typename() -> None:
     record = kafka_record("names", value="x")
 
-    assert Effects().egress("example/greets", record).egresses == [
-        ("example/greets", record.typename, record.value)
-    ]
+    (written,) = Effects().egress("example/greets", record).records
+    assert (written.egress, written.message) == ("example/greets", record)
 
 
 @pytest.mark.parametrize("value", [1, 0.5, True])
 def test_numbers_need_a_type(value: t.Any) -> None:
     message = (
-        f"{value!r} has no agreed form in a record: each SDK writes another one."
+        f"{value!r} has no standard form in a record, since the SDKs write numbers differently."
         " Pass str(value), or name its type, for example type=LONG."
     )
 
@@ -125,7 +124,7 @@ def test_numbers_need_a_type(value: t.Any) -> None:
 
 def test_there_are_no_tombstones() -> None:
     assert error(kafka_record, "names", key="bob", value=None) == (
-        "A record's value cannot be None: the runtime writes no tombstones."
+        "A record's value cannot be None, since the runtime does not write tombstones."
         " Write b'' for an empty value."
     )
 
@@ -177,6 +176,6 @@ def test_text_that_is_no_utf8_is_refused(what: str, args: dict[str, t.Any]) -> N
 @pytest.mark.parametrize("args", [("greets", 7), (None, "x"), ("greets", b"x")])
 def test_a_playground_record_is_text(args: tuple[t.Any, t.Any]) -> None:
     assert error(playground_record, *args) == (
-        f"A playground record is a topic and a payload of text, not {args[0]!r} and {args[1]!r}."
-        " Write the payload as text, for example with json.dumps."
+        "The topic and the payload of a playground record must be text, not"
+        f" {args[0]!r} and {args[1]!r}. Write the payload as text, for example with json.dumps."
     )

@@ -1,7 +1,8 @@
-"""JSON types: what can be marked, how strictly it is read, what is refused."""
+"""JSON types: which classes can be marked, strict reading, and values that are refused."""
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import dataclasses
 import datetime as dt
 import json
@@ -21,6 +22,7 @@ from statefun_flask import FunctionRegistry
 from statefun_flask import json_type
 from statefun_flask import Message
 from statefun_flask import MessageTypeError
+from statefun_flask import RegistrationError
 from statefun_flask import Type
 from statefun_flask import ValueSpec
 from statefun_flask.values.json_types import verify
@@ -53,6 +55,14 @@ class Model(pydantic.BaseModel):
     ratio: float | None = None
 
 
+@json_type("example/Aliased")
+class Aliased(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(populate_by_name=True)
+
+    name: str = pydantic.Field(alias="fullName")
+    ratio: float | None = None
+
+
 class Dict(t.TypedDict):
     name: str
 
@@ -60,7 +70,9 @@ class Dict(t.TypedDict):
 DICT: Type[t.Any] = json_type("example/Dict", Dict)
 ITEMS: Type[t.Any] = json_type("example/Items", list[Data])
 ANYTHING: Type[t.Any] = json_type("example/Anything", t.Any)
-CLASSES = [Data, Struct, Attrs, Model]
+CLASSES = [Data, Struct, Attrs, Model, Aliased]
+#: The JSON names of fields that differ from the Python names.
+ALIASES = {Aliased: {"name": "fullName"}}
 
 
 def error(function: t.Any, *args: t.Any) -> str:
@@ -74,13 +86,15 @@ def test_a_marked_class_goes_as_json_under_its_name(cls: t.Any) -> None:
     typename, payload = encode(cls(name="Bøb", ratio=0.5))
 
     assert typename == f"example/{cls.__name__}"
-    assert json.loads(payload.decode()) == {"name": "Bøb", "ratio": 0.5}
+    name = ALIASES.get(cls, {}).get("name", "name")
+    assert json.loads(payload.decode()) == {name: "Bøb", "ratio": 0.5}
     assert Message(typename, payload).as_type(cls) == cls(name="Bøb", ratio=0.5)
 
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_another_sdks_json_is_read(cls: t.Any) -> None:
-    payload = b'{ "name": "B\\u00f8b", "ratio": null, "other": [1, 2] }\n'
+    name = ALIASES.get(cls, {}).get("name", "name").encode()
+    payload = b'{ "' + name + b'": "B\\u00f8b", "ratio": null, "other": [1, 2] }\n'
 
     assert Message(f"example/{cls.__name__}", payload).as_type(cls) == cls(name="Bøb")
 
@@ -116,7 +130,7 @@ def test_marking_returns_the_class_unchanged() -> None:
 
 def test_only_a_class_can_be_marked() -> None:
     assert error(json_type("example/X"), list[int]) == (
-        "@json_type marks a class, not list[int]. Use json_type(typename, it)."
+        "@json_type marks a class, not list[int]. Write json_type(typename, annotation)."
     )
 
 
@@ -132,11 +146,11 @@ def test_marking_comes_last() -> None:
     function.__annotations__["message"] = Slotted
     message = (
         "'test_marking_comes_last.<locals>.Slotted' is not the class that @json_type marked, since"
-        " a decorator above it makes a new one. Write @json_type above all others."
+        " a decorator above it makes a new class. Write @json_type above all other decorators."
     )
     assert error(encode, Slotted("Bob")) == message
     assert error(ValueSpec, "seen", Slotted) == message
-    assert error(FunctionRegistry().register_fn, "example/fn", function) == message
+    assert error(FunctionRegistry().register, "example/fn", function) == message
 
 
 def test_a_dataclass_may_be_frozen_and_slotted() -> None:
@@ -322,17 +336,86 @@ def test_a_pydantic_models_error_says_where_and_what_was_expected(
     )
 
 
-# -- what msgspec would write without looking -------------------------------------------------
+def test_a_pydantic_model_is_read_strictly() -> None:
+    @json_type("example/Count")
+    class Count(pydantic.BaseModel):
+        number: int
+
+    @json_type("example/Count")
+    class LaxCount(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(strict=False)
+
+        number: int
+
+    message = Message("example/Count", b'{"number": "12"}')
+    assert error(message.as_type, Count) == (
+        "The message of type 'example/Count' cannot be read: Input should be a valid integer - at"
+        " `$.number`. Check what its sender writes under that typename."
+    )
+    assert message.as_type(LaxCount) == LaxCount(number=12)
 
 
-def test_a_value_whose_fields_do_not_fit_is_found_while_watched() -> None:
+# -- aliases of pydantic models ---------------------------------------------------------------
+
+
+def test_a_state_of_a_model_with_aliases_reads_back() -> None:
+    @json_type("example/User")
+    class User(pydantic.BaseModel):
+        user: int = pydantic.Field(alias="userName")
+
+    spec = ValueSpec("user", User)
+    stored = spec.encode(User(userName=3))
+
+    assert stored == ("example/User", b'{"userName":3}')
+    assert spec.decode(stored) == User(userName=3)
+
+
+def test_a_field_with_two_different_aliases_is_refused() -> None:
+    class User(pydantic.BaseModel):
+        user: int = pydantic.Field(validation_alias="in", serialization_alias="out")
+
+    with pytest.raises(RegistrationError) as caught:
+        json_type("example/User")(User)
+    assert str(caught.value) == (
+        "The field 'user' of 'User' is written as 'out', but is not read by that name."
+        " Give it one alias for both: Field(alias=…)."
+    )
+
+
+def test_a_field_may_have_several_names_to_be_read_by() -> None:
+    @json_type("example/User")
+    class User(pydantic.BaseModel):
+        user: int = pydantic.Field(
+            validation_alias=pydantic.AliasChoices("name", "user"), serialization_alias="user"
+        )
+
+    assert Message(*encode(User(name=3))).as_type(User) == User(name=3)
+
+
+# -- abstract classes -------------------------------------------------------------------------
+
+
+def test_a_value_of_an_abstract_class_is_an_instance_of_it() -> None:
+    mapping: Type[t.Any] = json_type("example/Mapping", cabc.Mapping)
+
+    assert Message(*encode({"a": 1}, mapping)).as_type(mapping) == {"a": 1}
+    assert error(encode, [1], mapping) == (
+        "Expected Mapping, got list [1]. Convert it, or name another type."
+    )
+
+
+# -- values that msgspec would encode without validation --------------------------------------
+
+
+def test_a_value_whose_fields_do_not_fit_is_found_by_the_debug_checks() -> None:
     wrong = Data(7)  # type: ignore[arg-type]
     assert encode(wrong)[1] == b'{"name":7,"ratio":null}'  # nobody looks
 
     token = verify.set(True)
     try:
         assert error(Effects().send, Address("a/b", "c"), wrong) == (
-            "Its own fields do not fit: Expected `str`, got `int` - at `$.name`. Correct the value."
+            "The value cannot be read back: Expected `str`, got `int` - at `$.name`. Correct its"
+            " fields."
         )
         assert encode(Data("Bob"))[1] == b'{"name":"Bob","ratio":null}'
     finally:

@@ -80,8 +80,9 @@ def test_plain_text_from_kafka_under_the_string_type_is_explained() -> None:
 
     assert str(caught.value) == (
         "The message of type 'io.statefun.types/string' cannot be read: its 3 bytes (426f62) are"
-        " not the wire form of string; it looks like the plain text 'Bob', as a Kafka ingress hands"
-        " it over. Give the topic a valueType of your own and read it with UTF8('namespace/name')."
+        " not the wire form of string; it looks like the plain text 'Bob', as a Kafka ingress"
+        " delivers it. Give the topic a valueType of your own and read it with"
+        " utf8_type('namespace/name')."
         " Check what its sender writes under that typename."
     )
 
@@ -93,14 +94,14 @@ def test_a_message_goes_on_as_it_is() -> None:
 def test_a_message_without_a_value_does_not_go_on() -> None:
     assert error(encode, Message("who/knows", b"", has_value=False)) == (
         "Message(typename='who/knows', value=b'', has_value=False) has no value."
-        " Send one that has, if only an empty one (b'')."
+        " Send one that has a value, such as the empty b''."
     )
 
 
 @pytest.mark.parametrize("args", [("who/knows", "text"), (7, b""), ("who/knows", None)])
 def test_a_message_of_other_things_than_text_and_bytes_does_not_go_on(args: t.Any) -> None:
     assert error(encode, Message(*args)) == (
-        f"{Message(*args)!r} is no text and bytes. Make it as Message('a/b', b'…')."
+        f"{Message(*args)!r} does not consist of text and bytes. Write Message('a/b', b'…')."
     )
 
 

@@ -22,7 +22,7 @@ from statefun_flask.values._primitives import read_int32
 from statefun_flask.values._primitives import read_int64
 from statefun_flask.values._primitives import read_string
 from statefun_flask.values._primitives import read_uint32
-from statefun_flask.values._primitives import shorten
+from statefun_flask.values._text import shorten
 
 ALL: list[Type[t.Any]] = [BOOL, INT, LONG, FLOAT, DOUBLE, STRING, BYTES]
 NAMES = [type.typename.rpartition("/")[2] for type in ALL]
@@ -140,8 +140,8 @@ def test_an_error_shows_the_first_bytes() -> None:
 def test_plain_text_under_the_string_type_is_explained() -> None:
     assert error(read, STRING, b"Bob") == (
         "its 3 bytes (426f62) are not the wire form of string; it looks like the plain text 'Bob',"
-        " as a Kafka ingress hands it over. Give the topic a valueType of your own and read it with"
-        " UTF8('namespace/name')"
+        " as a Kafka ingress delivers it. Give the topic a valueType of your own and read it with"
+        " utf8_type('namespace/name')"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import typing as t
 
@@ -22,9 +23,9 @@ from statefun_flask import StateTypeError
 from statefun_flask import STRING
 from statefun_flask import Type
 from statefun_flask import ValueSpec
-from statefun_flask.values.state import read_any
-from statefun_flask.values.state import readable
-from statefun_flask.values.state import write_any
+from statefun_flask.values._any import read_any
+from statefun_flask.values._any import write_any
+from statefun_flask.values._text import duration_text
 
 ANY = "type.googleapis.com/google.protobuf.Any"
 UNTYPED = ValueSpec("seen")
@@ -32,7 +33,7 @@ HOUR = dt.timedelta(hours=1)
 WAYS = (
     "Use bool, int, float, str, bytes, a protobuf class, a class marked with"
     " @json_type('namespace/name'), or a Type made by json_type, protobuf_type, custom_type,"
-    " raw_type or UTF8."
+    " raw_type or utf8_type."
 )
 
 
@@ -59,6 +60,27 @@ def test_a_spec_is_a_handle_with_a_type() -> None:
     assert spec != "seen_count"
 
 
+@pytest.mark.parametrize("attribute", ["name", "type", "typename", "expire_after_write", "_read"])
+def test_a_spec_is_immutable(attribute: str) -> None:
+    spec = ValueSpec("seen", int)
+
+    with pytest.raises(AttributeError) as caught:
+        setattr(spec, attribute, None)
+    assert str(caught.value) == (
+        f"A ValueSpec is immutable, so '{attribute}' cannot be changed. Make a new ValueSpec."
+    )
+    with pytest.raises(AttributeError, match="immutable"):
+        delattr(spec, attribute)
+    assert {spec: 1}[ValueSpec("seen", int)] == 1
+
+
+def test_a_copy_of_a_spec_is_the_spec_itself() -> None:
+    spec = ValueSpec("seen", int)
+
+    assert copy.copy(spec) is spec
+    assert copy.deepcopy(spec) is spec
+
+
 def test_a_spec_without_a_type_is_untyped() -> None:
     assert UNTYPED.is_untyped
     assert UNTYPED.type.typename == ANY
@@ -71,7 +93,7 @@ def test_an_identifier_can_name_a_state(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-b", "a b", "1a", "a!", "a/b", "a.b", 7, None, b"a"])
-def test_what_is_no_identifier_cannot_name_a_state(name: t.Any) -> None:
+def test_only_an_identifier_can_name_a_state(name: t.Any) -> None:
     assert refusal(name, int) == (
         f"{name!r} cannot name a state. Use letters, digits and '_', not starting with a digit."
     )
@@ -80,7 +102,7 @@ def test_what_is_no_identifier_cannot_name_a_state(name: t.Any) -> None:
 @pytest.mark.parametrize("name", ["batch", "request-state"])
 def test_the_runtimes_own_names_are_refused(name: str) -> None:
     assert refusal(name, int) == (
-        f"'{name}' cannot name a state, because the runtime keeps one of its own under that name."
+        f"'{name}' cannot name a state, because the runtime uses that name for a state of its own."
         " Choose another name."
     )
 
@@ -116,11 +138,11 @@ def test_a_state_expires_in_one_way() -> None:
 )
 def test_a_state_has_a_type_that_can_be_written(type: t.Any, shown: str) -> None:
     assert refusal("seen", type) == (
-        f"The state 'seen' cannot be typed so. {shown} has no StateFun type. {WAYS}"
+        f"The type of the state 'seen' is not allowed. {shown} has no StateFun type. {WAYS}"
     )
 
 
-def test_a_spec_shows_what_it_says() -> None:
+def test_the_text_of_a_spec() -> None:
     assert str(UNTYPED) == "seen"
     assert str(ValueSpec("seen", int)) == "seen: int"
     assert str(ValueSpec("seen", INT, expire_after_write=HOUR)) == (
@@ -141,8 +163,8 @@ def test_a_spec_shows_what_it_says() -> None:
         (dt.timedelta(0), "0 ms"),
     ],
 )
-def test_a_span_is_shown_as_people_write_it(span: dt.timedelta, text: str) -> None:
-    assert readable(span) == text
+def test_a_duration_is_shown_for_people(span: dt.timedelta, text: str) -> None:
+    assert duration_text(span) == text
 
 
 # -- typed cells ------------------------------------------------------------------------------
@@ -180,7 +202,7 @@ def test_a_value_that_does_not_fit_is_refused() -> None:
     )
 
 
-def test_a_cell_of_another_type_is_no_value() -> None:
+def test_a_stored_value_of_another_type_is_refused() -> None:
     with pytest.raises(StateTypeError) as caught:
         ValueSpec("seen", int).decode(("io.statefun.types/string", STRING.serialize("7")))
 
@@ -191,7 +213,7 @@ def test_a_cell_of_another_type_is_no_value() -> None:
     )
 
 
-def test_a_malformed_cell_is_no_value() -> None:
+def test_a_malformed_stored_value_is_refused() -> None:
     with pytest.raises(StateTypeError) as caught:
         ValueSpec("seen", int).decode(("io.statefun.types/long", b"\x09\x01"))
 
@@ -279,7 +301,7 @@ def test_an_any_is_read_as_protobuf_reads_it() -> None:
         (b"\x0a\x01\xff", "its type_url is not UTF-8"),
     ],
 )
-def test_what_is_no_any_is_no_value(data: bytes, reason: str) -> None:
+def test_bytes_that_are_not_an_any_are_refused(data: bytes, reason: str) -> None:
     with pytest.raises(StateTypeError) as caught:
         UNTYPED.decode((ANY, data))
 

@@ -29,7 +29,7 @@ from statefun_flask import protobuf_type
 from statefun_flask import raw_type
 from statefun_flask import STRING
 from statefun_flask import Type
-from statefun_flask import UTF8
+from statefun_flask import utf8_type
 from statefun_flask.values.message import encode
 from statefun_flask.values.types import type_of
 from statefun_flask.values.types import type_of_value
@@ -37,7 +37,7 @@ from statefun_flask.values.types import type_of_value
 WAYS = (
     "Use bool, int, float, str, bytes, a protobuf class, a class marked with"
     " @json_type('namespace/name'), or a Type made by json_type, protobuf_type, custom_type,"
-    " raw_type or UTF8."
+    " raw_type or utf8_type."
 )
 GOOGLE = "type.googleapis.com/google.protobuf."
 
@@ -116,7 +116,7 @@ def test_types_are_equal_by_typename_and_class() -> None:
     assert raw_type("a/b") == raw_type("a/b")
     assert hash(raw_type("a/b")) == hash(raw_type("a/b"))
     assert raw_type("a/b") != raw_type("a/c")
-    assert raw_type("a/b") != UTF8("a/b")
+    assert raw_type("a/b") != utf8_type("a/b")
     assert raw_type("a/b") != "a/b"
     assert repr(LONG) == "<Type io.statefun.types/long of int>"
     assert raw_type("a/b").label == "bytes"
@@ -149,7 +149,7 @@ READS: dict[str, set[str]] = {
 ALL: list[Type[t.Any]] = [BOOL, INT, LONG, FLOAT, DOUBLE, STRING, BYTES]
 OTHERS: list[Type[t.Any]] = [
     raw_type("example/raw"),
-    UTF8("example/text"),
+    utf8_type("example/text"),
     json_type("example/json", dict[str, int]),
     custom_type("example/custom", str.encode, bytes.decode),
     protobuf_type(timestamp_pb2.Timestamp),
@@ -297,14 +297,14 @@ def test_only_a_protobuf_class_has_a_protobuf_type() -> None:
     "make",
     [
         raw_type,
-        UTF8,
+        utf8_type,
         lambda name: custom_type(name, bytes, bytes),
         lambda name: json_type(name, dict),
         json_type,
         lambda name: protobuf_type(timestamp_pb2.Timestamp, typename=name),
         lambda name: Type(name, bytes, bytes, {}),
     ],
-    ids=["raw", "UTF8", "custom", "json", "@json", "protobuf", "Type"],
+    ids=["raw", "utf8_type", "custom", "json", "@json", "protobuf", "Type"],
 )
 @pytest.mark.parametrize("name", ["", "nope", "a/b/c", "/b"])
 def test_a_typename_that_would_end_the_job_is_refused(make: t.Any, name: str) -> None:
@@ -325,7 +325,7 @@ def test_a_raw_type_is_the_bytes_themselves() -> None:
 
 
 def test_utf8_is_plain_text() -> None:
-    text = UTF8("example/text")
+    text = utf8_type("example/text")
 
     assert encode("héllo", text) == ("example/text", "héllo".encode())
     assert Message("example/text", "héllo".encode()).as_type(text) == "héllo"
@@ -339,7 +339,7 @@ def test_utf8_is_plain_text() -> None:
 
 
 def test_utf8_refuses_lone_surrogates() -> None:
-    assert error(encode, "a\ud800", UTF8("example/text")) == (
+    assert error(encode, "a\ud800", utf8_type("example/text")) == (
         "'a\\ud800' cannot be written as UTF-8. Remove the lone surrogates, or send bytes."
     )
 
@@ -379,3 +379,20 @@ def test_what_a_serializer_raises_comes_out_as_it_is() -> None:
 
     with pytest.raises(ValueError, match="non-hexadecimal"):
         encode("zz", custom)
+
+
+def test_a_custom_type_has_no_python_class() -> None:
+    custom = custom_type("example/id", str.encode, int)
+
+    assert custom.python is None
+    assert custom.label == "example/id"
+    assert repr(custom) == "<Type example/id of example/id>"
+
+
+def test_custom_types_are_equal_when_they_have_the_same_functions() -> None:
+    custom = custom_type("example/id", str.encode, bytes.decode)
+
+    assert custom == custom_type("example/id", str.encode, bytes.decode)
+    assert custom != custom_type("example/id", bytes.fromhex, bytes.decode)
+    assert custom != custom_type("example/id", str.encode, int)
+    assert custom != custom_type("example/other", str.encode, bytes.decode)

@@ -16,7 +16,7 @@ class Mailbox(msgspec.Struct, eq=False):
 
     :param again: The size of a batch that is to be sent again as it was; 0 for none.
     :param singly: How many of the first messages are still to be sent one at a time. The first
-        message of an idle address is: the runtime sends it as it comes (protocol 6.2).
+        message of an idle address is: the runtime sends it as it comes.
     :param tries: How often the first message has failed on its own.
     """
 

@@ -1,4 +1,4 @@
-"""Routes of a module.yaml: exact names before namespaces, URLs by templates (protocol 5.2)."""
+"""Routes of a module.yaml: exact names before namespaces, URLs by templates."""
 
 from __future__ import annotations
 

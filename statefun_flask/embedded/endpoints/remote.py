@@ -1,4 +1,4 @@
-"""Endpoints that are called over HTTP, as the runtime's clients do (protocol 1.4)."""
+"""Endpoints that are called over HTTP, as the runtime's clients do."""
 
 from __future__ import annotations
 

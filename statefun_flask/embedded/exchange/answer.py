@@ -1,7 +1,7 @@
 """Reading FromFunction, the engine's side of the 3.x protocol; :mod:`.requests` is the other half.
 
-What the real runtime would end its job for (protocol 1.6) is refused here if the answer alone shows
-it; :mod:`.rules` refuses what only the engine's state tells.
+What the real runtime would end its job for (docs/protocol.md) is refused here if the answer alone
+shows it; :mod:`.rules` refuses what only the engine's state tells.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ UNSET = "io.statefun.types/unset"
 #: the time of day either fits into the 64 bits of the store.
 LONGEST = dt.timedelta.max // dt.timedelta(milliseconds=1)
 
-# The runtime keeps its own states of every function under these names (protocol 1.6).
+# The runtime keeps its own states of every function under these names.
 _RESERVED = ("batch", "request-state")
 
 

@@ -1,11 +1,11 @@
-"""What of an answer only the engine's state can refuse (protocol 1.6)."""
+"""What of an answer only the engine's state can refuse."""
 
 from __future__ import annotations
 
 import collections.abc as cabc
 
-from ...errors import did_you_mean
-from ...errors import suggestions
+from ...values._text import did_you_mean
+from ...values._text import suggestions
 from ...values.address import Address
 from ...values.message import Message
 from ..endpoints.routes import Routes

@@ -1,4 +1,4 @@
-"""What the runtime's egresses take (protocol 4): records of Kafka, Kinesis and the playground."""
+"""What the runtime's egresses take: records of Kafka, Kinesis and the playground."""
 
 from __future__ import annotations
 

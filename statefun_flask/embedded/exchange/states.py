@@ -1,4 +1,4 @@
-"""Which states a function type has registered, and when their values expire (protocol 6.4, 6.5)."""
+"""Which states a function type has registered, and when their values expire."""
 
 from __future__ import annotations
 

@@ -20,14 +20,14 @@ from statefun_flask import json_type
 from statefun_flask import kafka_record
 from statefun_flask import Message
 from statefun_flask import StateFunFlask
-from statefun_flask import UTF8
+from statefun_flask import utf8_type
 from statefun_flask import ValueSpec
 
 app = StateFunFlask(__name__)
 EGRESS = "suite/said"
 
 #: A text as a Kafka record has it, without protobuf's wrapper.
-Plain: t.TypeAlias = t.Annotated[str, UTF8("suite/plain")]
+Plain: t.TypeAlias = t.Annotated[str, utf8_type("suite/plain")]
 
 
 def say(context: Context, *texts: object) -> Effects:

@@ -1,4 +1,4 @@
-"""Delayed messages and their cancellation (protocol 6.6); conftest.py has what was sent."""
+"""Delayed messages and their cancellation; conftest.py has what was sent."""
 
 from __future__ import annotations
 

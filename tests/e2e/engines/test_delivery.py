@@ -1,4 +1,4 @@
-"""Where messages go, in what order, and who sent them (protocol 6.1 to 6.3, 6.9)."""
+"""Where messages go, in what order, and who sent them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records that leave (protocol 4): what they hold, and their order."""
+"""Records that leave: what they hold, and their order."""
 
 from __future__ import annotations
 

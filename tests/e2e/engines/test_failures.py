@@ -1,4 +1,4 @@
-"""The worker goes away, and the engine fails (protocol 6.7, 6.8, row 94): nothing is lost."""
+"""The worker goes away, and the engine fails: nothing is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked over HTTP, and which answers are accepted (protocol 1.3 and 1.4)."""
+"""What is asked over HTTP, and which answers are accepted."""
 
 from __future__ import annotations
 

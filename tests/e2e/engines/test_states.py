@@ -1,4 +1,4 @@
-"""States: who sees them, how they are declared, how long they live (protocol 1.3, 6.4, 6.5)."""
+"""States: who sees them, how they are declared, how long they live."""
 
 from __future__ import annotations
 

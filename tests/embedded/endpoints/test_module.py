@@ -1,4 +1,4 @@
-"""Routing by module.yaml (protocol 5.2, 6.9)."""
+"""Routing by module.yaml."""
 
 from __future__ import annotations
 

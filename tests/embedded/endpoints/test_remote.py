@@ -1,4 +1,4 @@
-"""Endpoints over HTTP, against a server on loopback (protocol 1.4)."""
+"""Endpoints over HTTP, against a server on loopback."""
 
 from __future__ import annotations
 

@@ -57,9 +57,9 @@ def relay(context: Context, number: int) -> Effects:
     return Effects().egress("t/out", kafka_record("out", value=str(number)))
 
 
-registry.register_fn("t/count", count, states=[COUNT])
-registry.register_fn("t/late", late, states=[COUNT])
-registry.register_fn("t/relay", relay)
+registry.register("t/count", count, states=[COUNT])
+registry.register("t/late", late, states=[COUNT])
+registry.register("t/relay", relay)
 
 
 def main(folder: str, out: str, total: int) -> None:
