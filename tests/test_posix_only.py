@@ -32,7 +32,7 @@ with app.statefun.runtime() as runtime:
     runtime.send("test/count/bob", "one")
     runtime.send("test/count/bob", "two")
     runtime.run_until_idle()
-    assert runtime.state("test/count", "bob") == {"seen": 2}
+    assert runtime.state("test/count/bob") == {"seen": 2}
 """
 COMMAND = """
 from statefun_flask import StateFunFlask

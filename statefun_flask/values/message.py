@@ -65,7 +65,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
                 f"A message of type '{self.typename}' cannot be read as '{wanted.typename}'."
                 " Check with 'is_type' first, or read it as the type it has."
             )
-        return read_message(self, t.cast("cabc.Callable[[bytes], t.Any]", reader))
+        return read_message(self, reader)
 
 
 def read_message(message: Message, reader: cabc.Callable[[bytes], T]) -> T:
