@@ -209,7 +209,7 @@ def _check_distinct(types_: cabc.Iterable[Type[t.Any]], function: t.Any, paramet
         if first != each:
             raise RegistrationError(
                 f"Two types of {_spot(function, parameter)} have the typename '{each.typename}', so"
-                " a message cannot be told apart. Give each type a typename of its own."
+                " their messages cannot be distinguished. Give each type a typename of its own."
             )
 
 

@@ -10,10 +10,10 @@ import collections.abc as cabc
 import functools
 
 from ..values import _wire
-from ..values.address import Name
+from ..values.address import NamespacedName
 from ..values.effects import Cancellation
 from ..values.effects import DelayedSend
-from ..values.effects import EgressRecord
+from ..values.effects import EgressMessage
 from ..values.effects import Send
 
 _FIELD_1, _FIELD_2, _FIELD_3, _FIELD_4 = map(_wire.Header, range(1, 5))
@@ -26,7 +26,7 @@ def encode_result(
     mutations: cabc.Iterable[bytes],
     sent: cabc.Iterable[Send],
     delayed: cabc.Iterable[DelayedSend | Cancellation],
-    records: cabc.Iterable[EgressRecord],
+    records: cabc.Iterable[EgressMessage],
     typed: cabc.Callable[[str], bytes],
     payload_field: _wire.Header,
 ) -> bytes:
@@ -97,7 +97,7 @@ def deletion(name: str) -> tuple[bytes, ...]:
 
 
 @functools.lru_cache(maxsize=4096)
-def named(name: Name) -> bytes:
+def named(name: NamespacedName) -> bytes:
     """Return fields 1 and 2 of an address or an egress record: the namespace and the name."""
     return _wire.text(1, name.namespace) + _wire.text(2, name.name)
 

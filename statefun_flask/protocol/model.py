@@ -12,7 +12,7 @@ from ..errors import ProtocolError
 from ..values.address import Address
 from ..values.effects import Cancellation
 from ..values.effects import DelayedSend
-from ..values.effects import EgressRecord
+from ..values.effects import EgressMessage
 from ..values.effects import Send
 from ..values.message import Message
 from ..values.state import StoredValue
@@ -47,7 +47,7 @@ class BatchResult:
         self.changes: dict[str, StoredValue] = {}
         self.sent: list[Send] = []
         self.delayed: list[DelayedSend | Cancellation] = []
-        self.records: list[EgressRecord] = []
+        self.records: list[EgressMessage] = []
 
 
 class MissingStates(t.NamedTuple):

@@ -25,7 +25,7 @@ from ..values.address import Address
 from ..values.address import wire_type
 from ..values.effects import Cancellation
 from ..values.effects import DelayedSend
-from ..values.effects import EgressRecord
+from ..values.effects import EgressMessage
 from ..values.effects import Send
 from ..values.egress import KAFKA
 from ..values.egress import KINESIS
@@ -135,7 +135,7 @@ def encode(answer: BatchResult | MissingStates) -> bytes:
         [Send(*wrap(each.typename, each.payload), each.address) for each in answer.sent],
         [_wrap_delayed(each, answer.typename) for each in answer.delayed],
         [
-            EgressRecord(
+            EgressMessage(
                 *wrap(_RECORDS.get(each.typename, each.typename), each.payload), each.egress
             )
             for each in answer.records

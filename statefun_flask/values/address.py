@@ -8,10 +8,10 @@ import typing as t
 import msgspec
 from msgspec.structs import force_setattr
 
-T = t.TypeVar("T", bound="Name")
+T = t.TypeVar("T", bound="NamespacedName")
 
 
-class Name(str):
+class NamespacedName(str):
     """A ``namespace/name`` string and its two parts.
 
     It has exactly one slash, and neither part is empty. The runtime accepts no other form where a
@@ -54,13 +54,13 @@ class Name(str):
         return str.__str__(self)
 
 
-class FunctionType(Name):
+class FunctionType(NamespacedName):
     """The typename of a function: ``FunctionType("example/greeter")``."""
 
     __slots__ = ()
 
 
-class EgressIdentifier(Name):
+class EgressIdentifier(NamespacedName):
     """The id of an egress in module.yaml: ``EgressIdentifier("example/greets")``."""
 
     __slots__ = ()

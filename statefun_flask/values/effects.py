@@ -80,7 +80,7 @@ class Cancellation(msgspec.Struct, frozen=True, gc=False):
         return f"cancel({self.cancellation_token!r})"
 
 
-class EgressRecord(_Serialized, frozen=True, gc=False):
+class EgressMessage(_Serialized, frozen=True, gc=False):
     """A record for an egress."""
 
     egress: EgressIdentifier
@@ -153,7 +153,7 @@ class Effects:
     #: The delayed messages and the cancellations.
     delayed: list[DelayedSend | Cancellation]
     #: The records for egresses.
-    records: list[EgressRecord]
+    records: list[EgressMessage]
     #: The changes of states; of several changes of one state the last one wins.
     changes: list[StateChange]
     #: True after a function returned or yielded the object; nothing can be added to it then.
@@ -177,7 +177,9 @@ class Effects:
             self._raise_sealed()
         if not isinstance(address, Address):
             address = as_address(address)
-        self.sent.append(Send(*encode(message, type), address))
+        # Calls with a star are measurably slower.
+        typename, payload = encode(message, type)
+        self.sent.append(Send(typename, payload, address))
         return self
 
     def send_after(
@@ -203,7 +205,8 @@ class Effects:
             address = as_address(address)
         milliseconds = _milliseconds(delay)
         token = "" if cancellation_token is None else _check_token(cancellation_token)
-        self.delayed.append(DelayedSend(*encode(message, type), address, milliseconds, token))
+        typename, payload = encode(message, type)
+        self.delayed.append(DelayedSend(typename, payload, address, milliseconds, token))
         return self
 
     def cancel(self, token: str) -> t.Self:
@@ -225,7 +228,8 @@ class Effects:
         """
         if self.sealed:
             self._raise_sealed()
-        self.records.append(EgressRecord(*encode(message, type), egress_identifier(identifier)))
+        typename, payload = encode(message, type)
+        self.records.append(EgressMessage(typename, payload, egress_identifier(identifier)))
         return self
 
     @t.overload

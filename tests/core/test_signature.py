@@ -413,8 +413,8 @@ def test_two_types_of_one_typename_are_refused() -> None:
         read(annotated(Greeting | Other))
 
     assert str(info.value) == (
-        f"Two types of {SPOT} have the typename 'test/Greeting', so a message cannot be told apart."
-        " Give each type a typename of its own."
+        f"Two types of {SPOT} have the typename 'test/Greeting', so their messages"
+        " cannot be distinguished. Give each type a typename of its own."
     )
     assert typenames(annotated(t.Annotated[str, TEXT] | t.Annotated[str, TEXT])) == ["test/text"]
 

@@ -1,7 +1,7 @@
-"""Our 2.x answers beside those of apache-flink-statefun 2.2.2, for one program in both SDKs.
+"""The answers of 2.x equal those of apache-flink-statefun 2.2.2, for one program in both SDKs.
 
-A message is a list of steps, which ``official.py`` takes in the same way. Numbers are compared as
-Python does: this SDK writes an ``int`` as Int64Value where the official one was told Int32Value.
+A message is a list of steps; ``official.py`` runs the same steps. Numbers are compared as Python
+values: this SDK writes an ``int`` as Int64Value where the official program uses Int32Value.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from google.protobuf import wrappers_pb2
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
+from to_function import From
+from to_function import to_function_2
 
 from statefun_flask import Address
 from statefun_flask import BOOL
@@ -34,7 +36,6 @@ from statefun_flask import RequestHandler
 from statefun_flask import STRING
 from statefun_flask import ValueSpec
 from statefun_flask.protocol.schema.request_reply_v2 import FromFunction
-from statefun_flask.protocol.schema.request_reply_v2 import ToFunction
 
 pytestmark = pytest.mark.oracle
 
@@ -213,20 +214,14 @@ def programs(draw: t.Any) -> list[t.Any]:
 
 
 def request(states: cabc.Mapping[str, bytes], batch: list[tuple[t.Any, list[t.Any]]]) -> bytes:
-    to_function = ToFunction()
-    invocation = to_function.invocation
-    invocation.target.namespace, invocation.target.type = "example", "fn"
-    invocation.target.id = "bob"
-    for name in SPECS:
-        invocation.state.add(state_name=name, state_value=states.get(name, b""))
+    messages = []
     for caller, steps in batch:
-        each = invocation.invocations.add()
-        if caller is not None:
-            each.caller.namespace, each.caller.type, each.caller.id = "example", "caller", caller
-        each.argument.type_url = "type.googleapis.com/google.protobuf.StringValue"
-        text = wrappers_pb2.StringValue(value=json.dumps(steps))
-        each.argument.value = text.SerializeToString()
-    data: bytes = to_function.SerializeToString()
+        message = any_pb2.Any()
+        message.Pack(wrappers_pb2.StringValue(value=json.dumps(steps)))
+        messages.append(message if caller is None else From(f"example/caller/{caller}", message))
+    data: bytes = to_function_2(
+        *messages, states={name: states.get(name, b"") for name in SPECS}
+    ).SerializeToString()
     return data
 
 

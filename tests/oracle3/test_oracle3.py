@@ -1,9 +1,8 @@
-"""Our 3.x answers beside those of apache-flink-statefun 3.3.0, for one program in both SDKs.
+"""The answers of 3.x equal those of apache-flink-statefun 3.3.0, for one program in both SDKs.
 
-A message is a list of steps, which ``official.py`` takes in the same way. The official SDK lets an
-invocation see its own writes and has no rule for tokens, so steps that would tell the two apart for
-that reason are not made: each invocation reads before it writes, and a token is sent once a batch
-or cancelled before.
+A message is a list of steps; ``official.py`` runs the same steps. The official SDK lets an
+invocation see its own writes, and does not check tokens. The programs avoid these differences: each
+invocation reads before it writes, and a token is sent once in a batch, or cancelled before.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ from hypothesis import given
 from hypothesis import HealthCheck
 from hypothesis import settings
 from hypothesis import strategies as st
+from to_function import From
+from to_function import request_bytes
 
 from statefun_flask import Address
 from statefun_flask import BOOL
@@ -35,7 +36,6 @@ from statefun_flask import RequestHandler
 from statefun_flask import STRING
 from statefun_flask import ValueSpec
 from statefun_flask.protocol.schema.request_reply_v3 import FromFunction
-from statefun_flask.protocol.schema.request_reply_v3 import ToFunction
 from statefun_flask.values._any import unwrap
 
 pytestmark = pytest.mark.oracle
@@ -211,31 +211,15 @@ def batches(draw: t.Any) -> Batch:
 STORED = st.fixed_dictionaries({name: st.none() | VALUES[kind] for name, kind in KINDS.items()})
 
 
-def request(
-    states: cabc.Mapping[str, tuple[str, bytes] | None],
-    batch: Batch,
-) -> bytes:
-    to_function = ToFunction()
-    invocation = to_function.invocation
-    invocation.target.namespace, invocation.target.type = "example", "fn"
-    invocation.target.id = "bob"
-    for name, cell in states.items():
-        state = invocation.state.add(state_name=name)
-        if cell is not None:
-            state.state_value.typename, state.state_value.value = cell
-            state.state_value.has_value = True
-    for caller, steps in batch:
-        message = invocation.invocations.add()
-        if caller is not None:
-            message.caller.namespace, message.caller.type = "example", "caller"
-            message.caller.id = caller
-        message.argument.typename = STRING.typename
-        message.argument.value = STRING.serialize(json.dumps(steps))
-        message.argument.has_value = True
-    return t.cast("bytes", to_function.SerializeToString())
+def request(states: cabc.Mapping[str, tuple[str, bytes] | None], batch: Batch) -> bytes:
+    messages = [
+        json.dumps(steps) if caller is None else From(f"example/caller/{caller}", json.dumps(steps))
+        for caller, steps in batch
+    ]
+    return request_bytes(*messages, states=states)
 
 
-def cells(values: cabc.Mapping[str, t.Any]) -> dict[str, tuple[str, bytes] | None]:
+def stored(values: cabc.Mapping[str, t.Any]) -> dict[str, tuple[str, bytes] | None]:
     return {
         name: None if value is None else SPECS[name].encode(value) for name, value in values.items()
     }
@@ -296,15 +280,15 @@ def applied(
     """Return the states after an answer, as the runtime keeps them."""
     after = dict(states)
     for each in FromFunction.FromString(answer).invocation_result.state_mutations:
-        stored = (each.state_value.typename, each.state_value.value)
-        after[each.state_name] = stored if each.mutation_type else None
+        written = (each.state_value.typename, each.state_value.value)
+        after[each.state_name] = written if each.mutation_type else None
     return after
 
 
 @given(states=STORED, batch=batches())
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_answers_mean_the_same(official: Answer, states: dict[str, t.Any], batch: Batch) -> None:
-    body = request(cells(states), batch)
+    body = request(stored(states), batch)
 
     assert meaning(ours(body)) == meaning(official(body))
 
@@ -314,7 +298,7 @@ def test_answers_mean_the_same(official: Answer, states: dict[str, t.Any], batch
 def test_the_same_states_are_missing(
     official: Answer, states: dict[str, t.Any], known: set[str], batch: Batch
 ) -> None:
-    body = request({name: cell for name, cell in cells(states).items() if name in known}, batch)
+    body = request({name: value for name, value in stored(states).items() if name in known}, batch)
 
     mine = meaning(ours(body))
     assert mine == meaning(official(body))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from google.protobuf import any_pb2
 from google.protobuf import wrappers_pb2
 from hypothesis import given
 from hypothesis import strategies as st
+from to_function import to_function
+from to_function import to_function_2
 
 from statefun_flask import Context
 from statefun_flask import Effects
@@ -325,40 +328,27 @@ NAMES = st.sampled_from([LONG, INT64, USERS, "com.googleapis/example.GreetReques
 
 @st.composite
 def requests_of_2(draw: t.Any) -> t.Any:
-    request = request_reply_v2.ToFunction()
-    batch = request.invocation
-    batch.target.namespace, batch.target.type, batch.target.id = "example", "stateful", "bob"
     seen = draw(st.none() | st.integers(0, 2**62))
-    batch.state.add(
-        state_name="seen",
-        state_value=b"" if seen is None else write_any(INT64, _int64(seen)),
-    )
-    for value in draw(st.lists(ANYS, max_size=2)):
-        batch.state.add(state_name="other", state_value=write_any(USERS, _bytes(value)))
-    for value in draw(st.lists(ANYS, min_size=1, max_size=4)):
-        argument = batch.invocations.add().argument
-        argument.type_url, argument.value = draw(NAMES), _bytes(value)
-    return request
+    states = {"seen": b"" if seen is None else write_any(INT64, _int64(seen))}
+    for number, value in enumerate(draw(st.lists(ANYS, max_size=2))):
+        states[f"other{number}"] = write_any(USERS, _bytes(value))
+    values = draw(st.lists(ANYS, min_size=1, max_size=4))
+    messages = [any_pb2.Any(type_url=draw(NAMES), value=_bytes(value)) for value in values]
+    return to_function_2(*messages, target="example/stateful", states=states)
 
 
 @st.composite
 def requests_of_3(draw: t.Any) -> t.Any:
-    request = request_reply_v3.ToFunction()
-    batch = request.invocation
-    batch.target.namespace, batch.target.type, batch.target.id = "example", "stateful", "bob"
     seen = draw(st.none() | st.integers(0, 2**62))
-    state = batch.state.add(state_name="seen")
-    if seen is not None:
-        state.state_value.typename = ANY
-        state.state_value.has_value = True
-        state.state_value.value = write_any(INT64, _int64(seen))
-    for value in draw(st.lists(ANYS, min_size=1, max_size=4)):
-        argument = batch.invocations.add().argument
-        argument.typename = draw(NAMES)
-        argument.has_value = draw(st.booleans())
-        if argument.has_value:
-            argument.value = _bytes(value)
-    return request
+    states = {"seen": None if seen is None else (ANY, write_any(INT64, _int64(seen)))}
+    values = draw(st.lists(ANYS, min_size=1, max_size=4))
+    messages = [
+        Message(draw(NAMES), _bytes(value))
+        if draw(st.booleans())
+        else Message(draw(NAMES), b"", False)
+        for value in values
+    ]
+    return to_function(*messages, target="example/stateful", states=states)
 
 
 def _bytes(message: t.Any) -> bytes:
@@ -371,7 +361,7 @@ def _int64(value: int) -> bytes:
 
 
 def is_strong(request: t.Any) -> bool:
-    """Tell whether a request has what only its own protocol writes, as its own fields say."""
+    """Return whether a request has fields that only its own protocol writes."""
     batch = request.invocation
     if isinstance(request, request_reply_v2.ToFunction):
         return any(each.argument.value for each in batch.invocations) or any(

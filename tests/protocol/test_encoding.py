@@ -21,7 +21,7 @@ from statefun_flask.protocol.schema import request_reply_v3
 from statefun_flask.values import _wire
 from statefun_flask.values.effects import Cancellation
 from statefun_flask.values.effects import DelayedSend
-from statefun_flask.values.effects import EgressRecord
+from statefun_flask.values.effects import EgressMessage
 from statefun_flask.values.effects import Send
 
 # Lengths around the sizes where a varint grows, and around the limit of the header cache.
@@ -52,7 +52,7 @@ def answers(draw: st.DrawFn, delayed: st.SearchStrategy[t.Any]) -> BatchResult:
     answer.sent = draw(st.lists(sends, max_size=3))
     answer.delayed = draw(st.lists(delayed, max_size=3))
     answer.records = draw(
-        st.lists(st.builds(EgressRecord, typenames, payloads, egresses), max_size=3)
+        st.lists(st.builds(EgressMessage, typenames, payloads, egresses), max_size=3)
     )
     return answer
 

@@ -14,9 +14,9 @@ import typing as t
 
 import pytest
 import waiting
+from to_function import request_bytes
 
 from statefun_flask.protocol.schema.request_reply_v3 import FromFunction
-from statefun_flask.protocol.schema.request_reply_v3 import ToFunction
 from statefun_flask.protocol.schema.types import StringWrapper
 
 HERE = pathlib.Path(__file__).parent
@@ -24,15 +24,7 @@ OCTET_STREAM = {"Content-Type": "application/octet-stream"}
 
 
 def _encode(typename: str, *texts: str) -> bytes:
-    to_function = ToFunction()
-    batch = to_function.invocation
-    batch.target.namespace, batch.target.type = typename.split("/")
-    batch.target.id = "me"
-    for text in texts:
-        argument = batch.invocations.add().argument
-        argument.typename, argument.has_value = "io.statefun.types/string", True
-        argument.value = StringWrapper(value=text).SerializeToString()
-    return to_function.SerializeToString()
+    return request_bytes(*texts, target=typename, id="me")
 
 
 def _decode(body: bytes) -> list[str]:

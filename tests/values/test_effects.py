@@ -19,7 +19,7 @@ from statefun_flask import StateTypeError
 from statefun_flask import ValueSpec
 from statefun_flask.values.effects import Cancellation
 from statefun_flask.values.effects import DelayedSend
-from statefun_flask.values.effects import EgressRecord
+from statefun_flask.values.effects import EgressMessage
 from statefun_flask.values.effects import Send
 from statefun_flask.values.effects import StateChange
 from statefun_flask.values.message import encode
@@ -85,7 +85,7 @@ def test_a_type_can_be_forced() -> None:
         DelayedSend(*as_int, BOB, 1000)
     ]
     assert Effects().egress("a/b", 1, type=INT).records == [
-        EgressRecord(*as_int, EgressIdentifier("a/b"))
+        EgressMessage(*as_int, EgressIdentifier("a/b"))
     ]
 
 
