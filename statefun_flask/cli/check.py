@@ -14,7 +14,7 @@ from flask.cli import with_appcontext
 from ..module_yaml import Finding
 from ..module_yaml import ModuleError
 from ..module_yaml import read
-from ..module_yaml import Reading
+from ..module_yaml import ReadResult
 from ..module_yaml.compare import compare
 from ..module_yaml.lock import FILE
 from ..module_yaml.lock import Lock
@@ -44,7 +44,7 @@ def check(ctx: click.Context, files: tuple[str, ...], output: str, path: str) ->
 
     Exits with 1 if there is a finding.
     """
-    findings = [*_of_files(files), *_of_lock(path)]
+    findings = [*findings_of(files), *_of_lock(path)]
     if output == "json":
         click.echo(json.dumps({"findings": [dataclasses.asdict(f) for f in findings]}, indent=2))
     elif output == "github":
@@ -57,8 +57,9 @@ def check(ctx: click.Context, files: tuple[str, ...], output: str, path: str) ->
     ctx.exit(1 if findings else 0)
 
 
-def _of_files(files: cabc.Sequence[str]) -> list[Finding]:
-    readings: list[Reading] = []
+def findings_of(files: cabc.Sequence[str]) -> list[Finding]:
+    """Return the findings of the module files of one job, read and compared with the app."""
+    readings: list[ReadResult] = []
     findings: list[Finding] = []
     for file in files:
         try:

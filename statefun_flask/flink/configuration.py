@@ -7,7 +7,7 @@ import datetime
 import pathlib
 
 from . import ports
-from .engines import Engine
+from .releases import Release
 
 #: What Flink and Kafka reach into, which Java 17 keeps closed unless told.
 _OPENED = (
@@ -70,7 +70,7 @@ rootLogger.appenderRef.console.ref=console
 
 
 def flink(
-    engine: Engine,
+    release: Release,
     folder: pathlib.Path,
     rpc_port: int,
     rest_port: int,
@@ -117,7 +117,7 @@ def flink(
         "state.backend.rocksdb.timer-service.factory": "ROCKSDB",
         "state.checkpoints.dir": (folder / "checkpoints").as_uri(),
         "state.savepoints.dir": (folder / "savepoints").as_uri(),
-        **dict(engine.settings),
+        **dict(release.settings),
         **more,
     }
 

@@ -12,11 +12,11 @@ import xml.sax.saxutils
 
 import click
 
-from .engines import Bundle
-from .errors import EngineError
+from .errors import FlinkError
 from .java import maven
 from .process import Process
 from .process import wait_until
+from .releases import Bundle
 
 #: The environment variable that names another folder for the cache.
 VARIABLE = "STATEFUN_FLINK_CACHE"
@@ -48,6 +48,15 @@ def cache() -> pathlib.Path:
     return pathlib.Path(user).expanduser() / "statefun-flask"
 
 
+def require(bundle: Bundle) -> None:
+    """Raise if a bundle is not in the cache and cannot be fetched.
+
+    :raises FlinkError: Maven is missing.
+    """
+    if not (cache() / bundle.folder).is_dir():
+        maven()
+
+
 def fetch(bundle: Bundle, report: cabc.Callable[[str], None] = lambda line: None) -> pathlib.Path:
     """Return the folder of a bundle's jars, after fetching them if the cache lacks them.
 
@@ -55,7 +64,7 @@ def fetch(bundle: Bundle, report: cabc.Callable[[str], None] = lambda line: None
     no harm.
 
     :param report: Is called with a line of text now and then while Maven downloads.
-    :raises EngineError: Maven is missing, or fails.
+    :raises FlinkError: Maven is missing, or fails.
     """
     folder = cache() / bundle.folder
     if folder.is_dir():
@@ -99,7 +108,7 @@ def _run_maven(
     finally:
         process.stop()
     if process.wait() != 0:
-        raise EngineError(
+        raise FlinkError(
             f"Maven could not fetch {bundle.name}. It says:\n{errors(process.output())}"
         )
 

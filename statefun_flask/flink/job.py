@@ -7,9 +7,9 @@ import contextlib
 import pathlib
 import typing as t
 
-from .errors import EngineError
-from .failures import cause
-from .failures import job_failure
+from .errors import FlinkError
+from .explain import cause
+from .explain import job_failure
 from .process import Process
 from .process import wait_until
 from .rest import Rest
@@ -68,7 +68,7 @@ class Job:
         """Wait until it runs with every one of its tasks.
 
         :param timeout: In seconds.
-        :raises EngineError: The job ended, or the time is over.
+        :raises FlinkError: The job ended, or the time is over.
         """
         self._wait(self.running, "runs", timeout)
 
@@ -80,7 +80,7 @@ class Job:
         Tests that kill something therefore start at ``earliest``.
 
         :param timeout: In seconds.
-        :raises EngineError: The job ended, or the time is over.
+        :raises FlinkError: The job ended, or the time is over.
         """
         before = self.checkpoints()
         self._wait(lambda: self.checkpoints() > before, "has one more checkpoint", timeout)
@@ -98,7 +98,7 @@ class Job:
 
         :param folder: Where to; one that is removed with the cluster if it is not given.
         :param timeout: In seconds.
-        :raises EngineError: The savepoint failed.
+        :raises FlinkError: The savepoint failed.
         """
         body = {"cancel-job": False, "target-directory": folder and folder.as_uri()}
         trigger = self._rest.post(f"/jobs/{self.id}/savepoints", body)["request-id"]
@@ -109,7 +109,7 @@ class Job:
 
         operation = self._wait(done, "has a savepoint", timeout)
         if "location" not in operation:
-            raise EngineError(
+            raise FlinkError(
                 f"The savepoint failed: {cause(operation['failure-cause']['stack-trace'])}."
                 " Try again when the job runs."
             )
@@ -134,7 +134,7 @@ class Job:
                 value = condition()
                 if not value and (state := self.state()) in ENDED:
                     _, trace = self.failure() or (0, "nothing is known of the cause")
-                    raise EngineError(
+                    raise FlinkError(
                         f"The job is {state}: {job_failure(trace)} Correct that, and submit it"
                         " again."
                     )

@@ -16,11 +16,11 @@ from . import configuration
 from . import jars
 from . import java
 from . import ports
-from .engines import KAFKA
-from .errors import EngineError
+from .errors import FlinkError
 from .errors import PortTaken
 from .process import Process
 from .process import wait_until
+from .releases import KAFKA
 
 
 class Kafka:
@@ -70,13 +70,21 @@ class Kafka:
     ) -> None:
         self.stop()
 
-    def start(self) -> None:
-        """Start it, and return when it answers.
+    def prepare(self) -> None:
+        """Check everything that can be checked before a process starts.
 
-        :raises EngineError: Java, Maven or confluent-kafka is missing, or the broker ended.
+        :raises FlinkError: Java, Maven or confluent-kafka is missing.
         """
         _client()
         self._java = java.java()
+        jars.require(KAFKA)
+
+    def start(self) -> None:
+        """Start the broker, and return when it answers.
+
+        :raises FlinkError: Java, Maven or confluent-kafka is missing, or the broker ended.
+        """
+        self.prepare()
         self._jars = jars.fetch(KAFKA, self._report)
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="statefun-kafka-"))
         try:
@@ -84,7 +92,7 @@ class Kafka:
             try:
                 ports.retrying(lambda: self._start(folder), attempts=1 if self._fixed else 3)
             except PortTaken as exc:
-                raise EngineError(
+                raise FlinkError(
                     f"Cannot start Kafka at {self.bootstrap}: the port is taken. Choose another"
                     " one, or stop what listens there."
                 ) from exc
@@ -111,7 +119,7 @@ class Kafka:
     def restart(self) -> None:
         """Start it again after :meth:`kill`, at its port and with its data."""
         if self._folder is None:
-            raise EngineError("Kafka was not started, so it cannot be restarted. Call start().")
+            raise FlinkError("Kafka was not started, so it cannot be restarted. Call start().")
         self._boot(self._folder)
 
     @property
@@ -122,7 +130,7 @@ class Kafka:
     def check(self) -> None:
         """Raise if it has ended.
 
-        :raises EngineError: It has, and the message holds the end of its log.
+        :raises FlinkError: It has, and the message holds the end of its log.
         """
         if self._process is not None:
             self._process.check()
@@ -143,7 +151,7 @@ class Kafka:
                 made.result(timeout=30)
             except KafkaException as exc:
                 if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise EngineError(f"Kafka does not make the topic '{name}': {exc}.") from exc
+                    raise FlinkError(f"Kafka does not make the topic '{name}': {exc}.") from exc
 
     def topics(self) -> set[str]:
         """Return the names of the topics that exist."""
@@ -168,7 +176,7 @@ class Kafka:
         arguments = ["format", "-t", self._identity, "-c", properties]
         formatting = self._run(folder, "Kafka format", "kafka.tools.StorageTool", *arguments)
         if formatting.wait() != 0:
-            raise EngineError(f"Kafka could not format its folder:\n{formatting.tail()}")
+            raise FlinkError(f"Kafka could not format its folder:\n{formatting.tail()}")
         self._boot(folder)
 
     def _boot(self, folder: pathlib.Path) -> None:
@@ -199,7 +207,7 @@ def _client() -> t.Any:
     try:
         from confluent_kafka import admin
     except ImportError:
-        raise EngineError(
+        raise FlinkError(
             "The Python package confluent-kafka is not installed, which makes Kafka's topics."
             " Install it with: pip install 'statefun-flask[kafka]'"
         ) from None

@@ -9,7 +9,7 @@ import types
 import typing as t
 import urllib.parse
 
-from .errors import EngineError
+from .errors import FlinkError
 
 #: The engine keeps up to 1024 connections open to each function type. A server that takes fewer
 #: leaves the rest waiting until they time out, which stalls the job.
@@ -18,12 +18,12 @@ CONNECTIONS = 10_000
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-class Server:
+class WorkerServer:
     """waitress in a thread, which can be stopped and started again at the same port.
 
     ::
 
-        with Server(app) as server:
+        with WorkerServer(app) as server:
             Cluster(module, endpoint=server.url)
 
     :param app: A WSGI application.
@@ -60,7 +60,7 @@ class Server:
     def start(self) -> None:
         """Listen, and answer.
 
-        :raises EngineError: The port is taken.
+        :raises FlinkError: The port is taken.
         """
         import waitress
 
@@ -68,7 +68,7 @@ class Server:
         try:
             listening = socket.create_server((self._host, self._port), family=family)
         except OSError as exc:
-            raise EngineError(
+            raise FlinkError(
                 f"Cannot serve the app at {self.url}: {os.strerror(exc.errno or 0)}. Stop what"
                 " listens there, or choose another port."
             ) from None

@@ -11,15 +11,15 @@ from ..core.registry import FunctionRegistry
 from ..errors import did_you_mean
 from ..errors import suggestions
 from . import declared
-from . import together
+from . import job_rules
 from .declared import Function
 from .durations import written
-from .errors import Finding
-from .model import Endpoint
+from .findings import Finding
+from .job_rules import at
+from .model import HttpEndpoint
 from .model import Module
 from .model import State
 from .nodes import Node
-from .together import at
 
 OLD = ("1.0", "2.0")
 
@@ -32,7 +32,7 @@ def compare(
     :param settings: The app's settings.
     """
     functions = declared.functions(registry)
-    found = [*together.check(modules)]
+    found = [*job_rules.check(modules)]
     found += _protocol(modules, settings or Settings())
     found += _unrouted(modules, functions)
     found += _unserved(modules, functions)
@@ -56,7 +56,7 @@ def _protocol(modules: cabc.Sequence[Module], settings: Settings) -> cabc.Iterat
             )
 
 
-def _endpoint_for(modules: cabc.Sequence[Module], typename: str) -> Endpoint | None:
+def _endpoint_for(modules: cabc.Sequence[Module], typename: str) -> HttpEndpoint | None:
     found = [endpoint for module in modules if (endpoint := module.endpoint_for(typename))]
     return min(found, key=lambda each: each.is_wildcard, default=None)
 
@@ -97,7 +97,7 @@ def _unserved(
                 near = did_you_mean(suggestions(endpoint.functions, functions)[:1])
                 yield at(
                     module,
-                    together.pattern(module, endpoint),
+                    job_rules.pattern(module, endpoint),
                     "unserved-function",
                     f"The app has no function '{endpoint.functions}'.{near}",
                     "Correct the name, register the function, or remove the endpoint.",
@@ -117,7 +117,7 @@ def _unserved(
                 )
 
 
-def _address(endpoint: Endpoint) -> tuple[str, str]:
+def _address(endpoint: HttpEndpoint) -> tuple[str, str]:
     parts = urllib.parse.urlsplit(endpoint.url)
     return parts.scheme, parts.netloc or parts.path
 
@@ -141,7 +141,9 @@ def _states(
                 yield from _states_of(module, endpoint, function)
 
 
-def _states_of(module: Module, endpoint: Endpoint, function: Function) -> cabc.Iterator[Finding]:
+def _states_of(
+    module: Module, endpoint: HttpEndpoint, function: Function
+) -> cabc.Iterator[Finding]:
     written_states = {state.name: state for state in endpoint.states or ()}
     wanted = {spec.name: declared.state(spec) for spec in function.states}
     for name, state in wanted.items():

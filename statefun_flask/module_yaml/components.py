@@ -7,8 +7,10 @@ import typing as t
 
 from ..errors import did_you_mean
 from ..errors import suggestions
-from . import fields
+from . import shapes
 from .endpoint_fields import TYPE
+from .fields import mapping_of
+from .fields import read_fields
 from .io_fields import DIRECTION
 from .kinds import text_of
 from .model import Component
@@ -16,9 +18,7 @@ from .model import Extension
 from .nodes import Mapping
 from .nodes import Node
 from .nodes import Report
-from .shape import mapping_of
-from .shape import read_fields
-from .text import serialize
+from .serializer import serialize
 
 #: Of 2.x, and not in the table: they need descriptors of protobuf messages.
 _BY_DESCRIPTOR = (
@@ -141,10 +141,10 @@ def _read(
     :param beside: What stands beside the spec, None if something was refused there.
     """
     values = dict(beside or {})
-    shapes = fields.shapes(section, report.version)
-    shape = shapes.get(type.lower() if section == "functions" else type)
+    known = shapes.shapes(section, report.version)
+    shape = known.get(type.lower() if section == "functions" else type)
     if shape is None:
-        _report_kind(type, kind, shapes, report)
+        _report_kind(type, kind, known, report)
         return Extension(
             node=node, section=section, type=type, id=values.get("id"), spec=serialize(spec)
         )
@@ -163,18 +163,18 @@ def _read(
     return part
 
 
-def _report_kind(type: str, node: Node, shapes: t.Iterable[str], report: Report) -> None:
+def _report_kind(type: str, node: Node, known: t.Collection[str], report: Report) -> None:
     if type in _BY_DESCRIPTOR and report.version != "3.1":
         return
-    near = did_you_mean(suggestions(type, shapes)[:1])
+    near = did_you_mean(suggestions(type, known)[:1])
     # A jar's own kinds are somewhat like StateFun's: only one letter or two make a mistake of it.
-    mistyped = difflib.get_close_matches(type, shapes, 1, 0.9)
+    mistyped = difflib.get_close_matches(type, known, 1, 0.9)
     if mistyped or type.startswith(_OWN) or "/" not in type:
         report.error(
             node,
             "unknown-kind",
             f"There is no '{type}' in format {report.version}.{near}",
-            f"Write {_either(shapes)}.",
+            f"Write {_either(known)}.",
         )
     else:
         report.warning(

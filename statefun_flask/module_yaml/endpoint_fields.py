@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 
 from . import model
+from .fields import Field
+from .fields import Fields
+from .fields import Group
+from .fields import Struct
+from .fields import Variant
 from .kinds import Choice
 from .kinds import Integer
-from .kinds import Name
+from .kinds import NamespacedName
 from .kinds import Text
-from .shape import Field
-from .shape import Fields
-from .shape import Group
-from .shape import Variant
-from .states import StateRecord
+from .kinds import text_of
+from .model import State
+from .nodes import Mapping
+from .nodes import Node
+from .nodes import Report
+from .nodes import Scalar
 from .times import Duration
 
 FUNCTIONS = Field(
     "functions",
-    Name(label="`ns/name` or `ns/*`", wildcard=True),
+    NamespacedName(label="`ns/name` or `ns/*`", wildcard=True),
     "The function, or with `ns/*` all of a namespace that have no endpoint of their own.",
     required=True,
 )
@@ -112,7 +119,52 @@ TRANSPORT = Field(
     "The HTTP client.",
 )
 
-STATE = StateRecord(
+
+@dataclasses.dataclass(frozen=True)
+class StateName:
+    """A state that is its name."""
+
+    label: str = "text"
+
+    def read(self, node: Node, report: Report) -> State | None:
+        """Return the state."""
+        if isinstance(node, Mapping):
+            name = node.get("name")
+            called = name.text if isinstance(name, Scalar) else "name"
+            report.error(
+                node,
+                "other-format",
+                "This is a mapping, as format 2.0 has it; in 1.0 a state is its name.",
+                f"Write '- {called}', or version: \"2.0\" at the top.",
+            )
+            return None
+        text = Text().read(node, report)
+        return None if text is None else State(node=node, name=text)
+
+    def write(self, value: State) -> str:
+        """Return the name."""
+        return value.name
+
+
+@dataclasses.dataclass(frozen=True)
+class StateStruct(Struct[State]):
+    """A state that is a mapping."""
+
+    def read(self, node: Node, report: Report) -> State | None:
+        """Return the state."""
+        if isinstance(node, Scalar):
+            text = text_of(node, report)
+            report.error(
+                node,
+                "other-format",
+                "This is a text, as format 1.0 has it; in 2.0 a state is a mapping.",
+                f"Write '- name: {text}', or version: \"1.0\" at the top.",
+            )
+            return None
+        return super().read(node, report)
+
+
+STATE = StateStruct(
     model.State,
     (
         Field("name", Text(), "The state's name.", required=True),
@@ -129,4 +181,4 @@ STATE = StateRecord(
 )
 
 #: Formats 1.0 and 2.0 have the function's name beside its spec.
-TYPE = Field("type", Name(), "The function's typename.", "functions", required=True)
+TYPE = Field("type", NamespacedName(), "The function's typename.", "functions", required=True)

@@ -12,10 +12,10 @@ from ..errors import did_you_mean
 from ..errors import suggestions
 from . import declared
 from .declared import Function
-from .errors import FormatError
+from .findings import FormatError
 from .model import Component
-from .model import Endpoint
 from .model import GrpcFunction
+from .model import HttpEndpoint
 from .model import KafkaEgress
 from .model import KafkaIngress
 from .model import Module
@@ -105,7 +105,7 @@ def _check(module: Module, targets: set[str]) -> None:
 
 
 def _is_apps(component: Component, functions: dict[str, Function]) -> bool:
-    return isinstance(component, Endpoint) and any(map(component.serves, functions))
+    return isinstance(component, HttpEndpoint) and any(map(component.serves, functions))
 
 
 def _expanded(old: Module, functions: dict[str, Function], version: Version) -> Module:
@@ -115,7 +115,7 @@ def _expanded(old: Module, functions: dict[str, Function], version: Version) -> 
     exact = {each.functions for each in old.endpoints if not each.is_wildcard}
     components: list[Component] = []
     for component in old.components:
-        if isinstance(component, Endpoint) and component.is_wildcard:
+        if isinstance(component, HttpEndpoint) and component.is_wildcard:
             components += [
                 dataclasses.replace(component, functions=name, url=component.url_for(name))
                 for name in functions
@@ -131,27 +131,29 @@ def _endpoints(
     request: Request,
     kept: list[Component],
     targets: set[str],
-) -> cabc.Iterator[Endpoint]:
+) -> cabc.Iterator[HttpEndpoint]:
     """Yield endpoints for the app's functions that have none."""
-    have = [each for each in kept if isinstance(each, Endpoint)]
-    others = {each.functions for each in kept if isinstance(each, Endpoint | GrpcFunction)}
+    have = [each for each in kept if isinstance(each, HttpEndpoint)]
+    others = {each.functions for each in kept if isinstance(each, HttpEndpoint | GrpcFunction)}
     missing = [name for name in functions if not any(each.serves(name) for each in have)]
     transport = "async" if request.version == "3.1" else "okhttp"
     if request.version in OLD:
         for name in missing:
-            yield Endpoint(functions=name, url=request.url, transport=transport)
+            yield HttpEndpoint(functions=name, url=request.url, transport=transport)
         return
     for namespace in dict.fromkeys(name.partition("/")[0] for name in missing):
         own = [name for name in missing if name.partition("/")[0] == namespace]
         routed = {name for name in targets - others if name.partition("/")[0] == namespace}
         names = [f"{namespace}/*"] if routed <= set(functions) else own
         for name in names:
-            yield Endpoint(functions=name, url=request.url, transport=transport)
+            yield HttpEndpoint(functions=name, url=request.url, transport=transport)
 
 
 def _ordered(components: list[Component]) -> tuple[Component, ...]:
     """Return components with the endpoints first."""
-    return tuple(sorted(components, key=lambda each: not isinstance(each, Endpoint | GrpcFunction)))
+    return tuple(
+        sorted(components, key=lambda each: not isinstance(each, HttpEndpoint | GrpcFunction))
+    )
 
 
 def _ingress(
@@ -243,7 +245,7 @@ def _with_states(module: Module, functions: dict[str, Function]) -> Module:
             each,
             states=tuple(map(declared.state, functions[each.functions].states)) or None,
         )
-        if isinstance(each, Endpoint) and each.functions in functions
+        if isinstance(each, HttpEndpoint) and each.functions in functions
         else each
         for each in module.components
     )

@@ -6,19 +6,19 @@ import dataclasses
 import re
 
 from . import model
+from .fields import Field
+from .fields import Fields
+from .fields import Group
+from .fields import Struct
+from .fields import Variant
 from .kinds import Integer
 from .kinds import Many
-from .kinds import Name
+from .kinds import NamespacedName
 from .kinds import Pair
 from .kinds import PropertyValue
 from .kinds import Text
 from .kinds import Typename
 from .model import Version
-from .shape import Field
-from .shape import Fields
-from .shape import Group
-from .shape import Record
-from .shape import Variant
 from .times import Date
 from .times import Duration
 from .times import Milliseconds
@@ -30,8 +30,10 @@ NEW: tuple[Version, ...] = ("3.0", "3.1")
 
 
 #: Formats up to 3.0 have an id beside the spec.
-INGRESS_ID = Field("id", Name(what="ingress"), "The ingress's id.", required=True)
-EGRESS_ID = Field("id", Name(what="egress"), "What functions name to write to it.", required=True)
+INGRESS_ID = Field("id", NamespacedName(what="ingress"), "The ingress's id.", required=True)
+EGRESS_ID = Field(
+    "id", NamespacedName(what="egress"), "What functions name to write to it.", required=True
+)
 
 DIRECTION = {"ingresses": INGRESS_ID, "egresses": EGRESS_ID}
 ID_IN = dataclasses.replace(INGRESS_ID, versions=V31)
@@ -39,7 +41,7 @@ ID_OUT = dataclasses.replace(EGRESS_ID, versions=V31)
 
 _TARGETS = Field(
     "targets",
-    Many(Name(), minimum=1),
+    Many(NamespacedName(), minimum=1),
     "The functions that get each record; its key is their id.",
     required=True,
 )
@@ -64,8 +66,8 @@ _VALUE_TYPES: Fields = (
     ),
 )
 _TOPIC_NAME = Field("topic", Text(), "The topic.", required=True)
-TOPIC = Record(model.Topic, (_TOPIC_NAME, *_VALUE_TYPES, _TARGETS))
-STREAM = Record(
+TOPIC = Struct(model.Topic, (_TOPIC_NAME, *_VALUE_TYPES, _TARGETS))
+STREAM = Struct(
     model.Topic,
     (dataclasses.replace(_TOPIC_NAME, name="stream", attribute="topic"), *_VALUE_TYPES, _TARGETS),
 )

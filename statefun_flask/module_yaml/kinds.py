@@ -102,7 +102,7 @@ def node_is_number(node: Node) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Name(Text):
+class NamespacedName(Text):
     """``namespace/name``.
 
     :param what: What it names.

@@ -16,8 +16,8 @@ from ..core.registry import FunctionRegistry
 from ..values.state import ValueSpec
 from . import declared
 from . import durations
-from .errors import Finding
-from .errors import ModuleError
+from .findings import Finding
+from .findings import ModuleError
 
 FILE = "statefun.lock"
 

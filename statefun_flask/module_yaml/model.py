@@ -48,7 +48,7 @@ class State(Part):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Endpoint(Part):
+class HttpEndpoint(Part):
     """Where functions are, and how the runtime calls them.
 
     :param functions: ``ns/name`` or ``ns/*``.
@@ -266,7 +266,7 @@ class Extension(Part):
 
 Ingress: t.TypeAlias = KafkaIngress | KinesisIngress | PlaygroundIngress
 Egress: t.TypeAlias = KafkaEgress | KinesisEgress | PlaygroundEgress
-Component: t.TypeAlias = Endpoint | GrpcFunction | Ingress | Egress | Extension
+Component: t.TypeAlias = HttpEndpoint | GrpcFunction | Ingress | Egress | Extension
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,9 +283,9 @@ class Module:
     file: str = dataclasses.field(default="module.yaml", compare=False)
 
     @property
-    def endpoints(self) -> list[Endpoint]:
+    def endpoints(self) -> list[HttpEndpoint]:
         """Where functions are."""
-        return [each for each in self.components if isinstance(each, Endpoint)]
+        return [each for each in self.components if isinstance(each, HttpEndpoint)]
 
     @property
     def ingresses(self) -> list[Ingress]:
@@ -302,14 +302,14 @@ class Module:
         """What is of a kind that this package does not know."""
         return [each for each in self.components if isinstance(each, Extension)]
 
-    def endpoint_for(self, typename: str) -> Endpoint | None:
+    def endpoint_for(self, typename: str) -> HttpEndpoint | None:
         """Return where a function is, None if nowhere. Its own endpoint goes before ``ns/*``."""
         return self._by_pattern.get(typename) or self._by_pattern.get(
             f"{typename.rpartition('/')[0]}/*"
         )
 
     @functools.cached_property
-    def _by_pattern(self) -> dict[str, Endpoint]:
+    def _by_pattern(self) -> dict[str, HttpEndpoint]:
         return {each.functions: each for each in self.endpoints}
 
     def egress(self, identifier: str) -> Egress | None:

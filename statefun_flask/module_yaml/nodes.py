@@ -12,8 +12,8 @@ import typing as t
 
 import yaml
 
-from .errors import Finding
-from .errors import Severity
+from .findings import Finding
+from .findings import Severity
 
 #: How many collections may be inside one another; YAML's own parser has no limit.
 MAX_DEPTH = 50
@@ -77,16 +77,22 @@ class Scalar(Node):
     """A text.
 
     :param plain: Whether it is written without quotes.
+    :param start: The index of its first character in the file's text.
+    :param end: The index behind its last character.
     """
 
-    __slots__ = ("plain", "text")
+    __slots__ = ("end", "plain", "start", "text")
 
     what = "a text"
 
-    def __init__(self, line: int, column: int, text: str, plain: bool) -> None:
+    def __init__(
+        self, line: int, column: int, text: str, plain: bool, start: int = 0, end: int = 0
+    ) -> None:
         super().__init__(line, column)
         self.text = text
         self.plain = plain
+        self.start = start
+        self.end = end
 
     @property
     def is_null(self) -> bool:
@@ -95,14 +101,18 @@ class Scalar(Node):
 
 
 class Mapping(Node):
-    """Names and their values."""
+    """Names and their values.
 
-    __slots__ = ("keys", "values")
+    :param flow: Whether it is written in braces.
+    """
+
+    __slots__ = ("flow", "keys", "values")
 
     what = "a mapping"
 
     def __init__(self, line: int, column: int) -> None:
         super().__init__(line, column)
+        self.flow = False
         self.keys: dict[str, Scalar] = {}
         self.values: dict[str, Node] = {}
 
@@ -245,8 +255,10 @@ class _Composer:
             )
 
     def _scalar(self, event: t.Any) -> None:
-        mark = event.start_mark
-        node = Scalar(mark.line + 1, mark.column + 1, event.value, event.implicit[0])
+        mark, end = event.start_mark, event.end_mark
+        node = Scalar(
+            mark.line + 1, mark.column + 1, event.value, event.implicit[0], mark.index, end.index
+        )
         self._add(node)
         if event.anchor is not None or event.tag is not None:
             self._refuse_properties(node, event)
@@ -267,7 +279,12 @@ class _Composer:
             )
             self._too_deep = 1
             return
-        made = self._place(event, Mapping) if mapping else self._place(event, Sequence)
+        made: Mapping | Sequence
+        if mapping:
+            made = self._place(event, Mapping)
+            made.flow = bool(event.flow_style)
+        else:
+            made = self._place(event, Sequence)
         self._add(made)
         if event.anchor is not None or event.tag is not None:
             self._refuse_properties(made, event)

@@ -12,13 +12,14 @@ from ..errors import did_you_mean
 from ..errors import suggestions
 from .components import read_document
 from .components import read_entry
-from .errors import Finding
-from .errors import ModuleError
+from .fields import mapping_of
+from .findings import Finding
+from .findings import ModuleError
 from .kinds import node_is_number
 from .kinds import text_of
 from .model import Component
-from .model import Endpoint
 from .model import Extension
+from .model import HttpEndpoint
 from .model import Module
 from .model import Version
 from .nodes import compose
@@ -27,7 +28,6 @@ from .nodes import Mapping
 from .nodes import Node
 from .nodes import Report
 from .nodes import Scalar
-from .shape import mapping_of
 
 #: The sections of the formats of one document.
 _SECTIONS: dict[str, tuple[str, ...]] = {
@@ -38,15 +38,17 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
+class ReadResult:
     """What was read, and what is wrong with it.
 
     :param module: What could be read, without the parts that are wrong.
     :param findings: In the order of their places.
+    :param text: The file's text.
     """
 
     module: Module
     findings: tuple[Finding, ...]
+    text: str
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -66,7 +68,7 @@ def load(source: str | os.PathLike[str]) -> Module:
     return reading.module
 
 
-def read(source: str | os.PathLike[str], file: str | None = None) -> Reading:
+def read(source: str | os.PathLike[str], file: str | None = None) -> ReadResult:
     """Return what can be read of a module, with all that is wrong.
 
     :param source: A path, or the text itself, which has at least one line break.
@@ -93,12 +95,12 @@ def read(source: str | os.PathLike[str], file: str | None = None) -> Reading:
         components += [each for each in found if each is not None]
     _check_duplicates(components, report)
     version = t.cast("Version", report.version)
-    return Reading(Module(version, tuple(components), report.file), report.sorted())
+    return ReadResult(Module(version, tuple(components), report.file), report.sorted(), text)
 
 
 def _text(source: str | os.PathLike[str]) -> tuple[str, str]:
     if isinstance(source, str) and "\n" in source:
-        return "module.yaml", source
+        return "module.yaml", source.removeprefix("\ufeff")
     name = os.fspath(source)
     try:
         return name, pathlib.Path(source).read_text(encoding="utf-8-sig")
@@ -260,6 +262,6 @@ def _called(what: str, component: Component) -> str:
         return f"The {what}"
     return (
         "The pattern"
-        if isinstance(component, Endpoint) and component.states is None
+        if isinstance(component, HttpEndpoint) and component.states is None
         else "The function"
     )

@@ -34,7 +34,7 @@ _TIMEOUTS = {
 _BROKER_LIMIT = dt.timedelta(minutes=15)
 
 
-def url(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
+def url(endpoint: model.HttpEndpoint, spec: Mapping, report: Report) -> None:
     """Check where requests go to."""
     node = spec.at("urlPathTemplate") if "urlPathTemplate" in spec.values else spec.at("endpoint")
     for braces in _BRACES.finditer(endpoint.url):
@@ -85,7 +85,7 @@ def url(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
 
 
 def _check_for_async(
-    endpoint: model.Endpoint, parts: urllib.parse.SplitResult, node: Node, report: Report
+    endpoint: model.HttpEndpoint, parts: urllib.parse.SplitResult, node: Node, report: Report
 ) -> None:
     if parts.scheme.endswith("+unix"):
         report.error(
@@ -110,7 +110,7 @@ def _check_for_async(
         )
 
 
-def batch(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
+def batch(endpoint: model.HttpEndpoint, spec: Mapping, report: Report) -> None:
     """Check how many messages a request may have."""
     if endpoint.max_batch <= 0:
         report.warning(
@@ -121,7 +121,7 @@ def batch(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
         )
 
 
-def okhttp_timeouts(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
+def okhttp_timeouts(endpoint: model.HttpEndpoint, spec: Mapping, report: Report) -> None:
     """Check that no part of a call may take longer than all of it."""
     if endpoint.transport != "okhttp":
         return
@@ -149,7 +149,7 @@ def _timeout(spec: Mapping, name: str) -> Node:
     return spec
 
 
-def async_timeouts(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
+def async_timeouts(endpoint: model.HttpEndpoint, spec: Mapping, report: Report) -> None:
     """Check that timeouts are not said in two ways."""
     transport = spec.get("transport")
     if endpoint.transport != "async" or not isinstance(transport, Mapping):
@@ -164,7 +164,7 @@ def async_timeouts(endpoint: model.Endpoint, spec: Mapping, report: Report) -> N
             )
 
 
-def tls(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
+def tls(endpoint: model.HttpEndpoint, spec: Mapping, report: Report) -> None:
     """Check the certificates."""
     names = ("trust_cacerts", "client_cert", "client_key", "client_key_password")
     given = {name: value for name in names if (value := getattr(endpoint, name)) is not None}
@@ -198,7 +198,7 @@ def tls(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
         )
 
 
-def states(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
+def states(endpoint: model.HttpEndpoint, spec: Mapping, report: Report) -> None:
     """Check the states of a function."""
     seen: dict[str, Node] = {}
     for state in endpoint.states or ():

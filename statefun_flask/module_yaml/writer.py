@@ -8,20 +8,20 @@ import datetime as dt
 import typing as t
 
 from ..values.state import wrap
-from . import fields
-from . import text
+from . import serializer
+from . import shapes
 from .components import ENTRIES
 from .endpoint_fields import TYPE
-from .errors import FormatError
+from .fields import write_fields
+from .findings import FormatError
 from .io_fields import DIRECTION
 from .model import Component
-from .model import Endpoint
 from .model import Extension
+from .model import HttpEndpoint
 from .model import KafkaIngress
 from .model import KinesisIngress
 from .model import Module
 from .model import Version
-from .shape import write_fields
 
 OLD = ("1.0", "2.0")
 
@@ -34,20 +34,20 @@ def dump(module: Module, version: Version | None = None) -> str:
     """
     version = version or module.version
     if version == "3.1":
-        return text.dump([_document(each) for each in module.components])
+        return serializer.dump([_document(each) for each in module.components])
     spec: dict[str, list[t.Any]] = {}
     for component in module.components:
         section, entry = _entry(component, version)
         spec.setdefault(section, []).append(entry)
     top = {"version": version, "module": {"meta": {"type": "remote"}, "spec": spec}}
-    return text.dump([top])
+    return serializer.dump([top])
 
 
 def _document(component: Component) -> dict[str, t.Any]:
     if isinstance(component, Extension):
         if component.section != "extensions":
             raise _other_section(component, "3.1")
-        return {"kind": component.type, "spec": text.Raw(component.spec)}
+        return {"kind": component.type, "spec": serializer.Raw(component.spec)}
     shape = _shape(component, "3.1")
     return {"kind": shape.kinds["3.1"], "spec": write_fields(shape.fields, component, "3.1")}
 
@@ -58,7 +58,7 @@ def _entry(component: Component, version: Version) -> tuple[str, dict[str, t.Any
         section, type = component.section, component.type
         if section not in ENTRIES:
             raise _other_section(component, version)
-        spec: t.Any = text.Raw(component.spec)
+        spec: t.Any = serializer.Raw(component.spec)
     else:
         shape = _shape(component, version)
         section, type = shape.section, shape.kinds[version]
@@ -74,12 +74,12 @@ def _entry(component: Component, version: Version) -> tuple[str, dict[str, t.Any
     return section, {ENTRIES[section]: {"meta": meta, "spec": spec}}
 
 
-def _shape(component: Component, version: Version) -> fields.Shape:
+def _shape(component: Component, version: Version) -> shapes.Shape:
     """Return the first shape of the table that fits a component.
 
     :raises FormatError: There is none.
     """
-    for shape in fields.SHAPES:
+    for shape in shapes.SHAPES:
         if version in shape.kinds and isinstance(component, shape.model):
             _check(component, shape, version)
             return shape
@@ -87,9 +87,9 @@ def _shape(component: Component, version: Version) -> fields.Shape:
     raise FormatError(f"Format {version} has no {what}. Remove it, or write another format.")
 
 
-def _check(component: Component, shape: fields.Shape, version: Version) -> None:
+def _check(component: Component, shape: shapes.Shape, version: Version) -> None:
     """Refuse what would be lost or read as something else."""
-    if not isinstance(component, Endpoint):
+    if not isinstance(component, HttpEndpoint):
         return
     functions = component.functions
     states = component.states or ()
@@ -148,7 +148,7 @@ def convert(module: Module, version: Version) -> Module:
 
 
 def _converted(component: Component, version: Version) -> Component:
-    if isinstance(component, Endpoint):
+    if isinstance(component, HttpEndpoint):
         return _converted_endpoint(component, version)
     if isinstance(component, KafkaIngress | KinesisIngress):
         topics = tuple(
@@ -159,7 +159,7 @@ def _converted(component: Component, version: Version) -> Component:
     return component
 
 
-def _converted_endpoint(endpoint: Endpoint, version: Version) -> Endpoint:
+def _converted_endpoint(endpoint: HttpEndpoint, version: Version) -> HttpEndpoint:
     changes: dict[str, t.Any] = {"states": (endpoint.states or ()) if version in OLD else None}
     if version in OLD:
         changes["url"] = endpoint.url_for(endpoint.functions)

@@ -12,10 +12,10 @@ import flask
 
 from ..core.registry import FunctionRegistry
 from ..flink import Cluster
-from ..flink import EngineError
+from ..flink import FlinkError
 from ..flink import Kafka
-from ..flink.failures import job_failure
-from ..flink.serving import Server
+from ..flink.explain import job_failure
+from ..flink.serving import WorkerServer
 from ..module_yaml import dump
 from ..transport.direct import Served
 from ..transport.wsgi import application
@@ -54,8 +54,8 @@ class FlinkEngine(Engine):
         self._topics: dict[str, _Topic] = {}
         self._since = _now()
         self._served = served
-        self._worker = Server(application(served, direct=False)[0])
-        self._door = Server(application(inbox.registry(), direct=True)[0], threads=2)
+        self._worker = WorkerServer(application(served, direct=False)[0])
+        self._door = WorkerServer(application(inbox.registry(), direct=True)[0], threads=2)
         if not isinstance(served, FunctionRegistry):
             flask.got_request_exception.connect(self._note, served)
         self._worker.start()
@@ -86,7 +86,7 @@ class FlinkEngine(Engine):
         self._producer.produce(self._wiring.topic(topic).topic, key=key, value=value)
         left = self._producer.flush(30)
         if left:
-            raise EngineError(
+            raise FlinkError(
                 f"Kafka does not take a record for '{topic}' within 30 s. Look whether the broker"
                 " at the start of the test's output still runs."
             )
@@ -106,7 +106,7 @@ class FlinkEngine(Engine):
             return failure is not None and failure[0] >= killed and self._job.running()
 
         if not self._poll(has_recovered, _RECOVERY):
-            raise EngineError(
+            raise FlinkError(
                 f"The job does not run again {_RECOVERY:g} s after its TaskManager was killed."
                 " Look for the reason in the JobManager's log."
             )
@@ -150,7 +150,7 @@ class FlinkEngine(Engine):
         """
         try:
             self._job.cancel(timeout=10)
-        except EngineError:
+        except FlinkError:
             self._cluster.kill_taskmanager()
             self._cluster.start_taskmanager()
             self._job.cancel()
@@ -193,7 +193,7 @@ class _Topic:
         while messages := self._consumer.consume(500, timeout=0.1):
             for message in messages:
                 if message.error() is not None:
-                    raise EngineError(f"Kafka does not give '{self._name}': {message.error()}.")
+                    raise FlinkError(f"Kafka does not give '{self._name}': {message.error()}.")
                 key = message.key()
                 record = Record(
                     self._name, None if key is None else key.decode(), message.value() or b""

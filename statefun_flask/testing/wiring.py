@@ -104,7 +104,9 @@ def _inbox(version: Version, url: str, kafka: str, tag: str) -> tuple[module_yam
         topic=inbox.TOPIC + tag, value_type=inbox.TYPENAME, targets=(inbox.FUNCTION,)
     )
     return (
-        module_yaml.Endpoint(functions=inbox.FUNCTION, url=f"{url}/statefun", transport=transport),
+        module_yaml.HttpEndpoint(
+            functions=inbox.FUNCTION, url=f"{url}/statefun", transport=transport
+        ),
         module_yaml.KafkaIngress(
             id="statefun.testing/tests",
             address=kafka,
@@ -124,7 +126,7 @@ def _wired(
     tag: str,
 ) -> module_yaml.Component:
     """Return a component with its address of now; other workers stay where they are."""
-    if isinstance(component, module_yaml.Endpoint):
+    if isinstance(component, module_yaml.HttpEndpoint):
         if not any(component.serves(typename) for typename in registry):
             return component
         scheme, host, *_ = urllib.parse.urlsplit(worker)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from statefun_flask.module_yaml.fields import SHAPES
 from statefun_flask.module_yaml.reference import markdown
+from statefun_flask.module_yaml.shapes import SHAPES
 
 
 def test_the_reference_names_every_kind_and_field() -> None:

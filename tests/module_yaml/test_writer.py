@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from statefun_flask.module_yaml import convert
 from statefun_flask.module_yaml import dump
-from statefun_flask.module_yaml import Endpoint
 from statefun_flask.module_yaml import Extension
 from statefun_flask.module_yaml import FormatError
+from statefun_flask.module_yaml import HttpEndpoint
 from statefun_flask.module_yaml import KafkaEgress
 from statefun_flask.module_yaml import KafkaIngress
 from statefun_flask.module_yaml import load
@@ -27,7 +27,7 @@ from statefun_flask.module_yaml import VERSIONS
 from statefun_flask.module_yaml.model import Version
 
 HOUR = dt.timedelta(hours=1)
-GREETER = Endpoint(
+GREETER = HttpEndpoint(
     functions="example/greeter",
     url="http://app:8000/statefun",
     transport="okhttp",
@@ -80,7 +80,7 @@ def test_writes_the_documents_of_3_1() -> None:
     module = Module(
         "3.1",
         (
-            Endpoint(
+            HttpEndpoint(
                 functions="example/*",
                 url="http://app:8000/{function.name}",
                 transport="okhttp",
@@ -143,7 +143,7 @@ spec:
 def test_writes_functions_with_states_in_2_0() -> None:
     state = State(name="seen_count", expire_after=HOUR, expire_mode="after-write")
     module = Module(
-        "2.0", (GREETER, Endpoint(**{**vars(GREETER), "functions": "a/b", "states": (state,)}))
+        "2.0", (GREETER, HttpEndpoint(**{**vars(GREETER), "functions": "a/b", "states": (state,)}))
     )
 
     assert (
@@ -195,7 +195,7 @@ def test_1_0_refuses_a_state_that_expires() -> None:
     [
         (
             "2.0",
-            Endpoint(functions="a/*", url="http://h:1", transport="okhttp"),
+            HttpEndpoint(functions="a/*", url="http://h:1", transport="okhttp"),
             (
                 "'a/*' stands for many functions, and in format 2.0 each has an entry of its own."
                 " Name the functions."
@@ -203,7 +203,7 @@ def test_1_0_refuses_a_state_that_expires() -> None:
         ),
         (
             "2.0",
-            Endpoint(functions="a/b", url="http://h:1/{function.name}", transport="okhttp"),
+            HttpEndpoint(functions="a/b", url="http://h:1/{function.name}", transport="okhttp"),
             (
                 "'http://h:1/{function.name}' is a template, which format 2.0 does not have. Write"
                 " the URL of 'a/b'."
@@ -211,7 +211,7 @@ def test_1_0_refuses_a_state_that_expires() -> None:
         ),
         (
             "3.0",
-            Endpoint(functions="a/b", url="http://h:1"),
+            HttpEndpoint(functions="a/b", url="http://h:1"),
             (
                 "'a/b' is called with the async transport, and format 3.0 has only okhttp. Convert"
                 " the module first."
@@ -262,7 +262,7 @@ def test_a_conversion_from_2_0_drops_states_and_renames_types() -> None:
 
 
 def test_a_conversion_to_okhttp_keeps_the_call_timeout() -> None:
-    module = Module("3.1", (Endpoint(functions="a/b", url="http://h:1/s", pool_size=5),))
+    module = Module("3.1", (HttpEndpoint(functions="a/b", url="http://h:1/s", pool_size=5),))
 
     made = convert(module, "3.0")
 
@@ -272,7 +272,7 @@ def test_a_conversion_to_okhttp_keeps_the_call_timeout() -> None:
 
 def test_a_conversion_to_okhttp_bounds_the_other_timeouts() -> None:
     second = dt.timedelta(seconds=1)
-    module = Module("3.1", (Endpoint(functions="a/b", url="http://h:1/s", call=5 * second),))
+    module = Module("3.1", (HttpEndpoint(functions="a/b", url="http://h:1/s", call=5 * second),))
 
     made = convert(module, "3.0")
 

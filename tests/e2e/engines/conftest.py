@@ -18,7 +18,7 @@ import scripted
 import stimuli
 
 from statefun_flask import Message
-from statefun_flask.flink.serving import Server
+from statefun_flask.flink.serving import WorkerServer
 from statefun_flask.testing import Engine
 from statefun_flask.testing import Engines
 
@@ -114,7 +114,7 @@ def suite(request: pytest.FixtureRequest, statefun_engines: Engines) -> cabc.Ite
     kafka = statefun_engines.kafka if name == "flink" else None
     options: dict[str, t.Any] = {"clock": "real"} if threads else {}
     worker = scripted.Worker(threads=bool(threads) or name == "flink")
-    with Server(worker, threads=16) as server, Engines(report=print, kafka=kafka) as engines:
+    with WorkerServer(worker, threads=16) as server, Engines(report=print, kafka=kafka) as engines:
         namespaces = sorted({each.partition("/")[0] for each in behaving.app.statefun.registry})
         endpoints = "\n".join(ENDPOINT.format(namespace=each) for each in namespaces)
         module = MODULE.format(endpoints=endpoints, url=server.url)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import collections.abc as cabc
 
-from .errors import Finding
-from .errors import Severity
+from .findings import Finding
+from .findings import Severity
 from .model import Component
-from .model import Endpoint
 from .model import Extension
 from .model import GrpcFunction
+from .model import HttpEndpoint
 from .model import Ingress
 from .model import Module
 from .nodes import Node
@@ -22,7 +22,7 @@ def at(
     return Finding(code, text, fix, node.path, module.file, node.line, node.column, severity)
 
 
-def pattern(module: Module, part: Endpoint | GrpcFunction) -> Node:
+def pattern(module: Module, part: HttpEndpoint | GrpcFunction) -> Node:
     """Return where a part says which functions it is for."""
     if module.version in ("1.0", "2.0"):
         return part.place("meta", "type")
@@ -39,7 +39,7 @@ def check(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
     # The class of a part of an extension is unknown: it may be either.
     foreign = any(module.extensions for module in modules)
     parts = [part for module in modules for part in module.components]
-    if not foreign and not any(isinstance(part, Endpoint | GrpcFunction) for part in parts):
+    if not foreign and not any(isinstance(part, HttpEndpoint | GrpcFunction) for part in parts):
         yield at(
             modules[0],
             Node(0, 0),
@@ -74,7 +74,7 @@ def _duplicates(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
         for part in module.components:
             if isinstance(part, Extension):
                 continue
-            if isinstance(part, Endpoint | GrpcFunction):
+            if isinstance(part, HttpEndpoint | GrpcFunction):
                 key, node = ("The pattern", part.functions), pattern(module, part)
             else:
                 what = "The ingress" if isinstance(part, Ingress) else "The egress"

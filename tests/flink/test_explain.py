@@ -4,12 +4,12 @@ import typing as t
 
 import pytest
 
-from statefun_flask.flink.failures import CallLog
-from statefun_flask.flink.failures import cause
-from statefun_flask.flink.failures import Digest
-from statefun_flask.flink.failures import FailedCall
-from statefun_flask.flink.failures import job_failure
-from statefun_flask.flink.failures import reason
+from statefun_flask.flink.explain import CallLog
+from statefun_flask.flink.explain import cause
+from statefun_flask.flink.explain import Digest
+from statefun_flask.flink.explain import FailedCall
+from statefun_flask.flink.explain import job_failure
+from statefun_flask.flink.explain import reason
 
 # Lines as StateFun 3.3.0 wrote them, with their first stack frames.
 NETTY = """\
