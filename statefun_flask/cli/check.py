@@ -16,6 +16,7 @@ from ..module_yaml import ModuleError
 from ..module_yaml import read
 from ..module_yaml import ReadResult
 from ..module_yaml.compare import compare
+from ..module_yaml.findings import printable
 from ..module_yaml.lock import FILE
 from ..module_yaml.lock import Lock
 
@@ -86,11 +87,9 @@ def _of_lock(path: str) -> list[Finding]:
 def annotation(finding: Finding) -> str:
     """Return a finding as GitHub's runners read it."""
     place = f",line={finding.line},col={finding.column}" if finding.line else ""
-    text = f"{finding.path}: " * bool(finding.path) + f"{finding.text} {finding.fix}"
-    return (
-        f"::{finding.severity} file={_escaped(finding.file, ':,')}{place},title={finding.code}::"
-        f"{_escaped(text)}"
-    )
+    file = _escaped(printable(finding.file), ":,")
+    text = printable(f"{finding.path}: " * bool(finding.path) + f"{finding.text} {finding.fix}")
+    return f"::{finding.severity} file={file}{place},title={finding.code}::{_escaped(text)}"
 
 
 def _escaped(text: str, more: str = "") -> str:

@@ -34,6 +34,7 @@ from ..module_yaml import FormatError
 from ..module_yaml import Module
 from ..module_yaml import ModuleError
 from ..module_yaml import read
+from ..module_yaml.findings import printable
 from ..views import app_itself
 from .check import findings_of
 
@@ -166,7 +167,7 @@ def flink(
             watch = Watch(cluster)
             while companion is None or companion.poll() is None:
                 for sentence in watch.news():
-                    click.echo(sentence, err=True)
+                    click.echo(printable(sentence), err=True)
                 time.sleep(0.5)
             if companion.returncode:
                 raise click.ClickException(
@@ -174,7 +175,7 @@ def flink(
                     " why."
                 )
     except (FlinkError, FormatError, ModuleError) as exc:
-        raise click.ClickException(str(exc)) from None
+        raise click.ClickException(printable(str(exc), keep="\n\t")) from None
     except KeyboardInterrupt:
         click.echo("\nStopped.")
 

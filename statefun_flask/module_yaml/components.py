@@ -146,7 +146,11 @@ def _read(
     if shape is None:
         _report_kind(type, kind, known, report)
         return Extension(
-            node=node, section=section, type=type, id=values.get("id"), spec=serialize(spec)
+            node=node,
+            section=section,
+            type=type,
+            id=values.get("id") or values.get("functions"),
+            spec=serialize(spec),
         )
     mapping = mapping_of(spec, report)
     if mapping is None:

@@ -26,6 +26,12 @@ _MEANT = {"mins": "min", "hr": "h", "hrs": "h", "us": "µs", "msec": "ms", "msec
 
 #: Java's Long, which the number must fit.
 _MAX = 2**63 - 1
+#: The digits of a number that is certainly larger. Python refuses to read thousands of them.
+_MAX_DIGITS = 1000
+
+
+#: The digits of a number that a hint is computed for.
+_HINTED_DIGITS = 9
 
 
 def parse(text: str) -> dt.timedelta:
@@ -41,7 +47,7 @@ def parse(text: str) -> dt.timedelta:
     if size is None:
         meant = _MEANT.get(unit.lower())
         raise ValueError(did_you_mean([f"{number}{meant}"]).strip() if meant else "")
-    if int(number) > _MAX:
+    if len(number) > _MAX_DIGITS or int(number) > _MAX:
         raise ValueError("The number is too large.")
     try:
         return dt.timedelta(microseconds=int(number) * size // 1000)
@@ -53,10 +59,12 @@ def _hint(text: str) -> str:
     fraction = re.fullmatch(r"\s*(\d+)[.,](\d+)\s*([a-zA-Z]*)\s*", text)
     if fraction is not None:
         size = _SIZES.get(fraction[3].lower(), 0)
+        if len(fraction[1] + fraction[2]) > _HINTED_DIGITS:
+            return ""
         span = size * int(fraction[1] + fraction[2]) // (1000 * 10 ** len(fraction[2]))
         return did_you_mean([written(dt.timedelta(microseconds=span))]).strip() if span else ""
     clock = re.fullmatch(r"\s*(\d+):(\d\d)\s*", text)
-    if clock is not None:
+    if clock is not None and len(clock[1]) <= _HINTED_DIGITS:
         return did_you_mean([f"{int(clock[1]) * 60 + int(clock[2])}min"]).strip()
     return ""
 

@@ -225,6 +225,9 @@ def _report_missing(field: Field, node: Mapping, report: Report) -> None:
 def _report_unknown(
     name: str, node: Mapping, fields: Fields, known: cabc.Collection[str], report: Report
 ) -> None:
+    if report.is_full:
+        report.omitted += 1  # A suggestion takes too long to compute it for nothing.
+        return
     allowed = [each.name for each in fields if report.version in each.versions] + list(known)
     near = suggestions(name, allowed) or [
         each for each in allowed if each.lower() == name.lower().replace("_", "").replace("-", "")

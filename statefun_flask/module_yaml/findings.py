@@ -40,7 +40,20 @@ class Finding:
         place = f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: "
         warning = "warning: " if self.severity == "warning" else ""
         path = f"{self.path}: " if self.path else ""
-        return f"{place}{warning}{path}{self.text} {self.fix}"
+        return printable(f"{place}{warning}{path}{self.text} {self.fix}")
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Return a text in which characters that a terminal would act on are escaped.
+
+    :param keep: Characters that stay, such as line breaks.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each in keep else each.encode("unicode_escape").decode()
+        for each in text
+    )
 
 
 class ModuleError(StateFunError, ValueError):
@@ -55,4 +68,7 @@ class ModuleError(StateFunError, ValueError):
 
 
 class FormatError(StateFunError, ValueError):
-    """A format of module.yaml cannot say what a module holds."""
+    """A format of module.yaml cannot express what a module holds."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))

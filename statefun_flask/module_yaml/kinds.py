@@ -22,6 +22,8 @@ from .nodes import Unread
 #: What the runtime's parser reads as a number or a truth value when it is not quoted.
 NOT_TEXT = re.compile(r"[-+]?(\d[\d_]*)?\.?\d+([eE][-+]?\d+)?|0x[\da-fA-F]+|true|false", re.I)
 INTEGER = re.compile(r"[-+]?\d+")
+#: Java's Long, which is the largest number that the runtime reads.
+MAX_INTEGER = 2**63 - 1
 _PLACEHOLDER = re.compile(r"\$\{[^}]*\}")
 #: Formats whose reader refuses a number where it wants a text.
 STRICT = ("1.0", "2.0")
@@ -192,7 +194,8 @@ class Integer:
                 else "Write digits only, such as 1000.",
             )  # fmt: skip
             return None
-        if self.minimum is not None and int(text) < self.minimum:
+        number = integer_of(node, text, report)
+        if number is not None and self.minimum is not None and number < self.minimum:
             report.error(
                 node,
                 "small-number",
@@ -200,11 +203,26 @@ class Integer:
                 f"Write a number from {self.minimum}.",
             )
             return None
-        return int(text)
+        return number
 
     def write(self, value: int) -> int:
         """Return the number."""
         return value
+
+
+def integer_of(node: Node, text: str, report: Report) -> int | None:
+    """Return the number of some digits; one that is too large is reported."""
+    # Python refuses to read thousands of digits.
+    if len(text) <= 100 and abs(int(text)) <= MAX_INTEGER:
+        return int(text)
+    shown = text if len(text) <= 40 else f"{text[:40]}…"
+    report.error(
+        node,
+        "large-number",
+        f"{shown} is too large for the runtime.",
+        f"Write a number up to {MAX_INTEGER}.",
+    )
+    return None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -251,7 +251,8 @@ class Extension(Part):
     :param section: ``functions``, ``endpoints``, ``ingresses``, ``egresses`` or ``routers``; in the
         format of several documents ``extensions``.
     :param type: The kind as it is written.
-    :param id: Which formats up to 3.0 have beside the kind.
+    :param id: The ingress's or egress's id, or the function's typename; formats up to 3.0 have it
+        beside the kind.
     :param spec: YAML.
     """
 

@@ -18,6 +18,9 @@ from .findings import Severity
 #: How many collections may be inside one another; YAML's own parser has no limit.
 MAX_DEPTH = 50
 
+#: The number of findings after which further ones of a file are only counted.
+MAX_FINDINGS = 1000
+
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 
 #: libyaml's parser where PyYAML has it, which is ten times as fast.
@@ -154,6 +157,12 @@ class Report:
     file: str
     version: str = "3.1"
     findings: list[Finding] = dataclasses.field(default_factory=list)
+    omitted: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether further findings are only counted."""
+        return len(self.findings) >= MAX_FINDINGS
 
     def error(self, node: Node, code: str, text: str, fix: str) -> None:
         """Add something that ends the job or loses something."""
@@ -165,6 +174,9 @@ class Report:
 
     def add(self, node: Node, code: str, text: str, fix: str, severity: Severity) -> None:
         """Add a finding at a node."""
+        if self.is_full:
+            self.omitted += 1
+            return
         self.findings.append(
             Finding(code, text, fix, node.path, self.file, node.line, node.column, severity)
         )
@@ -176,7 +188,13 @@ class Report:
 
     def sorted(self) -> tuple[Finding, ...]:
         """Return all findings in the order of their places."""
-        return tuple(sorted(self.findings, key=lambda each: (each.line, each.column, each.code)))
+        found = sorted(self.findings, key=lambda each: (each.line, each.column, each.code))
+        if self.omitted:
+            text = f"The file has {self.omitted} more findings."
+            found.append(
+                Finding("too-many", text, "Correct these first, and check again.", file=self.file)
+            )
+        return tuple(found)
 
 
 def compose(text: str, report: Report) -> list[Node]:

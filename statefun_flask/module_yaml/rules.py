@@ -31,6 +31,7 @@ _TIMEOUTS = {
     "read": ("read", "readTimeout"),
     "write": ("write", "writeTimeout"),
 }
+_TRANSACTION_TIMEOUTS = ("transactionTimeout", "transactionTimeoutMillis")
 _BROKER_LIMIT = dt.timedelta(minutes=15)
 
 
@@ -302,7 +303,9 @@ def delivery(egress: model.KafkaEgress, spec: Mapping, report: Report) -> None:
     if egress.delivery != "exactly-once":
         return
     node = spec.at("deliverySemantic")
-    given = [name for name in node.values if "Timeout" in name] if isinstance(node, Mapping) else []
+    given: list[str] = []
+    if isinstance(node, Mapping):
+        given = [name for name in _TRANSACTION_TIMEOUTS if node.get(name) is not None]
     field = "transactionTimeout" + ("" if report.version == "3.1" else "Millis")
     if not given:
         report.error(

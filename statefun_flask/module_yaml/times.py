@@ -8,6 +8,7 @@ import re
 
 from . import durations
 from .kinds import INTEGER
+from .kinds import integer_of
 from .kinds import node_is_number
 from .kinds import STRICT
 from .kinds import Text
@@ -16,6 +17,9 @@ from .nodes import Node
 from .nodes import Report
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [-+]\d{4}")
+
+#: What a timedelta can hold; StateFun's own limit is far below.
+_MAX_MILLISECONDS = dt.timedelta.max // dt.timedelta(milliseconds=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +82,11 @@ class Milliseconds:
         text = text_of(node, report, "a number")
         if text is None:
             return None
-        if INTEGER.fullmatch(text) is None or int(text) <= 0:
+        matched = INTEGER.fullmatch(text)
+        number = integer_of(node, text, report) if matched else 0
+        if number is None:
+            return None
+        if number <= 0 or number > _MAX_MILLISECONDS:
             try:
                 meant = f" {durations.parse(text) // dt.timedelta(milliseconds=1)}"
             except ValueError:
@@ -87,14 +95,14 @@ class Milliseconds:
                 node,
                 "bad-milliseconds",
                 f"'{text}' is not a number of milliseconds; the runtime reads it as 0 and fails."
-                if not INTEGER.fullmatch(text)
-                else f"{text} is not a number of milliseconds from 1.",
+                if matched is None
+                else f"{text} is not a number of milliseconds from 1 to {_MAX_MILLISECONDS}.",
                 f"Write{meant}, digits only."
                 if meant.strip("0 ")
                 else "Write digits, such as 60000.",
             )
             return None
-        return dt.timedelta(milliseconds=int(text))
+        return dt.timedelta(milliseconds=number)
 
     def write(self, value: dt.timedelta) -> int:
         """Return the milliseconds."""

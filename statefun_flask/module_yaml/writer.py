@@ -69,7 +69,9 @@ def _entry(component: Component, version: Version) -> tuple[str, dict[str, t.Any
         meta = {"type": type}
     else:
         meta = {"kind": type}
-        if section == "functions":
+        if section == "functions" and isinstance(component, Extension):
+            meta |= {} if component.id is None else {"type": component.id}
+        elif section == "functions":
             meta |= write_fields((TYPE,), component, version)
     return section, {ENTRIES[section]: {"meta": meta, "spec": spec}}
 

@@ -207,6 +207,18 @@ def test_check_writes_annotations_for_github() -> None:
     )
 
 
+@pytest.mark.parametrize("output", ["text", "json", "github"])
+def test_check_writes_no_character_that_a_terminal_acts_on(output: str) -> None:
+    name = r'"\e]0;title\a\n::error::forged\u009b31m\u202e\r"'
+    pathlib.Path("module.yaml").write_text(BROKEN.replace("greeter", name))
+
+    lines = run(app_with(), "check", "module.yaml", "--format", output).output.split("\n")
+
+    assert all(line.isprintable() for line in lines)
+    assert not any(line.startswith("::error::forged") for line in lines)
+    assert any("forged" in line for line in lines)
+
+
 def test_check_compares_with_the_app() -> None:
     pathlib.Path("module.yaml").write_text(BROKEN.replace("greeter", "example/greeter"))
 

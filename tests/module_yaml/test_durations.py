@@ -44,6 +44,10 @@ def test_reads_what_the_runtime_reads(text: str, milliseconds: int) -> None:
         ("", ""),
         ("5 fortnights", ""),
         ("9" * 30 + "d", "The number is too large."),
+        ("9" * 5000 + "d", "The number is too large."),
+        ("9" * 20 + ".9d", ""),
+        ("9" * 5000 + ".9d", ""),
+        ("9" * 5000 + ":00", ""),
         ("9000000000000d", "The number is too large."),
     ],
 )

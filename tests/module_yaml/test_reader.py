@@ -301,6 +301,56 @@ def test_a_character_that_yaml_forbids_has_its_place() -> None:
     assert (finding.code, finding.line) == ("syntax", 2)
 
 
+@pytest.mark.parametrize(
+    ("field", "code"),
+    [
+        ("maxNumBatchRequests: {}", "large-number"),
+        ("maxNumBatchRequests: -{}", "large-number"),
+        ("transport: {{type: io.statefun.transports.v1/async, call: {}d}}", "bad-duration"),
+        ("transport: {{type: io.statefun.transports.v1/async, call: {}.9d}}", "bad-duration"),
+    ],
+)
+def test_numbers_of_thousands_of_digits_are_refused(field: str, code: str) -> None:
+    text = "kind: io.statefun.endpoints.v2/http\nspec:\n  functions: a/b\n"
+    text += f"  urlPathTemplate: http://h:1/s\n  {field.format('9' * 5000)}\n"
+
+    assert [each.code for each in read(text).findings] == [code]
+
+
+def test_milliseconds_of_thousands_of_digits_are_refused() -> None:
+    text = "kind: io.statefun.kafka.v1/egress\nspec:\n  id: a/b\n  address: h:1\n"
+    text += "  deliverySemantic: {type: exactly-once, transactionTimeoutMillis: "
+    text += "9" * 5000 + "}\n"
+
+    assert [each.code for each in read(text).findings] == ["large-number"]
+
+
+def test_further_findings_are_only_counted() -> None:
+    fields = "".join(f"  field{number}: 1\n" for number in range(5000))
+
+    result = read(f"kind: io.statefun.endpoints.v2/http\nspec:\n{fields}")
+
+    assert len(result.findings) == 1001
+    assert str(result.findings[-1]) == (
+        "module.yaml: The file has 4002 more findings. Correct these first, and check again."
+    )
+    assert result.errors
+
+
+def test_a_byte_order_mark_in_a_text_is_ignored() -> None:
+    assert read("\ufeffkind: a/b\nspec: {}\n").module == read("kind: a/b\nspec: {}\n").module
+
+
+def test_a_finding_escapes_what_a_terminal_would_act_on() -> None:
+    name = r'"\e]0;title\a\n::error::forged\u009b31m\u202e\u2028"'
+    finding = read(f"kind: a/b\nspec: {{}}\n{name}: 1\n", "a\n.yaml").findings[-1]
+
+    assert "\x1b]0;title\x07\n::error::forged\x9b31m\u202e\u2028" in finding.text
+    assert str(finding).isprintable()
+    assert r"'\x1b]0;title\x07\n::error::forged\x9b31m\u202e\u2028'" in str(finding)
+    assert str(finding).startswith(r"a\n.yaml:3:1: ")
+
+
 def test_duplicate_keys_name_both_lines() -> None:
     finding = read("kind: a/b\nspec: {}\nkind: a/c\n").findings[-1]
 

@@ -249,6 +249,25 @@ def test_what_a_format_cannot_say_is_refused(
     assert str(info.value) == message
 
 
+@pytest.mark.parametrize("kind", ["/", "a/b", "grcp"])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_a_function_of_an_unknown_kind_keeps_its_name(version: Version, kind: str) -> None:
+    text = (
+        f'version: "{version}"\n'
+        "module:\n"
+        "  meta: {type: remote}\n"
+        "  spec:\n"
+        "    functions:\n"
+        f"      - function: {{meta: {{kind: {kind}, type: a/f}}, spec: {{host: h}}}}\n"
+    )
+    module = read(text).module
+
+    written = dump(module)
+
+    assert "type: a/f" in written
+    assert read(written).module == module
+
+
 def test_a_conversion_from_2_0_drops_states_and_renames_types() -> None:
     topic = Topic(topic="t", value_type="com.googleapis/a.Name", targets=("example/greeter",))
     ingress = KafkaIngress(id="a/in", address="h:1", group="g", topics=(topic,))
