@@ -1,4 +1,4 @@
-"""module.yaml as code: read in any format with all that is wrong, written, and compared.
+"""module.yaml as code: it is read in any format with a finding for each error, and written.
 
 ::
 

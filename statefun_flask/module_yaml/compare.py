@@ -27,7 +27,7 @@ OLD = ("1.0", "2.0")
 def compare(
     modules: cabc.Sequence[Module], registry: FunctionRegistry, settings: Settings | None = None
 ) -> list[Finding]:
-    """Return what does not fit between all the module files of a job and an app.
+    """Return the findings about all the module files of a job and an app.
 
     :param settings: The app's settings.
     """
@@ -81,10 +81,10 @@ def _unrouted(
 def _unserved(
     modules: cabc.Sequence[Module], functions: dict[str, Function]
 ) -> cabc.Iterator[Finding]:
-    """Yield what the files want of this app and it does not serve.
+    """Yield the functions that the files name at this app and that it does not serve.
 
-    Other apps may serve other functions: only what is at the address of this one's is meant. When
-    none of the app's has an endpoint, all are.
+    Other apps may serve other functions, so only endpoints at the addresses of this app count. If
+    none of its functions has an endpoint, all count.
     """
     routed = [endpoint for each in functions if (endpoint := _endpoint_for(modules, each))]
     addresses = {_address(endpoint) for endpoint in routed}
@@ -166,7 +166,7 @@ def _states_of(
                 written_state.place("expireAfter"),
                 "other-expiration",
                 f"The state '{name}' of '{function.typename}' {_says(written_state)} here, and"
-                f" {_says(state)} in the app; 2.x goes by the file.",
+                f" {_says(state)} in the app; StateFun 2.x uses the file's.",
                 f"Write '{_entry(state)}'."
                 if module.version == "2.0"
                 else "Use format 2.0, which can say it, or declare the state without expiration.",

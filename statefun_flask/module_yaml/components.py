@@ -20,16 +20,16 @@ from .nodes import Node
 from .nodes import Report
 from .serializer import serialize
 
-#: Of 2.x, and not in the table: they need descriptors of protobuf messages.
+#: Kinds of StateFun 2.x which need descriptors of protobuf messages, and which the table lacks.
 _BY_DESCRIPTOR = (
     "statefun.kafka.io/protobuf-ingress",
     "statefun.kinesis.io/protobuf-ingress",
     "org.apache.flink.statefun.sdk/protobuf-router",
 )
-#: Namespaces that are StateFun's own.
+#: The namespaces of StateFun.
 _OWN = ("io.statefun.", "statefun.kafka.io/", "statefun.kinesis.io/")
 
-#: How the entries of a section are called.
+#: The name of an entry of each section.
 ENTRIES = {
     "functions": "function",
     "endpoints": "endpoint",
@@ -95,7 +95,7 @@ def read_entry(section: str, node: Node, report: Report) -> Component | None:
 
 
 def _inner(name: str, entry: Mapping, report: Report) -> Mapping | None:
-    """Return what is below an entry's one name."""
+    """Return the mapping below the name of an entry."""
     if name not in entry.values:
         near = suggestions(name, entry.values)
         report.error(
@@ -110,7 +110,7 @@ def _inner(name: str, entry: Mapping, report: Report) -> Mapping | None:
         report.error(
             entry.keys[each],
             "sibling",
-            f"'{each}' is beside '{name}' and not below it, so the runtime does not find it.",
+            f"'{each}' stands beside '{name}', not below it, so the runtime does not find it.",
             "Indent it by two more spaces.",
         )
     if len(beside) == 2:
@@ -136,9 +136,9 @@ def _read(
     beside: dict[str, t.Any] | None,
     report: Report,
 ) -> Component | None:
-    """Read a component whose kind is known.
+    """Read a component of a kind.
 
-    :param beside: What stands beside the spec, None if something was refused there.
+    :param beside: The values beside the spec; None if one was refused.
     """
     values = dict(beside or {})
     known = shapes.shapes(section, report.version)
@@ -160,7 +160,7 @@ def _read(
     if not complete or beside is None:
         return None
     part: Component = shape.model(node=node, **{**values, **shape.constants})
-    # With a field refused the rules would speak of its default.
+    # Rules would report the default of a refused field.
     if not any(each.severity == "error" for each in report.findings[before:]):
         for rule in shape.rules:
             rule(part, mapping, report)
@@ -171,21 +171,21 @@ def _report_kind(type: str, node: Node, known: t.Collection[str], report: Report
     if type in _BY_DESCRIPTOR and report.version != "3.1":
         return
     near = did_you_mean(suggestions(type, known)[:1])
-    # A jar's own kinds are somewhat like StateFun's: only one letter or two make a mistake of it.
+    # The kinds of a jar resemble StateFun's: only a difference of a letter or two is a mistake.
     mistyped = difflib.get_close_matches(type, known, 1, 0.9)
     if mistyped or type.startswith(_OWN) or "/" not in type:
         report.error(
             node,
             "unknown-kind",
-            f"There is no '{type}' in format {report.version}.{near}",
+            f"Format {report.version} has no kind '{type}'.{near}",
             f"Write {_either(known)}.",
         )
     else:
         report.warning(
             node,
             "unknown-kind",
-            f"'{type}' is not one of StateFun's own.",
-            "Check the name, and that a jar brings it.",
+            f"'{type}' is not one of StateFun's kinds.",
+            "Check the name, and that a jar provides it.",
         )
 
 

@@ -21,10 +21,10 @@ _UNITS = {
 }
 _SIZES = {name: size for names, size in _UNITS.items() for name in names}
 
-#: What people write instead of the runtime's units.
+#: Units that people write, with the runtime's names for them.
 _MEANT = {"mins": "min", "hr": "h", "hrs": "h", "us": "µs", "msec": "ms", "msecs": "ms"}
 
-#: Java's Long, which the number must fit.
+#: The largest number of Java's type Long.
 _MAX = 2**63 - 1
 #: The digits of a number that is certainly larger. Python refuses to read thousands of them.
 _MAX_DIGITS = 1000
@@ -35,9 +35,9 @@ _HINTED_DIGITS = 9
 
 
 def parse(text: str) -> dt.timedelta:
-    """Return the duration that the runtime reads in a text; less than a microsecond is cut off.
+    """Return the duration that the runtime reads from a text, cut to whole microseconds.
 
-    :raises ValueError: It is none. The message is a hint to what is meant, or empty.
+    :raises ValueError: The text is not a duration. The message is a hint, or empty.
     """
     matched = _FORM.fullmatch(text)
     if matched is None:
@@ -70,7 +70,7 @@ def _hint(text: str) -> str:
 
 
 def written(span: dt.timedelta) -> str:
-    """Return a span in the runtime's grammar, in the largest unit that needs no fraction."""
+    """Return a duration in the runtime's grammar, in the largest unit that needs no fraction."""
     microseconds = span // dt.timedelta(microseconds=1)
     for unit, size in (
         ("d", 86_400_000_000),

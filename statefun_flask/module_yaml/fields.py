@@ -1,4 +1,4 @@
-"""How fields make a mapping: what a table of them reads, refuses and writes."""
+"""Tables of fields: they read a mapping, report errors in it, and write it."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ M = t.TypeVar("M", bound=Part)
 class Field:
     """A field of a mapping.
 
-    :param kind: What its value is; a :class:`Group` is a mapping whose fields belong to this one.
-    :param doc: What it means, in a sentence.
-    :param attribute: The model's name for it; the field's own in snake case if not given.
-    :param default: What the runtime takes when it is missing, for the reference.
+    :param kind: The kind of its value; a :class:`Group` is a mapping whose fields belong to the
+        same part of the model.
+    :param doc: Its meaning, in a sentence.
+    :param attribute: Its name in the model; the field's own in snake case if not given.
+    :param default: The runtime's default, for the reference.
     :param versions: The formats that have it.
-    :param written: False for another way to say what a field says.
-    :param instead: What to write in formats that do not have it.
+    :param written: False for an alternative to another field.
+    :param instead: The field to write in formats that do not have this one.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Field:
 
     @property
     def target(self) -> str:
-        """The model's name for it."""
+        """Its name in the model."""
         return self.attribute or re.sub("(?<=[a-z])[A-Z]", lambda m: f"_{m[0]}", self.name).lower()
 
 
@@ -57,24 +58,24 @@ Fields: t.TypeAlias = tuple[Field, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """One of the things that a group can be.
+    """One of the forms of a group.
 
-    :param value: The model's name for it.
-    :param tag: How the file names it.
+    :param value: Its name in the model.
+    :param tag: Its name in the file.
     """
 
     value: str
     fields: Fields = ()
     tag: str = ""
     doc: str = ""
-    #: What is so as soon as the group is there.
+    #: Values that the presence of the group implies.
     presets: cabc.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
-    #: Fields of other variants that people write here, and what to do about each.
+    #: Fields of other variants that people write here, with the fix for each.
     strangers: cabc.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def written_tag(self) -> str:
-        """How the file names it."""
+        """Its name in the file."""
         return self.tag or self.value
 
 
@@ -82,9 +83,9 @@ class Variant:
 class Group:
     """A mapping inside another whose fields belong to the same part of the model.
 
-    :param variants: What it can be, told apart by its field ``type``; the first is the default. A
-        group of one variant has no such field.
-    :param attribute: The model's name for which one it is.
+    :param variants: Its forms, which the field ``type`` names; the first is the default. A group of
+        one variant has no such field.
+    :param attribute: The attribute of the model that names the variant.
     """
 
     variants: tuple[Variant, ...]
@@ -92,16 +93,16 @@ class Group:
 
     @property
     def label(self) -> str:
-        """What it is."""
+        """Its name in the reference."""
         return "mapping"
 
     @property
     def tags(self) -> dict[str, Variant]:
-        """The variants by how the file names them."""
+        """The variants by their names in the file."""
         return {variant.written_tag: variant for variant in self.variants}
 
     def choose(self, node: Mapping, report: Report) -> Variant | None:
-        """Return which variant a mapping is."""
+        """Return the variant of a mapping."""
         if not self.attribute:
             return self.variants[0]
         tag = node.get("type")
@@ -118,7 +119,7 @@ class Group:
 
 @dataclasses.dataclass(frozen=True)
 class Struct(t.Generic[M]):
-    """A mapping that is a part of the model of its own."""
+    """A mapping that is read to its own class of the model."""
 
     model: type[M]
     fields: Fields
@@ -135,12 +136,12 @@ class Struct(t.Generic[M]):
         return self.model(node=mapping, **values)
 
     def write(self, value: M) -> dict[str, t.Any]:
-        """Return the fields; which version's is said by :func:`write_fields`."""
-        raise NotImplementedError("Records are written by write_fields.")
+        """Not used: :func:`write_fields` writes the fields of a format."""
+        raise NotImplementedError("A Struct is written by write_fields.")
 
 
 def mapping_of(node: Node, report: Report) -> Mapping | None:
-    """Return a node that is a mapping; anything else is reported."""
+    """Return a node that is a mapping; other nodes are reported."""
     if isinstance(node, Mapping):
         return node
     if not isinstance(node, Unread):
@@ -160,10 +161,10 @@ def read_fields(
     values: dict[str, t.Any],
     known: cabc.Collection[str] = (),
 ) -> bool:
-    """Read a mapping's fields into values by their model's names.
+    """Read a mapping's fields into values by their names in the model.
 
-    :param known: Names that are allowed beside the fields.
-    :return: Whether all required ones are there and allowed.
+    :param known: Further names that are allowed.
+    :return: Whether all required fields have valid values.
     """
     complete = True
     names: dict[str, Field] = {}
@@ -226,7 +227,7 @@ def _report_unknown(
     name: str, node: Mapping, fields: Fields, known: cabc.Collection[str], report: Report
 ) -> None:
     if report.is_full:
-        report.omitted += 1  # A suggestion takes too long to compute it for nothing.
+        report.omitted += 1  # Computing a suggestion takes long.
         return
     allowed = [each.name for each in fields if report.version in each.versions] + list(known)
     near = suggestions(name, allowed) or [
@@ -260,7 +261,7 @@ def _report_other_format(field: Field, node: Mapping, report: Report) -> None:
 
 
 def write_fields(fields: Fields, part: Part, version: Version) -> dict[str, t.Any]:
-    """Return what YAML's writer takes for a part; fields with their default are left out."""
+    """Return the fields of a part for the serializer, without those that have their default."""
     made: dict[str, t.Any] = {}
     for field in fields:
         if version not in field.versions or not field.written:

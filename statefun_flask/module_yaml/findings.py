@@ -1,4 +1,4 @@
-"""What is wrong with a module.yaml, or does not fit the app."""
+"""Findings in a module.yaml, and the errors that carry them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Severity: t.TypeAlias = t.Literal["error", "warning"]
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, where it is and what to do about it.
+    """One error or warning, with its place and its fix.
 
-    :param code: A short name of what kind of thing it is, for programs: ``bad-duration``.
+    :param code: The name of its kind, for programs: ``bad-duration``.
     :param text: A sentence that says what is wrong.
     :param fix: A sentence that says what to do.
-    :param path: Where in the document, such as ``spec.topics[0].targets[1]``. In a file of several
-        documents it begins with the document's number from 0, ``[2]``.
-    :param file: The file's name, as it was given.
-    :param line: From 1; 0 for what has no place in a file.
+    :param path: The path in the document, such as ``spec.topics[0].targets[1]``. In a file of
+        several documents it begins with the document's number from 0, ``[2]``.
+    :param file: The file's name as the caller wrote it.
+    :param line: From 1; 0 if the finding is about the whole file.
     :param column: From 1.
-    :param severity: An error stops the job or loses something; a warning is about what the runtime
-        passes over in silence.
+    :param severity: An error ends the job or loses data; a warning is about something that the
+        runtime ignores.
     """
 
     code: str
@@ -57,9 +57,9 @@ def printable(text: str, keep: str = "") -> str:
 
 
 class ModuleError(StateFunError, ValueError):
-    """A module.yaml has errors. Its text lists them all, one on a line.
+    """A module.yaml has errors. The message lists them, one on each line.
 
-    :param findings: All of them.
+    :param findings: The errors.
     """
 
     def __init__(self, findings: cabc.Iterable[Finding]) -> None:

@@ -1,4 +1,4 @@
-"""Makes a module of what an app declares."""
+"""Generates a module from the declarations of an app."""
 
 from __future__ import annotations
 
@@ -31,20 +31,21 @@ TRANSACTION = dt.timedelta(minutes=15)
 
 
 class GenerateError(FormatError):
-    """What was asked for does not fit the app."""
+    """A request does not fit the app."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a module shall hold beside the app's functions.
+    """The contents of a module in addition to the app's functions.
 
     :param version: The format.
-    :param url: Where the app is, with its path.
+    :param url: The URL of the app.
+    :param url_is_given: Whether the URL replaces the endpoints of the app's functions in `old`.
     :param kafka: The brokers.
-    :param ingresses: Topic, function and typename of its records, None for the function's own.
-    :param egresses: Ids, beside those that functions declare.
+    :param ingresses: Topic, function and typename of its records; None is the function's own.
+    :param egresses: Ids in addition to those that functions declare.
     :param group: The consumer group.
-    :param old: A module whose other parts are taken over.
+    :param old: A module whose other components are kept.
     """
 
     version: Version = "3.1"
@@ -61,8 +62,8 @@ class Request:
 def generate(registry: FunctionRegistry, request: Request) -> Module:
     """Return a module for an app.
 
-    :raises GenerateError: Something does not fit.
-    :raises FormatError: The format cannot say what the app declares.
+    :raises GenerateError: The request does not fit the app.
+    :raises FormatError: The format cannot express the app's declarations.
     """
     functions = declared.functions(registry)
     if not functions:
@@ -88,7 +89,7 @@ def generate(registry: FunctionRegistry, request: Request) -> Module:
 
 
 def _check(module: Module, targets: set[str]) -> None:
-    """Refuse what the runtime would refuse."""
+    """Refuse a module that the runtime would refuse."""
     if not module.ingresses and not module.extensions:
         raise GenerateError(
             "The module would have no ingress, and the runtime does not start a job without one."
@@ -99,7 +100,7 @@ def _check(module: Module, targets: set[str]) -> None:
         if module.endpoint_for(target) is None and target not in grpc and not module.extensions:
             known = [each.functions for each in module.endpoints]
             raise GenerateError(
-                f"The app has no function '{target}', which records would go to."
+                f"The app has no function '{target}', the target of a topic."
                 f"{did_you_mean(suggestions(target, known)[:1])} Correct the name, or register it."
             )
 
@@ -109,7 +110,7 @@ def _is_apps(component: Component, functions: dict[str, Function]) -> bool:
 
 
 def _expanded(old: Module, functions: dict[str, Function], version: Version) -> Module:
-    """Return a module with patterns written out for formats that have none."""
+    """Return a module with an endpoint for each function if the format has no patterns."""
     if version not in OLD:
         return old
     exact = {each.functions for each in old.endpoints if not each.is_wildcard}
@@ -132,7 +133,7 @@ def _endpoints(
     kept: list[Component],
     targets: set[str],
 ) -> cabc.Iterator[HttpEndpoint]:
-    """Yield endpoints for the app's functions that have none."""
+    """Yield endpoints for those of the app's functions that have none."""
     have = [each for each in kept if isinstance(each, HttpEndpoint)]
     others = {each.functions for each in kept if isinstance(each, HttpEndpoint | GrpcFunction)}
     missing = [name for name in functions if not any(each.serves(name) for each in have)]
@@ -196,19 +197,19 @@ def _free(id: str, kept: list[Component]) -> str:
 
 
 def _type_of(target: str, functions: dict[str, Function], topic: str, version: Version) -> str:
-    """Return the one type of the messages that a function takes."""
+    """Return the only message type of a function."""
     function = functions.get(target)
     if function is None:
         near = did_you_mean(suggestions(target, functions)[:1])
         raise GenerateError(
-            f"The app has no function '{target}', which '{topic}' is for.{near} Name one of the"
-            f" app's, or its type too: --ingress {topic}={target}:TYPENAME."
+            f"The app has no function '{target}', the target of '{topic}'.{near} Name one of the"
+            f" app's functions, or add the type: --ingress {topic}={target}:TYPENAME."
         )
     types = function.types
     if len(types) != 1:
         which = ", ".join(f"'{each}'" for each in types) or "any"
         raise GenerateError(
-            f"'{target}' takes messages of more than one type: {which}. Name that of the topic:"
+            f"'{target}' handles messages of more than one type: {which}. Add the topic's type:"
             f" --ingress {topic}={target}:{types[0] if types else 'TYPENAME'}."
         )
     return value_type(types[0], version)

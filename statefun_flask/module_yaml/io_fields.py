@@ -1,4 +1,4 @@
-"""The fields of what goes in and out."""
+"""The fields of ingresses and egresses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NEW: tuple[Version, ...] = ("3.0", "3.1")
 #: Formats up to 3.0 have an id beside the spec.
 INGRESS_ID = Field("id", NamespacedName(what="ingress"), "The ingress's id.", required=True)
 EGRESS_ID = Field(
-    "id", NamespacedName(what="egress"), "What functions name to write to it.", required=True
+    "id", NamespacedName(what="egress"), "The id that functions write to.", required=True
 )
 
 DIRECTION = {"ingresses": INGRESS_ID, "egresses": EGRESS_ID}
@@ -42,14 +42,14 @@ ID_OUT = dataclasses.replace(EGRESS_ID, versions=V31)
 _TARGETS = Field(
     "targets",
     Many(NamespacedName(), minimum=1),
-    "The functions that get each record; its key is their id.",
+    "The functions that receive each record; its key is the id of the instance.",
     required=True,
 )
 _VALUE_TYPES: Fields = (
     Field(
         "valueType",
         Typename(),
-        "The typename that the records' bytes get.",
+        "The typename of the messages that records become.",
         "value_type",
         required=True,
         versions=NEW,
@@ -58,7 +58,7 @@ _VALUE_TYPES: Fields = (
     Field(
         "typeUrl",
         Typename(),
-        "The type URL that the records' bytes get, such as `com.googleapis/x.Y`.",
+        "The type URL of the messages that records become, such as `com.googleapis/x.Y`.",
         "value_type",
         required=True,
         versions=OLD,
@@ -93,7 +93,7 @@ STARTUP = Field(
                     Field(
                         "offsets",
                         Many(Pair(Integer(0), "`topic/partition: offset`", _partition), minimum=1),
-                        "Where to begin, as `- topic/partition: offset`.",
+                        "The first offsets, as `- topic/partition: offset`.",
                         required=True,
                     ),
                 ),
@@ -102,7 +102,7 @@ STARTUP = Field(
         ),
         "startup",
     ),
-    "Where to begin when there is no checkpoint or savepoint.",
+    "The first position, without a checkpoint or savepoint.",
     default="latest",
 )
 STREAM_STARTUP = dataclasses.replace(
@@ -115,14 +115,16 @@ def _properties(name: str, doc: str) -> Field:
     return Field(name, Many(Pair(PropertyValue())), doc, "properties")
 
 
-ADDRESS = Field("address", Text("host:port, …"), "The brokers, `host:port` with commas between.")
+ADDRESS = Field(
+    "address", Text("host:port, …"), "The brokers, as `host:port`, separated by commas."
+)
 KAFKA_PROPERTIES = _properties(
-    "properties", "Settings of Kafka's client, as `- key: value`; named fields go before them."
+    "properties", "Settings of Kafka's client, as `- key: value`; the fields above take precedence."
 )
 _MILLIS = Field(
     "transactionTimeoutMillis",
     Milliseconds(),
-    "The same as a bare number; goes before it.",
+    "The same in milliseconds; takes precedence.",
     "transaction_timeout",
 )
 DELIVERY = Field(
@@ -149,7 +151,7 @@ DELIVERY = Field(
         ),
         "delivery",
     ),
-    "What a failure may do to records.",
+    "The delivery guarantee.",
     default="at-least-once",
     versions=V31,
 )
@@ -224,13 +226,13 @@ AWS: Fields = (
                     "profile",
                     (
                         Field("profileName", Text(), "The profile.", required=True),
-                        Field("profilePath", Text("path"), "The file it is in."),
+                        Field("profilePath", Text("path"), "The file of the profile."),
                     ),
                 ),
             ),
             "credentials",
         ),
-        "Who the job is to AWS.",
+        "The credentials for AWS.",
         default="the machine's",
     ),
     _properties("clientConfigProperties", "Settings of the client, as `- key: value`."),

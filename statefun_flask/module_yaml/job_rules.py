@@ -1,4 +1,4 @@
-"""What can be wrong between the module files of one job."""
+"""Checks across the module files of one job."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def at(
 
 
 def pattern(module: Module, part: HttpEndpoint | GrpcFunction) -> Node:
-    """Return where a part says which functions it is for."""
+    """Return the node of the functions that a part serves."""
     if module.version in ("1.0", "2.0"):
         return part.place("meta", "type")
     return part.place("spec", "functions")
 
 
 def name(module: Module, part: Component) -> Node:
-    """Return where an ingress or egress says its id."""
+    """Return the node of the id of an ingress or egress."""
     return part.place("spec" if module.version == "3.1" else "meta", "id")
 
 
 def check(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
-    """Yield what the runtime refuses in all the files of a job, and what it misses at run time."""
-    # The class of a part of an extension is unknown: it may be either.
+    """Yield what the runtime refuses, or fails on later, in all the files of a job."""
+    # An extension may be an endpoint or an ingress.
     foreign = any(module.extensions for module in modules)
     parts = [part for module in modules for part in module.components]
     if not foreign and not any(isinstance(part, HttpEndpoint | GrpcFunction) for part in parts):
@@ -67,7 +67,7 @@ _ROUTING = ("functions", "endpoints", "extensions")
 
 
 def _duplicates(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
-    """Yield what is in two files; what is twice in one is found in reading it."""
+    """Yield components that two files have; the reader finds those that one file has twice."""
     seen: dict[tuple[str, str], str] = {}
     for module in modules:
         own: dict[tuple[str, str], str] = {}
@@ -84,7 +84,7 @@ def _duplicates(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
                     module,
                     node,
                     "duplicate",
-                    f"{key[0]} '{key[1]}' is in '{seen[key]}' too.",
+                    f"{key[0]} '{key[1]}' is also in '{seen[key]}'.",
                     "Remove one of them, or give it another name.",
                 )
             own[key] = module.file
@@ -108,7 +108,7 @@ def _unserved_targets(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
                         module,
                         topic.place("targets", number),
                         "no-endpoint-for-target",
-                        f"No endpoint is for the target '{target}', so its first record ends the"
+                        f"No endpoint serves the target '{target}', so its first record ends the"
                         " job.",
                         "Correct the name, or write an endpoint for it.",
                     )

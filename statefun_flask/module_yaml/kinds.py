@@ -1,6 +1,6 @@
-"""The kinds of values that fields have: how each is read, written and described.
+"""The kinds of values that fields have: each is read, written and described.
 
-Reading returns None for what is refused, with a finding in the report.
+Reading returns None for a refused value, with a finding in the report.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from .nodes import Scalar
 from .nodes import Sequence
 from .nodes import Unread
 
-#: What the runtime's parser reads as a number or a truth value when it is not quoted.
+#: Unquoted scalars that the runtime's parser reads as a number or a boolean.
 NOT_TEXT = re.compile(r"[-+]?(\d[\d_]*)?\.?\d+([eE][-+]?\d+)?|0x[\da-fA-F]+|true|false", re.I)
 INTEGER = re.compile(r"[-+]?\d+")
 #: Java's Long, which is the largest number that the runtime reads.
 MAX_INTEGER = 2**63 - 1
 _PLACEHOLDER = re.compile(r"\$\{[^}]*\}")
-#: Formats whose reader refuses a number where it wants a text.
+#: Formats whose reader refuses a number in the place of a string.
 STRICT = ("1.0", "2.0")
 
 
@@ -34,17 +34,17 @@ class Kind(t.Protocol):
 
     @property
     def label(self) -> str:
-        """What it is, for the reference."""
+        """Its name in the reference."""
 
     def read(self, node: Node, report: Report) -> t.Any:
         """Return the value of a node, or None."""
 
     def write(self, value: t.Any) -> t.Any:
-        """Return what YAML's writer takes."""
+        """Return the value for the serializer."""
 
 
-def text_of(node: Node, report: Report, what: str = "a text") -> str | None:
-    """Return the text of a scalar; anything else is reported."""
+def text_of(node: Node, report: Report, what: str = "a string") -> str | None:
+    """Return the text of a scalar; other nodes are reported."""
     if not isinstance(node, Scalar):
         if not isinstance(node, Unread):
             report.error(
@@ -58,7 +58,7 @@ def text_of(node: Node, report: Report, what: str = "a text") -> str | None:
         report.error(
             node,
             "placeholder",
-            f"'{found[0]}' is not replaced: no release of StateFun has placeholders.",
+            f"'{found[0]}' is not replaced: StateFun has no placeholders.",
             "Write the value, or replace it before the file is deployed.",
         )
         return None
@@ -67,9 +67,9 @@ def text_of(node: Node, report: Report, what: str = "a text") -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """Any text."""
+    """A string."""
 
-    label: str = "text"
+    label: str = "string"
 
     def read(self, node: Node, report: Report) -> str | None:
         """Return the text."""
@@ -80,12 +80,14 @@ class Text:
             report.error(
                 node,
                 "unquoted",
-                f"{text} is no text without quotes, so format {report.version} refuses it.",
+                f"{text} is not a string without quotes, so format {report.version} refuses it.",
                 f'Write "{text}".',
             )
             return None
         if not text:
-            report.error(node, "empty", "This text is empty.", "Write a value, or remove it.")
+            report.error(
+                node, "empty", "This string is empty.", "Write a value, or remove the field."
+            )
             return None
         return self.check(node, text, report)
 
@@ -99,7 +101,7 @@ class Text:
 
 
 def node_is_number(node: Node) -> bool:
-    """Return whether a node is a number or truth value to the runtime's parser."""
+    """Return whether the runtime's parser reads a node as a number or a boolean."""
     return isinstance(node, Scalar) and node.plain and bool(NOT_TEXT.fullmatch(node.text))
 
 
@@ -130,11 +132,11 @@ class NamespacedName(Text):
             )
             return None
         if "*" in namespace or ("*" in name and not (self.wildcard and name == "*")):
-            many = "an endpoint's functions can be 'namespace/*' and nothing else with a '*'"
             report.error(
                 node,
                 "bad-wildcard",
-                f"'{text}' has a '*' where none is allowed: {many}.",
+                f"'{text}' has a '*' in the wrong place: only an endpoint's functions can be"
+                " 'namespace/*'.",
                 f"Write '{namespace}/*'." if self.wildcard and "*" not in namespace
                 else "Write the whole name.",
             )  # fmt: skip
@@ -148,7 +150,7 @@ def _article(what: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Typename(Text):
-    """The typename of a topic's records; the runtime hands it on as it is."""
+    """The typename of a topic's records, which the runtime passes to functions unchanged."""
 
     label: str = "typename"
 
@@ -158,7 +160,7 @@ class Typename(Text):
             report.warning(
                 node,
                 "bad-typename",
-                f"'{text}' has no slash, so it is no typename of any SDK.",
+                f"'{text}' has no slash, so it is not a typename of any SDK.",
                 "Write it as 'namespace/name'; that of a protobuf message is"
                 f" 'type.googleapis.com/{text}'.",
             )
@@ -169,14 +171,14 @@ class Typename(Text):
 class Integer:
     """A whole number.
 
-    :param minimum: The least that is allowed.
+    :param minimum: The smallest number that is allowed.
     """
 
     minimum: int | None = None
 
     @property
     def label(self) -> str:
-        """What it is."""
+        """Its name in the reference."""
         return "number" if self.minimum is None else f"number from {self.minimum}"
 
     def read(self, node: Node, report: Report) -> int | None:
@@ -189,7 +191,7 @@ class Integer:
             report.error(
                 node,
                 "bad-number",
-                f"'{text}' is {'a text' if quoted else 'not a whole number'}.",
+                f"'{text}' is {'a string' if quoted else 'not a whole number'}.",
                 f"Write {text} without quotes." if quoted and INTEGER.fullmatch(text)
                 else "Write digits only, such as 1000.",
             )  # fmt: skip
@@ -227,9 +229,9 @@ def integer_of(node: Node, text: str, report: Report) -> int | None:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One of some texts.
+    """One of several strings.
 
-    :param any_case: Whether capital letters are the same; the value is in small ones.
+    :param any_case: Whether case is ignored; the value is in lower case.
     """
 
     values: tuple[str, ...]
@@ -237,7 +239,7 @@ class Choice:
 
     @property
     def label(self) -> str:
-        """The texts."""
+        """The strings."""
         return " or ".join(f"`{value}`" for value in self.values)
 
     def read(self, node: Node, report: Report) -> str | None:
@@ -259,7 +261,7 @@ class Choice:
 def report_choice(
     node: Node, text: str, values: cabc.Collection[str], report: Report, what: str = ""
 ) -> None:
-    """Report a text that is none of those allowed."""
+    """Report a string that is not one of the allowed ones."""
     near = suggestions(text.lower(), values)
     report.error(
         node,
@@ -279,7 +281,7 @@ class Many:
     """A list.
 
     :param item: The kind of its items.
-    :param minimum: How many there must be.
+    :param minimum: The smallest number of items.
     """
 
     item: Kind
@@ -287,7 +289,7 @@ class Many:
 
     @property
     def label(self) -> str:
-        """What it is."""
+        """Its name in the reference."""
         return f"list of {self.item.label}"
 
     def read(self, node: Node, report: Report) -> tuple[t.Any, ...] | None:
@@ -317,7 +319,7 @@ class Pair:
     """An item of a list of mappings with one entry each: ``- key: value``.
 
     :param value: The kind of the values.
-    :param check: Returns what is wrong with a key, in a sentence, or nothing.
+    :param check: Returns a sentence about what is wrong with a key, or nothing.
     """
 
     value: Kind

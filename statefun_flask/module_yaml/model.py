@@ -1,6 +1,6 @@
-"""What a module.yaml says, whichever format it is written in.
+"""The contents of a module.yaml, whichever format it is written in.
 
-Every part knows its node in the file it was read from, which takes no part in comparisons.
+Every part has its node in the file, which comparisons ignore.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import typing as t
 
 from .nodes import Node
 
-#: The formats: those of one document by their ``version``, and the one of several documents.
+#: The formats: those of one document have a ``version``; 3.1 stands for that of several documents.
 Version: t.TypeAlias = t.Literal["1.0", "2.0", "3.0", "3.1"]
 VERSIONS: tuple[Version, ...] = ("1.0", "2.0", "3.0", "3.1")
 
@@ -25,13 +25,13 @@ _NAME = "{function.name}"
 class Part:
     """A part of a module.
 
-    :param node: Where it was read from; None if it was not read.
+    :param node: Its node in the file; None if it was not read from one.
     """
 
     node: Node | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def place(self, *names: str | int) -> Node:
-        """Return the node of a field by its name in the file, or the nearest there is."""
+        """Return the node of a field by its name in the file, or the nearest one that exists."""
         return self.node.at(*names) if self.node is not None else Node(0, 0)
 
 
@@ -39,7 +39,7 @@ class Part:
 class State(Part):
     """A state as formats 1.0 and 2.0 declare it.
 
-    :param expire_mode: ``after-invoke`` or ``after-write``; means nothing without `expire_after`.
+    :param expire_mode: ``after-invoke`` or ``after-write``; has no effect without `expire_after`.
     """
 
     name: str
@@ -49,16 +49,17 @@ class State(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HttpEndpoint(Part):
-    """Where functions are, and how the runtime calls them.
+    """An HTTP endpoint: the URL of functions, and how the runtime calls it.
 
     :param functions: ``ns/name`` or ``ns/*``.
-    :param url: May hold ``{function.name}``, see :meth:`url_for`.
-    :param max_batch: How many messages a request may have; 0 and less for any number.
+    :param url: May contain ``{function.name}``, see :meth:`url_for`.
+    :param max_batch: The largest number of messages of a request; 0 or less is no limit.
     :param transport: ``async`` or ``okhttp``.
-    :param call: The time for a request with all its retries; None for the default, see
-        :attr:`call_timeout`. The others likewise; `read` and `write` exist for ``okhttp``.
-    :param payload_max_bytes: How long an answer may be.
-    :param states: What formats 1.0 and 2.0 declare; None in the others, where the functions do.
+    :param call: The time for a request, retries included; None is the default, see
+        :attr:`call_timeout`. `read` and `write` exist for ``okhttp`` only.
+    :param payload_max_bytes: The largest size of a response.
+    :param states: The states in formats 1.0 and 2.0; None in later ones, where functions declare
+        them.
     """
 
     functions: str
@@ -80,25 +81,25 @@ class HttpEndpoint(Part):
 
     @property
     def is_wildcard(self) -> bool:
-        """Whether it is for a whole namespace."""
+        """Whether it serves a whole namespace."""
         return self.functions.endswith("/*")
 
     @property
     def call_timeout(self) -> dt.timedelta:
-        """The time for a request with all its retries."""
+        """The time for a request, retries included."""
         if self.call is not None:
             return self.call
         return dt.timedelta(minutes=2 if self.transport == "async" else 1)
 
     def url_for(self, typename: str) -> str:
-        """Return where a function is called.
+        """Return the URL at which a function is called.
 
-        :param typename: ``ns/name``; its name takes the place of ``{function.name}``.
+        :param typename: ``ns/name``; its name replaces ``{function.name}``.
         """
         return self.url.replace(_NAME, typename.rpartition("/")[2])
 
     def serves(self, typename: str) -> bool:
-        """Return whether the pattern is for a function."""
+        """Return whether the pattern matches a function."""
         if self.is_wildcard:
             return typename.rpartition("/")[0] == self.functions[:-2]
         return typename == self.functions
@@ -106,7 +107,7 @@ class HttpEndpoint(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GrpcFunction(Part):
-    """A function behind gRPC, which only formats 1.0 and 2.0 have."""
+    """A function that is called over gRPC; only formats 1.0 and 2.0 have it."""
 
     functions: str
     host: str
@@ -115,10 +116,10 @@ class GrpcFunction(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Topic(Part):
-    """A Kafka topic, or a Kinesis stream, and where its records go.
+    """A Kafka topic or a Kinesis stream, and the functions that receive its records.
 
-    :param value_type: The typename that the records' bytes get: ``valueType``, or ``typeUrl``.
-    :param targets: The functions that each record is sent to; its key is their id.
+    :param value_type: The typename of the messages: ``valueType``, or ``typeUrl``.
+    :param targets: The functions; the record's key is the id of the instance.
     """
 
     topic: str
@@ -130,7 +131,7 @@ class Topic(Part):
 class KafkaIngress(Part):
     """Reads Kafka topics.
 
-    :param address: ``host:port,…``; None if `properties` say it. `group` likewise.
+    :param address: ``host:port,…``; None if `properties` have it. `group` likewise.
     :param startup: ``latest``, ``earliest``, ``group-offsets``, ``specific-offsets`` or ``date``.
     :param offsets: For ``specific-offsets``: ``topic/partition`` and its offset.
     :param date: For ``date``: ``yyyy-MM-dd HH:mm:ss.SSS Z``.
@@ -150,18 +151,18 @@ class KafkaIngress(Part):
 
     @property
     def bootstrap(self) -> str | None:
-        """The address, wherever it is said."""
+        """The address, from the field or the property."""
         return self.address or dict(self.properties).get("bootstrap.servers")
 
     @property
     def consumer_group(self) -> str | None:
-        """The consumer group, wherever it is said."""
+        """The consumer group, from the field or the property."""
         return self.group or dict(self.properties).get("group.id")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Aws(Part):
-    """What is common to Kinesis' both directions."""
+    """The fields that the Kinesis ingress and egress share."""
 
     region: str = "default"
     region_id: str | None = None
@@ -191,7 +192,7 @@ class KinesisIngress(Aws):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlaygroundIngress(Part):
-    """Takes messages over HTTP: ``PUT /ns/name/id``."""
+    """Receives messages over HTTP: ``PUT /ns/name/id``."""
 
     kind: t.ClassVar[str] = "playground"
     id: t.ClassVar[str] = "io.statefun.playground/ingress"
@@ -218,7 +219,7 @@ class KafkaEgress(Part):
 
     @property
     def largest(self) -> int:
-        """How large a record may be, in bytes: Kafka's own limit if no property says another."""
+        """The largest size of a record in bytes: Kafka's default, or the property's."""
         text = dict(self.properties).get("max.request.size", "")
         return int(text) if text.isdecimal() else 1 << 20
 
@@ -235,7 +236,7 @@ class KinesisEgress(Aws):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlaygroundEgress(Part):
-    """Keeps what functions write until ``GET /topic`` takes it."""
+    """Keeps records until ``GET /topic`` takes them."""
 
     kind: t.ClassVar[str] = "playground"
     id: t.ClassVar[str] = "io.statefun.playground/egress"
@@ -246,14 +247,14 @@ class PlaygroundEgress(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Extension(Part):
-    """A component of a kind that this package does not know; a jar may bring it.
+    """A component of a kind that this package does not know; a jar may provide it.
 
     :param section: ``functions``, ``endpoints``, ``ingresses``, ``egresses`` or ``routers``; in the
         format of several documents ``extensions``.
     :param type: The kind as it is written.
     :param id: The ingress's or egress's id, or the function's typename; formats up to 3.0 have it
         beside the kind.
-    :param spec: YAML.
+    :param spec: The ``spec`` as YAML.
     """
 
     kind: t.ClassVar[str] = "extension"
@@ -275,8 +276,8 @@ class Module:
     """A module.yaml.
 
     :param version: The format; ``3.1`` stands for that of several documents.
-    :param components: Everything in it, in order.
-    :param file: Where it was read from.
+    :param components: The components in the order of the file.
+    :param file: The file's name.
     """
 
     version: Version
@@ -285,26 +286,26 @@ class Module:
 
     @property
     def endpoints(self) -> list[HttpEndpoint]:
-        """Where functions are."""
+        """The HTTP endpoints."""
         return [each for each in self.components if isinstance(each, HttpEndpoint)]
 
     @property
     def ingresses(self) -> list[Ingress]:
-        """Where messages come from."""
+        """The ingresses."""
         return [each for each in self.components if isinstance(each, Ingress)]
 
     @property
     def egresses(self) -> list[Egress]:
-        """Where records go to."""
+        """The egresses."""
         return [each for each in self.components if isinstance(each, Egress)]
 
     @property
     def extensions(self) -> list[Extension]:
-        """What is of a kind that this package does not know."""
+        """The components of kinds that this package does not know."""
         return [each for each in self.components if isinstance(each, Extension)]
 
     def endpoint_for(self, typename: str) -> HttpEndpoint | None:
-        """Return where a function is, None if nowhere. Its own endpoint goes before ``ns/*``."""
+        """Return the endpoint of a function, or None. Its own takes precedence over ``ns/*``."""
         return self._by_pattern.get(typename) or self._by_pattern.get(
             f"{typename.rpartition('/')[0]}/*"
         )

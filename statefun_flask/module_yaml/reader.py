@@ -39,10 +39,10 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
 
 @dataclasses.dataclass(frozen=True)
 class ReadResult:
-    """What was read, and what is wrong with it.
+    """A module with the findings about its file.
 
-    :param module: What could be read, without the parts that are wrong.
-    :param findings: In the order of their places.
+    :param module: The components without errors.
+    :param findings: The errors and warnings, in the order of their positions.
     :param text: The file's text.
     """
 
@@ -52,7 +52,7 @@ class ReadResult:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """The findings that are not mere warnings."""
+        """The findings that are errors."""
         return tuple(each for each in self.findings if each.severity == "error")
 
 
@@ -60,7 +60,7 @@ def load(source: str | os.PathLike[str]) -> Module:
     """Return a module.
 
     :param source: A path, or the text itself, which has at least one line break.
-    :raises ModuleError: It has errors, or cannot be read.
+    :raises ModuleError: The file has errors, or cannot be read.
     """
     reading = read(source)
     if reading.errors:
@@ -69,10 +69,10 @@ def load(source: str | os.PathLike[str]) -> Module:
 
 
 def read(source: str | os.PathLike[str], file: str | None = None) -> ReadResult:
-    """Return what can be read of a module, with all that is wrong.
+    """Return the components of a module that have no errors, and all findings.
 
     :param source: A path, or the text itself, which has at least one line break.
-    :param file: What findings call it.
+    :param file: The name of the file in findings.
     :raises ModuleError: The file cannot be opened.
     """
     name, text = _text(source)
@@ -82,7 +82,7 @@ def read(source: str | os.PathLike[str], file: str | None = None) -> ReadResult:
         report.error(
             Node(1, 1),
             "empty",
-            "The file says nothing.",
+            "The file has no content.",
             "Write at least an endpoint and an ingress in it.",
         )
     components: list[Component] = []
@@ -135,7 +135,7 @@ def _is_old(document: Mapping) -> bool:
 
 
 def _version(document: Mapping, report: Report) -> str:
-    """Return the format, or the one that is meant."""
+    """Return the format, or the likely one if it is not valid."""
     node = document.get("version")
     spec = document.at("module", "spec")
     guess = "2.0" if isinstance(spec, Mapping) and "functions" in spec.values else "3.0"
@@ -161,7 +161,7 @@ def _version(document: Mapping, report: Report) -> str:
         report.error(
             node,
             "unquoted-version",
-            f"The version {version} is a number without quotes, and the runtime wants a text.",
+            f"The version {version} is a number without quotes, and the runtime expects a string.",
             f'Write version: "{version}".',
         )
     return version
@@ -214,7 +214,9 @@ def _check_remote(module: Mapping, report: Report) -> None:
 def _below(node: Mapping, name: str, report: Report) -> Mapping | None:
     value = node.get(name)
     if value is None:
-        report.error(node, "missing", f"'{name}' is missing.", f"Write '{name}:' and what it has.")
+        report.error(
+            node, "missing", f"'{name}' is missing.", f"Write '{name}:' with its contents."
+        )
         return None
     return mapping_of(value, report)
 
@@ -224,7 +226,7 @@ def _only(node: Mapping, known: cabc.Collection[str], report: Report) -> None:
         if name in known:
             continue
         if name in ("functions", "routers"):
-            text = f"'{name}' is of StateFun before 3.1, and later ones ignore it."
+            text = f"'{name}' belongs to StateFun before 3.0, and later versions ignore it."
             fix = "Write 'endpoints' for functions, and 'targets' in topics for routers."
         else:
             text = f"'{name}' is not known here, so the runtime ignores it."
@@ -250,7 +252,7 @@ def _check_duplicates(components: list[Component], report: Report) -> None:
             report.error(
                 place,
                 "duplicate",
-                f"{_called(what, component)} '{name}' is here twice, first on line"
+                f"{_called(what, component)} '{name}' appears twice, first on line"
                 f" {seen[what, name]}.",
                 "Remove one of them, or give it another name.",
             )

@@ -1,4 +1,4 @@
-"""The reference of all fields, as Markdown."""
+"""Writes the reference of all fields as Markdown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .kinds import Many
 from .model import Version
 from .model import VERSIONS
 
-#: How the formats are called in the reference.
+#: The names of the formats in the reference.
 _FORMATS = {"1.0": "1.0", "2.0": "2.0", "3.0": "3.0", "3.1": "3.1 and later"}
 
 
@@ -58,10 +58,10 @@ def _variants(group: Group, around: str, versions: tuple[Version, ...]) -> cabc.
     if group.attribute:
         tags = " or ".join(f"`{tag}`" for tag in group.tags)
         first = group.variants[0].written_tag
-        yield f"| `{around}type` | {tags} | `{first}` | Which one it is. |"
+        yield f"| `{around}type` | {tags} | `{first}` | The variant. |"
     for variant in group.variants:
         for row in _rows(variant.fields, around, versions):
-            note = f" Only of `{variant.written_tag}`. |" if group.attribute else " |"
+            note = f" Only for `{variant.written_tag}`. |" if group.attribute else " |"
             yield row.removesuffix(" |") + note
 
 

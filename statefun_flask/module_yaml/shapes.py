@@ -1,6 +1,6 @@
-"""The table of all that a module.yaml can say.
+"""The table of all components of a module.yaml and their fields.
 
-The reader, its findings, the writer and the reference are made from it.
+The reader, its findings, the writer and the reference use it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Shape:
     """A kind of component.
 
     :param model: What it is read to.
-    :param section: Where formats of one document have it.
-    :param kinds: How each format names the kind.
-    :param fields: What its ``spec`` holds.
-    :param constants: What the kind itself says.
-    :param rules: Look at a whole component.
-    :param written: False for another way to say what a later shape of this table says.
+    :param section: Its section in formats of one document.
+    :param kinds: The name of the kind in each format.
+    :param fields: The fields of its ``spec``.
+    :param constants: Attributes of the model that the kind implies.
+    :param rules: Checks of the whole component.
+    :param written: False for an alternative to a later shape of this table.
     """
 
     title: str
@@ -57,7 +57,7 @@ SHAPES: tuple[Shape, ...] = (
         "endpoints",
         {"3.1": "io.statefun.endpoints.v2/http"},
         (at.FUNCTIONS, at.URL, at.BATCH, at.TRANSPORT),
-        "Where functions are.",
+        "The URL of functions.",
         rules=(rules.url, rules.batch, rules.okhttp_timeouts, rules.async_timeouts, rules.tls),
     ),
     Shape(
@@ -66,7 +66,7 @@ SHAPES: tuple[Shape, ...] = (
         "endpoints",
         {"3.0": "http", "3.1": "io.statefun.endpoints.v1/http"},
         (at.FUNCTIONS, at.URL, at.BATCH, at.TIMEOUTS),
-        "Where functions are, called with OkHttp.",
+        "The URL of functions, which are called with OkHttp.",
         constants={"transport": "okhttp"},
         rules=(rules.url, rules.batch, rules.okhttp_timeouts),
     ),
@@ -76,14 +76,14 @@ SHAPES: tuple[Shape, ...] = (
         "functions",
         {"1.0": "http", "2.0": "http"},
         (
-            Field("endpoint", Text("URL"), "Where to send requests.", "url", required=True),
-            Field("states", Many(at.StateName()), "Its states' names.", versions=("1.0",)),
+            Field("endpoint", Text("URL"), "The URL for requests.", "url", required=True),
+            Field("states", Many(at.StateName()), "The names of its states.", versions=("1.0",)),
             Field("states", Many(at.STATE), "Its states.", versions=("2.0",)),
             at.BATCH,
             at.timeout("timeout", at.CALL, "1min", "call"),
             at.timeout("connectTimeout", "The time to connect.", "10s", "connect"),
-            at.timeout("readTimeout", "The time between two pieces of an answer.", "10s", "read"),
-            at.timeout("writeTimeout", "The time between two pieces of a request.", "10s", "write"),
+            at.timeout("readTimeout", "The time between two parts of a response.", "10s", "read"),
+            at.timeout("writeTimeout", "The time between two parts of a request.", "10s", "write"),
         ),
         "A function, with its states.",
         constants={"transport": "okhttp"},
@@ -98,7 +98,7 @@ SHAPES: tuple[Shape, ...] = (
             Field("host", Text(), "The host.", required=True),
             Field("port", Integer(1), "The port.", required=True),
         ),
-        "A function behind gRPC, which this package does not serve.",
+        "A function that is called over gRPC, which this package does not serve.",
     ),
     Shape(
         "Kafka ingress",
@@ -117,11 +117,11 @@ SHAPES: tuple[Shape, ...] = (
             Field(
                 "autoOffsetResetPosition",
                 Choice(("earliest", "latest"), any_case=True),
-                "Where to go on when an offset is gone.",
+                "The position to continue from if an offset no longer exists.",
                 "auto_offset_reset",
                 default="latest",
             ),
-            Field("topics", Many(io.TOPIC, minimum=1), "What to read.", required=True),
+            Field("topics", Many(io.TOPIC, minimum=1), "The topics to read.", required=True),
             io.KAFKA_PROPERTIES,
         ),
         "Reads Kafka topics. A record without a key or without a value ends the job.",
@@ -158,10 +158,16 @@ SHAPES: tuple[Shape, ...] = (
         (
             io.ID_IN,
             io.STREAM_STARTUP,
-            Field("streams", Many(io.STREAM, minimum=1), "What to read.", "topics", required=True),
+            Field(
+                "streams",
+                Many(io.STREAM, minimum=1),
+                "The streams to read.",
+                "topics",
+                required=True,
+            ),
             *io.AWS,
         ),
-        "Reads Kinesis streams; the partition key is the functions' id.",
+        "Reads Kinesis streams; the partition key is the id of the function instance.",
         rules=(rules.topics,),
     ),
     Shape(
@@ -178,7 +184,7 @@ SHAPES: tuple[Shape, ...] = (
             Field(
                 "maxOutstandingRecords",
                 Integer(1),
-                "How many records may wait.",
+                "The number of records that may wait.",
                 "max_outstanding",
                 default="1000",
             ),
@@ -191,8 +197,8 @@ SHAPES: tuple[Shape, ...] = (
         model.PlaygroundIngress,
         "ingresses",
         {"3.1": "io.statefun.playground.v1/ingress"},
-        (Field("port", Integer(1), "Where it listens.", required=True),),
-        "Takes messages over HTTP, `PUT /ns/name/id`. Only in the playground's image.",
+        (Field("port", Integer(1), "The port to listen on.", required=True),),
+        "Receives messages over HTTP, `PUT /ns/name/id`. Only the playground's image has it.",
     ),
     Shape(
         "Playground egress",
@@ -200,16 +206,16 @@ SHAPES: tuple[Shape, ...] = (
         "egresses",
         {"3.1": "io.statefun.playground.v1/egress"},
         (
-            Field("port", Integer(1), "Where it listens.", required=True),
+            Field("port", Integer(1), "The port to listen on.", required=True),
             Field("topics", Many(Text(), minimum=1), "The topics.", required=True),
         ),
-        "Keeps records until `GET /topic` takes them. Only in the playground's image.",
+        "Keeps records until `GET /topic` takes them. Only the playground's image has it.",
     ),
 )
 
 
 def shapes(section: str, version: str) -> dict[str, Shape]:
-    """Return the kinds of components that a section of a format has, by their names.
+    """Return the shapes of a section of a format by the names of their kinds.
 
     :param section: ``extensions`` for the format of several documents, which has no sections.
     """

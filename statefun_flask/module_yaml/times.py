@@ -1,4 +1,4 @@
-"""The kinds of values that are times."""
+"""The kinds of values that are durations or dates."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Duration:
             report.error(
                 node,
                 "unquoted",
-                f"{text} is no text without a unit, so format {report.version} refuses it.",
+                f"{text} is a number without a unit, which format {report.version} refuses.",
                 f"Write {text}ms.",
             )
             return None
@@ -60,8 +60,8 @@ class Duration:
             report.error(
                 node,
                 "zero-duration",
-                f"'{text}' is no time at all.",
-                "Write a duration of more than zero, such as 10s.",
+                f"'{text}' is not allowed: the duration must be more than zero.",
+                "Write a longer duration, such as 10s.",
             )
             return None
         return span
@@ -126,8 +126,8 @@ class Date(Text):
                 node,
                 "bad-date",
                 f"'{text}' is not a date that the runtime reads.",
-                "Write it as '2020-02-01 04:15:00.000 +0000': three digits of a second, and the"
-                " zone as a number.",
+                "Write it as '2020-02-01 04:15:00.000 +0000': three digits of a second, and a"
+                " numeric zone.",
             )
             return None
         return text

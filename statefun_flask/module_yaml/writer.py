@@ -1,4 +1,4 @@
-"""Writes a module in any format that can say what it holds."""
+"""Writes a module in any format that can express it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def dump(module: Module, version: Version | None = None) -> str:
     """Return a module as text.
 
     :param version: The format; the module's own if not given.
-    :raises FormatError: The format cannot say what the module holds.
+    :raises FormatError: The format cannot express the module.
     """
     version = version or module.version
     if version == "3.1":
@@ -53,7 +53,7 @@ def _document(component: Component) -> dict[str, t.Any]:
 
 
 def _entry(component: Component, version: Version) -> tuple[str, dict[str, t.Any]]:
-    """Return the section of a component, and what is in it."""
+    """Return the section of a component, and its entry there."""
     if isinstance(component, Extension):
         section, type = component.section, component.type
         if section not in ENTRIES:
@@ -79,18 +79,20 @@ def _entry(component: Component, version: Version) -> tuple[str, dict[str, t.Any
 def _shape(component: Component, version: Version) -> shapes.Shape:
     """Return the first shape of the table that fits a component.
 
-    :raises FormatError: There is none.
+    :raises FormatError: The format has none.
     """
     for shape in shapes.SHAPES:
         if version in shape.kinds and isinstance(component, shape.model):
             _check(component, shape, version)
             return shape
-    what = type(component).__name__
-    raise FormatError(f"Format {version} has no {what}. Remove it, or write another format.")
+    title = next(each.title for each in shapes.SHAPES if isinstance(component, each.model))
+    raise FormatError(
+        f"Format {version} has no component '{title}'. Remove it, or write another format."
+    )
 
 
 def _check(component: Component, shape: shapes.Shape, version: Version) -> None:
-    """Refuse what would be lost or read as something else."""
+    """Refuse a component that the format would lose or change."""
     if not isinstance(component, HttpEndpoint):
         return
     functions = component.functions
@@ -115,9 +117,9 @@ def _check(component: Component, shape: shapes.Shape, version: Version) -> None:
         for state in states:
             if state.expire_after is not None:
                 raise FormatError(
-                    f"The state '{state.name}' of '{functions}' expires, and in format 1.0 a state"
-                    " is a mere name: it would stay for ever. Write format 2.0, which StateFun 2.2"
-                    " and later read."
+                    f"The state '{state.name}' of '{functions}' expires, which format 1.0 cannot"
+                    " express: it would stay for ever. Write format 2.0, which StateFun 2.2 and"
+                    " later read."
                 )
     wanted = shape.constants.get("transport")
     if wanted is not None and component.transport != wanted:
@@ -129,19 +131,19 @@ def _check(component: Component, shape: shapes.Shape, version: Version) -> None:
 
 def _other_section(component: Extension, version: Version) -> FormatError:
     return FormatError(
-        f"'{component.type}' is of another format, and nobody knows what it is in {version}."
-        " Remove it, and write by hand what takes its place."
+        f"'{component.type}' belongs to another format, and has no known equivalent in {version}."
+        " Remove it, and write its replacement by hand."
     )
 
 
 def convert(module: Module, version: Version) -> Module:
-    """Return a module that another format can say.
+    """Return a module that another format can express.
 
-    Endpoints of formats up to 3.0 are called with OkHttp, which stays so in 3.1; the other way the
-    settings that only the async transport has are left out. States are left out for 3.0 and 3.1,
-    where functions declare them. Typenames of topics get the prefix that is usual in the format.
+    Endpoints of formats up to 3.0 are called with OkHttp, and keep it in 3.1. Conversion to them
+    drops the settings that only the async transport has. Conversion to 3.0 and 3.1 drops states,
+    which functions declare there. Typenames of topics get the prefix that is usual in the format.
 
-    :raises FormatError: The format has no such thing.
+    :raises FormatError: The format has no equivalent of a component.
     """
     components = tuple(_converted(each, version) for each in module.components)
     made = Module(version, components, module.file)
@@ -182,7 +184,7 @@ def _converted_endpoint(endpoint: HttpEndpoint, version: Version) -> HttpEndpoin
 
 
 def value_type(typename: str, version: Version) -> str:
-    """Return a typename as it is usual in a format: its prefix, and the names of primitives."""
+    """Return a typename in the usual form of a format: its prefix, and the names of primitives."""
     if version in OLD:
         typename, _ = wrap(typename, b"")
     prefixes = ("com.googleapis/", "type.googleapis.com/")

@@ -17,7 +17,7 @@ def test_a_cluster_that_was_not_started_can_be_stopped() -> None:
     assert cluster.logs() == {}
 
 
-def test_a_cluster_that_was_not_started_says_what_to_do() -> None:
+def test_a_cluster_that_was_not_started_refuses_to_work() -> None:
     cluster = Cluster()
     module = "kind: io.statefun.kafka.v1/egress\nspec: {id: a/b, address: h:1}\n"
     with pytest.raises(FlinkError, match=r"does not run. Call start\(\)"):

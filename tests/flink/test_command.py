@@ -109,7 +109,7 @@ def test_a_missing_maven_is_one_sentence_before_anything_is_served(
     assert output.startswith("Error: Maven is not installed, or 'mvn' is not on the PATH.")
 
 
-def test_a_missing_module_file_says_how_to_name_one(runner: FlaskCliRunner) -> None:
+def test_a_missing_module_file_is_named(runner: FlaskCliRunner) -> None:
     assert run(runner, "--module", "other.yaml") == (
         1,
         (
@@ -207,7 +207,7 @@ def test_a_url_of_another_machine_cannot_be_served(
 
 
 @pytest.mark.usefixtures("java")
-def test_a_taken_port_says_so(runner: FlaskCliRunner, folder: pathlib.Path) -> None:
+def test_a_taken_port_is_named(runner: FlaskCliRunner, folder: pathlib.Path) -> None:
     with WorkerServer(lambda environ, start_response: []) as server:
         write(folder, f"{server.url}/statefun")
         assert run(runner, "--kafka") == (

@@ -63,7 +63,7 @@ def test_the_users_settings_win() -> None:
     assert settings(**{"parallelism.default": "4"})["parallelism.default"] == "4"
 
 
-def test_the_memory_of_a_taskmanager_fits_what_its_virtual_machine_gets() -> None:
+def test_the_memory_of_a_taskmanager_fits_its_virtual_machine() -> None:
     chosen = settings()
 
     def megabytes(*parts: str) -> int:

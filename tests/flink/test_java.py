@@ -25,7 +25,7 @@ def install(folder: pathlib.Path, name: str, says: str) -> pathlib.Path:
     return program
 
 
-def test_a_missing_java_says_what_is_needed() -> None:
+def test_a_missing_java_is_refused_with_the_needed_version() -> None:
     with pytest.raises(FlinkError) as info:
         java.java()
     assert str(info.value) == (
@@ -35,7 +35,9 @@ def test_a_missing_java_says_what_is_needed() -> None:
 
 
 @pytest.mark.parametrize("version", ["1.8.0_402", "11.0.22", "16"])
-def test_a_java_that_is_too_old_says_what_is_needed(programs: pathlib.Path, version: str) -> None:
+def test_an_old_java_is_refused_with_the_needed_version(
+    programs: pathlib.Path, version: str
+) -> None:
     program = install(programs, "java", f'openjdk version "{version}" 2024-01-16')
     with pytest.raises(FlinkError) as info:
         java.java()
@@ -118,7 +120,7 @@ def test_a_java_that_is_a_mere_placeholder_is_refused(programs: pathlib.Path) ->
     )
 
 
-def test_a_missing_maven_says_what_it_is_for() -> None:
+def test_a_missing_maven_is_refused_with_its_purpose() -> None:
     with pytest.raises(FlinkError) as info:
         java.maven()
     assert str(info.value) == (

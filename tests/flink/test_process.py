@@ -18,7 +18,7 @@ from statefun_flask.flink.process import wait_until
 from statefun_flask.flink.watch import Log
 
 
-def test_what_a_process_writes_is_in_its_log(tmp_path: pathlib.Path) -> None:
+def test_the_output_of_a_process_is_in_its_log(tmp_path: pathlib.Path) -> None:
     process = Process("Greeter", ["sh", "-c", "echo hello; echo there >&2; exit 3"], tmp_path)
     assert process.wait() == 3
     assert process.log == tmp_path / "greeter.log"
@@ -30,7 +30,7 @@ def test_a_process_has_no_input(tmp_path: pathlib.Path) -> None:
     assert Process("Reader", ["cat"], tmp_path).wait() == 0
 
 
-def test_the_end_of_a_process_is_told_with_the_end_of_its_log(tmp_path: pathlib.Path) -> None:
+def test_a_process_that_ended_is_an_error_with_the_end_of_its_log(tmp_path: pathlib.Path) -> None:
     process = Process("Greeter", ["sh", "-c", "echo out of names; exit 3"], tmp_path)
     with pytest.raises(FlinkError) as info:
         wait_until(lambda: False, "it greets", [process])
@@ -132,7 +132,7 @@ def test_stop_ends_a_process_that_ignores_it(
     assert not process.alive()
 
 
-def test_a_missing_program_is_told(tmp_path: pathlib.Path) -> None:
+def test_a_missing_program_is_named_in_the_log(tmp_path: pathlib.Path) -> None:
     process = Process("Nothing", [str(tmp_path / "nothing")], tmp_path)
     assert process.wait() == 1
     assert process.tail() == f"{tmp_path}/nothing: No such file or directory"

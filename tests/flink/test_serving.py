@@ -63,7 +63,7 @@ def test_as_many_connections_as_the_engine_opens_are_answered() -> None:
             connection.close()
 
 
-def test_a_taken_port_says_so() -> None:
+def test_a_taken_port_is_named() -> None:
     with WorkerServer(app) as server, pytest.raises(FlinkError) as info:
         WorkerServer(app, server.url).start()
     assert str(info.value) == (
@@ -73,7 +73,7 @@ def test_a_taken_port_says_so() -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_a_server_listens_where_the_url_says_whatever_its_path(host: str) -> None:
+def test_a_server_listens_at_the_host_and_port_of_a_url(host: str) -> None:
     url = f"http://{host}:{free(1)[0]}"
     with WorkerServer(app, f"{url}/statefun") as server:
         assert server.url == url

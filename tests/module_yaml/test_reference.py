@@ -15,8 +15,8 @@ def test_the_reference_names_every_kind_and_field() -> None:
             assert f"| `{field.name}` |" in section
 
 
-def test_a_row_has_the_default_and_whose_field_it_is() -> None:
+def test_a_row_has_the_default_and_the_variant() -> None:
     assert (
-        "| `transport.pool_size` | number from 1 | 1024 | How many connections there are at most."
-        " Only of `io.statefun.transports.v1/async`. |"
+        "| `transport.pool_size` | number from 1 | 1024 | The largest number of connections."
+        " Only for `io.statefun.transports.v1/async`. |"
     ) in markdown()

@@ -38,7 +38,7 @@ GREETER = HttpEndpoint(
 @pytest.mark.parametrize("version", VERSIONS)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_what_is_written_reads_back_equal_and_without_a_finding(
+def test_written_modules_are_read_back_equal_and_without_a_finding(
     data: st.DataObject, version: Version, modules_of: t.Any
 ) -> None:
     module = data.draw(modules_of(version))
@@ -185,8 +185,8 @@ def test_1_0_refuses_a_state_that_expires() -> None:
         dump(module)
 
     assert str(info.value) == (
-        "The state 'seen_count' of 'example/greeter' expires, and in format 1.0 a state is a mere"
-        " name: it would stay for ever. Write format 2.0, which StateFun 2.2 and later read."
+        "The state 'seen_count' of 'example/greeter' expires, which format 1.0 cannot express:"
+        " it would stay for ever. Write format 2.0, which StateFun 2.2 and later read."
     )
 
 
@@ -228,19 +228,19 @@ def test_1_0_refuses_a_state_that_expires() -> None:
         (
             "3.0",
             PlaygroundIngress(port=1),
-            "Format 3.0 has no PlaygroundIngress. Remove it, or write another format.",
+            "Format 3.0 has no component 'Playground ingress'. Remove it, or write another format.",
         ),
         (
             "3.1",
             Extension(section="routers", type="a/router", spec="{}"),
             (
-                "'a/router' is of another format, and nobody knows what it is in 3.1. Remove it,"
-                " and write by hand what takes its place."
+                "'a/router' belongs to another format, and has no known equivalent in 3.1. Remove"
+                " it, and write its replacement by hand."
             ),
         ),
     ],
 )
-def test_what_a_format_cannot_say_is_refused(
+def test_a_component_that_a_format_cannot_express_is_refused(
     version: Version, component: t.Any, message: str
 ) -> None:
     with pytest.raises(FormatError) as info:
