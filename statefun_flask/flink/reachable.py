@@ -1,4 +1,4 @@
-"""Checks that somebody listens at the addresses in a module, before a job waits for them."""
+"""Checks that the addresses in a module accept connections, before a job waits for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIMEOUT = 3.0
 def require_kafka(module: Module) -> None:
     """Raise if no broker listens at one of a module's Kafka addresses.
 
-    :raises FlinkError: None does; the message names the address, and how to start a broker.
+    :raises FlinkError: No broker listens; the message names the address and the remedy.
     """
     checked: set[str] = set()
     for what, id, address in _brokers(module):
@@ -44,11 +44,11 @@ def _brokers(module: Module) -> cabc.Iterator[tuple[str, str, str]]:
 
 
 def require_endpoints(module: Module) -> None:
-    """Raise if nobody listens at one of a module's endpoints.
+    """Raise if nothing listens at one of a module's endpoints.
 
     Unix sockets and hosts that depend on the function's name are not checked.
 
-    :raises FlinkError: Nobody does; the message names the endpoint.
+    :raises FlinkError: Nothing listens there; the message names the endpoint.
     """
     for endpoint in module.endpoints:
         parts = urllib.parse.urlsplit(endpoint.url)
@@ -64,7 +64,8 @@ def require_endpoints(module: Module) -> None:
 
 def _listens(address: str) -> bool:
     host, _, port = address.strip().rpartition("://")[2].rpartition(":")
-    with contextlib.suppress(OSError):
+    # A property may hold anything, which is not checked as the field 'address' is.
+    with contextlib.suppress(OSError, ValueError, OverflowError):
         socket.create_connection((host.strip("[]"), int(port)), TIMEOUT).close()
         return True
     return False

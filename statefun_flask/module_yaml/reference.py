@@ -22,7 +22,7 @@ _FORMATS = {"1.0": "1.0", "2.0": "2.0", "3.0": "3.0", "3.1": "3.1 and later"}
 def markdown() -> str:
     """Return the reference: a section for each kind of component, with a table of its fields."""
     sections = [_section(shape) for shape in shapes.SHAPES]
-    return "# module.yaml\n\n" + "\n".join(sections)
+    return "# The fields of module.yaml\n\n" + "\n".join(sections)
 
 
 def _section(shape: shapes.Shape) -> str:

@@ -113,8 +113,8 @@ def test_a_failure_shows_the_errors_of_maven(cache: pathlib.Path) -> None:
     with pytest.raises(FlinkError) as info:
         jars.fetch(BUNDLE)
     assert str(info.value) == (
-        "Maven cannot fetch Thing 1.0. Its errors are:\n[ERROR] Failed to execute goal on project x:"
-        " Could not resolve dependencies for project x:x:jar:1: Could not find artifact"
+        "Maven cannot fetch Thing 1.0. Its errors are:\n[ERROR] Failed to execute goal on project"
+        " x: Could not resolve dependencies for project x:x:jar:1: Could not find artifact"
         " org.apache.kafka:kafka_2.13:jar:9.9.9 in central -> [Help 1]"
     )
     assert list(cache.iterdir()) == []
