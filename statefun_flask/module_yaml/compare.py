@@ -13,15 +13,15 @@ from ..errors import suggestions
 from . import declared
 from . import job_rules
 from .declared import Function
+from .durations import expiration
 from .durations import written
 from .findings import Finding
 from .job_rules import at
 from .model import HttpEndpoint
 from .model import Module
 from .model import State
+from .model import V2_VERSIONS
 from .nodes import Node
-
-OLD = ("1.0", "2.0")
 
 
 def compare(
@@ -44,7 +44,7 @@ def compare(
 
 def _protocol(modules: cabc.Sequence[Module], settings: Settings) -> cabc.Iterator[Finding]:
     for module in modules:
-        protocol = "v2" if module.version in OLD else "v3"
+        protocol = "v2" if module.version in V2_VERSIONS else "v3"
         if settings.protocol not in ("auto", protocol):
             yield at(
                 module,
@@ -97,7 +97,7 @@ def _unserved(
                 near = did_you_mean(suggestions(endpoint.functions, functions)[:1])
                 yield at(
                     module,
-                    job_rules.pattern(module, endpoint),
+                    endpoint.name_place(module.version),
                     "unserved-function",
                     f"The app has no function '{endpoint.functions}'.{near}",
                     "Correct the name, register the function, or remove the endpoint.",
@@ -133,7 +133,7 @@ def _states(
     modules: cabc.Sequence[Module], functions: dict[str, Function]
 ) -> cabc.Iterator[Finding]:
     for module in modules:
-        if module.version not in OLD:
+        if module.version not in V2_VERSIONS:
             continue
         for endpoint in module.endpoints:
             function = functions.get(endpoint.functions)
@@ -190,9 +190,7 @@ def _life(state: State) -> tuple[object, str]:
 
 
 def _says(state: State) -> str:
-    if state.expire_after is None:
-        return "never expires"
-    return f"expires {written(state.expire_after)} {state.expire_mode.replace('-', ' ')}"
+    return expiration(state.expire_after, state.expire_mode)
 
 
 def _entry(state: State) -> str:
@@ -211,7 +209,7 @@ def _topics(
             if function is not None and not function.accepts(topic.value_type):
                 yield at(
                     module,
-                    topic.place("typeUrl" if module.version in OLD else "valueType"),
+                    topic.place("typeUrl" if module.version in V2_VERSIONS else "valueType"),
                     "other-type",
                     f"'{target}' takes no messages of type '{topic.value_type}', only"
                     f" {function.table.accepted()}.",

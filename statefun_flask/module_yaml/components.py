@@ -12,6 +12,8 @@ from .endpoint_fields import TYPE
 from .fields import mapping_of
 from .fields import read_fields
 from .io_fields import DIRECTION
+from .kinds import either
+from .kinds import report_unknown
 from .kinds import text_of
 from .model import Component
 from .model import Extension
@@ -51,7 +53,7 @@ def read_document(node: Node, report: Report) -> Component | None:
         return None
     for name in node.values:
         if name not in ("kind", "spec"):
-            _report_unknown(name, node, ("kind", "spec"), report)
+            report_unknown(node, name, ("kind", "spec"), report)
     kind, spec = node.get("kind"), node.get("spec")
     for name, value in (("kind", kind), ("spec", spec)):
         if value is None:
@@ -178,7 +180,7 @@ def _report_kind(type: str, node: Node, known: t.Collection[str], report: Report
             node,
             "unknown-kind",
             f"Format {report.version} has no kind '{type}'.{near}",
-            f"Write {_either(known)}.",
+            f"Write {either(known)}.",
         )
     else:
         report.warning(
@@ -187,18 +189,3 @@ def _report_kind(type: str, node: Node, known: t.Collection[str], report: Report
             f"'{type}' is not one of StateFun's kinds.",
             "Check the name, and that a jar provides it.",
         )
-
-
-def _either(names: t.Iterable[str]) -> str:
-    *first, last = (f"'{name}'" for name in names)
-    return f"{', '.join(first)} or {last}" if first else last
-
-
-def _report_unknown(name: str, node: Mapping, known: tuple[str, ...], report: Report) -> None:
-    report.warning(
-        node.keys[name],
-        "unknown-field",
-        f"'{name}' is not known here, so the runtime ignores it."
-        f"{did_you_mean(suggestions(name, known)[:1])}",
-        "Correct the name, or remove it.",
-    )

@@ -69,6 +69,11 @@ def _hint(text: str) -> str:
     return ""
 
 
+def expiration(span: dt.timedelta | None, mode: str) -> str:
+    """Return the expiration of a state as a predicate: ``expires 1h after write``."""
+    return "never expires" if span is None else f"expires {written(span)} {mode.replace('-', ' ')}"
+
+
 def written(span: dt.timedelta) -> str:
     """Return a duration in the runtime's grammar, in the largest unit that needs no fraction."""
     microseconds = span // dt.timedelta(microseconds=1)

@@ -20,10 +20,10 @@ from .model import KafkaEgress
 from .model import KafkaIngress
 from .model import Module
 from .model import Topic
+from .model import V2_VERSIONS
 from .model import Version
 from .writer import convert
 from .writer import dump
-from .writer import OLD
 from .writer import value_type
 
 #: What brokers allow without a change to their settings.
@@ -111,7 +111,7 @@ def _is_apps(component: Component, functions: dict[str, Function]) -> bool:
 
 def _expanded(old: Module, functions: dict[str, Function], version: Version) -> Module:
     """Return a module with an endpoint for each function if the format has no patterns."""
-    if version not in OLD:
+    if version not in V2_VERSIONS:
         return old
     exact = {each.functions for each in old.endpoints if not each.is_wildcard}
     components: list[Component] = []
@@ -138,7 +138,7 @@ def _endpoints(
     others = {each.functions for each in kept if isinstance(each, HttpEndpoint | GrpcFunction)}
     missing = [name for name in functions if not any(each.serves(name) for each in have)]
     transport = "async" if request.version == "3.1" else "okhttp"
-    if request.version in OLD:
+    if request.version in V2_VERSIONS:
         for name in missing:
             yield HttpEndpoint(functions=name, url=request.url, transport=transport)
         return
@@ -239,7 +239,7 @@ def _targets(components: list[Component]) -> set[str]:
 
 def _with_states(module: Module, functions: dict[str, Function]) -> Module:
     """Return a module of format 1.0 or 2.0 with the states that an app's functions declare."""
-    if module.version not in OLD:
+    if module.version not in V2_VERSIONS:
         return module
     components = tuple(
         dataclasses.replace(

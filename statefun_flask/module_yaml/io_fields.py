@@ -23,7 +23,6 @@ from .times import Date
 from .times import Duration
 from .times import Milliseconds
 
-OLD: tuple[Version, ...] = ("1.0", "2.0")
 V3: tuple[Version, ...] = ("3.0",)
 V31: tuple[Version, ...] = ("3.1",)
 NEW: tuple[Version, ...] = ("3.0", "3.1")
@@ -61,7 +60,7 @@ _VALUE_TYPES: Fields = (
         "The type URL of the messages that records become, such as `com.googleapis/x.Y`.",
         "value_type",
         required=True,
-        versions=OLD,
+        versions=model.V2_VERSIONS,
         instead="valueType",
     ),
 )

@@ -6,7 +6,6 @@ import collections.abc as cabc
 
 from .findings import Finding
 from .findings import Severity
-from .model import Component
 from .model import Extension
 from .model import GrpcFunction
 from .model import HttpEndpoint
@@ -20,18 +19,6 @@ def at(
 ) -> Finding:
     """Return a finding at a node of a module, or of the whole file if the node has no place."""
     return Finding(code, text, fix, node.path, module.file, node.line, node.column, severity)
-
-
-def pattern(module: Module, part: HttpEndpoint | GrpcFunction) -> Node:
-    """Return the node of the functions that a part serves."""
-    if module.version in ("1.0", "2.0"):
-        return part.place("meta", "type")
-    return part.place("spec", "functions")
-
-
-def name(module: Module, part: Component) -> Node:
-    """Return the node of the id of an ingress or egress."""
-    return part.place("spec" if module.version == "3.1" else "meta", "id")
 
 
 def check(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
@@ -75,14 +62,14 @@ def _duplicates(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
             if isinstance(part, Extension):
                 continue
             if isinstance(part, HttpEndpoint | GrpcFunction):
-                key, node = ("The pattern", part.functions), pattern(module, part)
+                key = ("The pattern", part.functions)
             else:
                 what = "The ingress" if isinstance(part, Ingress) else "The egress"
-                key, node = (what, part.id), name(module, part)
+                key = (what, part.id)
             if key in seen:
                 yield at(
                     module,
-                    node,
+                    part.name_place(module.version),
                     "duplicate",
                     f"{key[0]} '{key[1]}' is also in '{seen[key]}'.",
                     "Remove one of them, or give it another name.",

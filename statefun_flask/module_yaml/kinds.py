@@ -12,6 +12,7 @@ import typing as t
 
 from ..errors import did_you_mean
 from ..errors import suggestions
+from .model import V2_VERSIONS
 from .nodes import Mapping
 from .nodes import Node
 from .nodes import Report
@@ -25,8 +26,6 @@ INTEGER = re.compile(r"[-+]?\d+")
 #: Java's Long, which is the largest number that the runtime reads.
 MAX_INTEGER = 2**63 - 1
 _PLACEHOLDER = re.compile(r"\$\{[^}]*\}")
-#: Formats whose reader refuses a number in the place of a string.
-STRICT = ("1.0", "2.0")
 
 
 class Kind(t.Protocol):
@@ -76,7 +75,7 @@ class Text:
         text = text_of(node, report)
         if text is None:
             return None
-        if report.version in STRICT and node_is_number(node):
+        if report.version in V2_VERSIONS and node_is_number(node):
             report.error(
                 node,
                 "unquoted",
@@ -186,7 +185,7 @@ class Integer:
         text = text_of(node, report, "a number")
         if text is None:
             return None
-        quoted = isinstance(node, Scalar) and not node.plain and report.version in STRICT
+        quoted = isinstance(node, Scalar) and not node.plain and report.version in V2_VERSIONS
         if quoted or INTEGER.fullmatch(text) is None:
             report.error(
                 node,
@@ -267,13 +266,28 @@ def report_choice(
         node,
         "bad-choice",
         f"'{text}' is not {what or 'allowed here'}.{did_you_mean(near[:1])}",
-        f"Write {_either(values)}.",
+        f"Write {either(values)}.",
     )
 
 
-def _either(values: cabc.Collection[str]) -> str:
+def either(values: cabc.Iterable[str]) -> str:
+    """Return strings in quotes with "or" before the last."""
     *first, last = (f"'{value}'" for value in values)
     return f"{', '.join(first)} or {last}" if first else last
+
+
+def report_unknown(node: Mapping, name: str, known: cabc.Collection[str], report: Report) -> None:
+    """Report a name in a mapping that is not one of the known ones."""
+    if report.is_full:
+        report.omitted += 1  # Computing a suggestion takes long.
+        return
+    report.warning(
+        node.keys[name],
+        "unknown-field",
+        f"'{name}' is not known here, so the runtime ignores it."
+        f"{did_you_mean(suggestions(name, known)[:1])}",
+        "Correct the name, or remove it.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

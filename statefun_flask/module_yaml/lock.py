@@ -43,9 +43,7 @@ class Entry:
         return cls(spec.type.typename, life)
 
     def __str__(self) -> str:
-        if self.life is None:
-            return "never expires"
-        return f"expires {durations.written(self.life[0])} {self.life[1].replace('-', ' ')}"
+        return durations.expiration(*(self.life or (None, "")))
 
 
 class _State(msgspec.Struct, omit_defaults=True):

@@ -15,6 +15,8 @@ from .nodes import Node
 #: The formats: those of one document have a ``version``; 3.1 stands for that of several documents.
 Version: t.TypeAlias = t.Literal["1.0", "2.0", "3.0", "3.1"]
 VERSIONS: tuple[Version, ...] = ("1.0", "2.0", "3.0", "3.1")
+#: The formats of StateFun 2.x.
+V2_VERSIONS: tuple[Version, ...] = ("1.0", "2.0")
 
 Properties: t.TypeAlias = tuple[tuple[str, str], ...]
 
@@ -33,6 +35,16 @@ class Part:
     def place(self, *names: str | int) -> Node:
         """Return the node of a field by its name in the file, or the nearest one that exists."""
         return self.node.at(*names) if self.node is not None else Node(0, 0)
+
+    def name_place(self, version: str) -> Node:
+        """Return the node of the id, or of the functions that the part serves.
+
+        :param version: The format of the file.
+        """
+        if isinstance(self, HttpEndpoint | GrpcFunction):
+            old = version in V2_VERSIONS
+            return self.place("meta", "type") if old else self.place("spec", "functions")
+        return self.place("spec" if version == "3.1" else "meta", "id")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -181,11 +181,6 @@ class Report:
             Finding(code, text, fix, node.path, self.file, node.line, node.column, severity)
         )
 
-    @property
-    def has_errors(self) -> bool:
-        """Whether a finding is an error."""
-        return any(finding.severity == "error" for finding in self.findings)
-
     def sorted(self) -> tuple[Finding, ...]:
         """Return the findings in the order of their positions."""
         found = sorted(self.findings, key=lambda each: (each.line, each.column, each.code))

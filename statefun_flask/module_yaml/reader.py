@@ -8,14 +8,13 @@ import os
 import pathlib
 import typing as t
 
-from ..errors import did_you_mean
-from ..errors import suggestions
 from .components import read_document
 from .components import read_entry
 from .fields import mapping_of
 from .findings import Finding
 from .findings import ModuleError
 from .kinds import node_is_number
+from .kinds import report_unknown
 from .kinds import text_of
 from .model import Component
 from .model import Extension
@@ -225,14 +224,15 @@ def _only(node: Mapping, known: cabc.Collection[str], report: Report) -> None:
     for name in node.values:
         if name in known:
             continue
-        if name in ("functions", "routers"):
-            text = f"'{name}' belongs to StateFun before 3.0, and later versions ignore it."
-            fix = "Write 'endpoints' for functions, and 'targets' in topics for routers."
-        else:
-            text = f"'{name}' is not known here, so the runtime ignores it."
-            text += did_you_mean(suggestions(name, known)[:1])
-            fix = "Correct the name, or remove it."
-        report.warning(node.keys[name], "unknown-field", text, fix)
+        if name not in ("functions", "routers"):
+            report_unknown(node, name, known, report)
+            continue
+        report.warning(
+            node.keys[name],
+            "unknown-field",
+            f"'{name}' belongs to StateFun before 3.0, and later versions ignore it.",
+            "Write 'endpoints' for functions, and 'targets' in topics for routers.",
+        )
 
 
 def _check_duplicates(components: list[Component], report: Report) -> None:
@@ -242,12 +242,10 @@ def _check_duplicates(components: list[Component], report: Report) -> None:
             continue
         if (functions := getattr(component, "functions", None)) is not None:
             what, name = "functions", functions
-            old = report.version in ("1.0", "2.0")
-            place = component.place("meta", "type") if old else component.place("spec", "functions")
         else:
             what = "ingress" if "Ingress" in type(component).__name__ else "egress"
             name = getattr(component, "id", "")
-            place = component.place("spec" if report.version == "3.1" else "meta", "id")
+        place = component.name_place(report.version)
         if (what, name) in seen:
             report.error(
                 place,

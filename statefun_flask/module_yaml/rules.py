@@ -39,7 +39,7 @@ def url(endpoint: model.HttpEndpoint, spec: Mapping, report: Report) -> None:
     """Check the URL."""
     node = spec.at("urlPathTemplate") if "urlPathTemplate" in spec.values else spec.at("endpoint")
     for braces in _BRACES.finditer(endpoint.url):
-        if report.version in ("1.0", "2.0"):
+        if report.version in model.V2_VERSIONS:
             report.error(
                 node,
                 "bad-template",
@@ -131,7 +131,7 @@ def okhttp_timeouts(endpoint: model.HttpEndpoint, spec: Mapping, report: Report)
         given = getattr(endpoint, name)
         if (given or dt.timedelta(seconds=10)) <= call:
             continue
-        field = _TIMEOUTS[name][report.version in ("1.0", "2.0")]
+        field = _TIMEOUTS[name][report.version in model.V2_VERSIONS]
         shown = f"{written(given)}" if given else "10s by default"
         report.error(
             _timeout(spec, name if given else "call"),

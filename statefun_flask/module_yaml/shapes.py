@@ -31,7 +31,6 @@ class Shape:
     :param fields: The fields of its ``spec``.
     :param constants: Attributes of the model that the kind implies.
     :param rules: Checks of the whole component.
-    :param written: False for an alternative to a later shape of this table.
     """
 
     title: str
@@ -42,7 +41,6 @@ class Shape:
     doc: str
     constants: cabc.Mapping[str, str] = dataclasses.field(default_factory=dict)
     rules: tuple[rules.Rule, ...] = ()
-    written: bool = True
 
 
 def _kinds(one: str, three: str, many: str) -> dict[Version, str]:

@@ -10,9 +10,9 @@ from . import durations
 from .kinds import INTEGER
 from .kinds import integer_of
 from .kinds import node_is_number
-from .kinds import STRICT
 from .kinds import Text
 from .kinds import text_of
+from .model import V2_VERSIONS
 from .nodes import Node
 from .nodes import Report
 
@@ -37,7 +37,7 @@ class Duration:
         text = text_of(node, report, "a duration")
         if text is None:
             return None
-        if report.version in STRICT and node_is_number(node):
+        if report.version in V2_VERSIONS and node_is_number(node):
             report.error(
                 node,
                 "unquoted",

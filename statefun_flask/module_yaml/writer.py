@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections.abc as cabc
 import dataclasses
 import datetime as dt
 import typing as t
@@ -21,9 +20,8 @@ from .model import HttpEndpoint
 from .model import KafkaIngress
 from .model import KinesisIngress
 from .model import Module
+from .model import V2_VERSIONS
 from .model import Version
-
-OLD = ("1.0", "2.0")
 
 
 def dump(module: Module, version: Version | None = None) -> str:
@@ -97,17 +95,17 @@ def _check(component: Component, shape: shapes.Shape, version: Version) -> None:
         return
     functions = component.functions
     states = component.states or ()
-    if version in OLD and component.is_wildcard:
+    if version in V2_VERSIONS and component.is_wildcard:
         raise FormatError(
             f"'{functions}' stands for many functions, and in format {version} each has an entry of"
             " its own. Name the functions."
         )
-    if version in OLD and "{" in component.url:
+    if version in V2_VERSIONS and "{" in component.url:
         raise FormatError(
             f"'{component.url}' is a template, which format {version} does not have. Write the URL"
             f" of '{functions}'."
         )
-    if version not in OLD and states:
+    if version not in V2_VERSIONS and states:
         names = ", ".join(f"'{state.name}'" for state in states)
         raise FormatError(
             f"Format {version} does not declare states, such as {names} of '{functions}'. Declare"
@@ -164,8 +162,10 @@ def _converted(component: Component, version: Version) -> Component:
 
 
 def _converted_endpoint(endpoint: HttpEndpoint, version: Version) -> HttpEndpoint:
-    changes: dict[str, t.Any] = {"states": (endpoint.states or ()) if version in OLD else None}
-    if version in OLD:
+    changes: dict[str, t.Any] = {
+        "states": (endpoint.states or ()) if version in V2_VERSIONS else None
+    }
+    if version in V2_VERSIONS:
         changes["url"] = endpoint.url_for(endpoint.functions)
     if version != "3.1" and endpoint.transport == "async":
         names = [each.name for each in dataclasses.fields(endpoint)]
@@ -185,15 +185,10 @@ def _converted_endpoint(endpoint: HttpEndpoint, version: Version) -> HttpEndpoin
 
 def value_type(typename: str, version: Version) -> str:
     """Return a typename in the usual form of a format: its prefix, and the names of primitives."""
-    if version in OLD:
+    if version in V2_VERSIONS:
         typename, _ = wrap(typename, b"")
     prefixes = ("com.googleapis/", "type.googleapis.com/")
     for prefix in prefixes:
         if typename.startswith(prefix):
-            return prefixes[version not in OLD] + typename.removeprefix(prefix)
+            return prefixes[version not in V2_VERSIONS] + typename.removeprefix(prefix)
     return typename
-
-
-def commented(comment: cabc.Iterable[str], body: str) -> str:
-    """Return a text under lines of comment."""
-    return "".join(f"# {line}\n" for line in comment) + body

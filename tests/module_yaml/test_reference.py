@@ -1,4 +1,4 @@
-"""The reference of all fields. Write it anew with ``python tests/module_yaml/test_reference.py``."""
+"""The reference of all fields. ``python tests/module_yaml/test_reference.py`` writes it anew."""
 
 from __future__ import annotations
 
