@@ -26,7 +26,7 @@ from statefun_flask.module_yaml import read
 from statefun_flask.module_yaml.compare import compare
 from statefun_flask.module_yaml.generate import generate
 from statefun_flask.module_yaml.generate import Request
-from statefun_flask.module_yaml.model import Endpoint
+from statefun_flask.module_yaml.model import HttpEndpoint
 from statefun_flask.module_yaml.model import Module
 from statefun_flask.module_yaml.model import Version
 from statefun_flask.module_yaml.model import VERSIONS
@@ -69,7 +69,9 @@ def module(version: Version) -> str:
     if version not in ("1.0", "2.0"):
         # A pattern would do; each function of its own is more to read.
         (pattern,) = made.endpoints
-        own = [Endpoint(**{**vars(pattern), "functions": name, "max_batch": 500}) for name in names]
+        own = [
+            HttpEndpoint(**{**vars(pattern), "functions": name, "max_batch": 500}) for name in names
+        ]
         made = Module(version, (*own, *made.components[1:]))
     return dump(made)
 

@@ -14,20 +14,21 @@ from flask.cli import with_appcontext
 from ..module_yaml import Finding
 from ..module_yaml import ModuleError
 from ..module_yaml import read
-from ..module_yaml import Reading
+from ..module_yaml import ReadResult
 from ..module_yaml.compare import compare
+from ..module_yaml.findings import printable
 from ..module_yaml.lock import FILE
 from ..module_yaml.lock import Lock
 
 
-@click.command("check", short_help="Compare module files and the lock with the app.")
+@click.command("check", short_help="Check module files and the lock against the app.")
 @click.argument("files", nargs=-1, metavar="[module.yaml]…")
 @click.option(
     "--format",
     "output",
     type=click.Choice(["text", "json", "github"]),
     default="text",
-    help="'json' for programs, 'github' for annotations of a pull request.",
+    help="'json' is for programs, 'github' makes annotations of a pull request.",
 )
 @click.option(
     "--lock",
@@ -35,16 +36,16 @@ from ..module_yaml.lock import Lock
     default=FILE,
     show_default=True,
     metavar="FILE",
-    help="The lock; nothing is compared with it if there is none.",
+    help="The lock; a missing one is not compared.",
 )
 @click.pass_context
 @with_appcontext
 def check(ctx: click.Context, files: tuple[str, ...], output: str, path: str) -> None:
-    """Compare the module files of one job, and the lock, with the app.
+    """Check the module files of one job, and the lock, against the app.
 
     Exits with 1 if there is a finding.
     """
-    findings = [*_of_files(files), *_of_lock(path)]
+    findings = [*findings_of(files), *_of_lock(path)]
     if output == "json":
         click.echo(json.dumps({"findings": [dataclasses.asdict(f) for f in findings]}, indent=2))
     elif output == "github":
@@ -57,8 +58,9 @@ def check(ctx: click.Context, files: tuple[str, ...], output: str, path: str) ->
     ctx.exit(1 if findings else 0)
 
 
-def _of_files(files: cabc.Sequence[str]) -> list[Finding]:
-    readings: list[Reading] = []
+def findings_of(files: cabc.Sequence[str]) -> list[Finding]:
+    """Return the findings of the module files of one job, read and compared with the app."""
+    readings: list[ReadResult] = []
     findings: list[Finding] = []
     for file in files:
         try:
@@ -66,7 +68,7 @@ def _of_files(files: cabc.Sequence[str]) -> list[Finding]:
         except ModuleError as exc:
             findings += exc.findings
     findings += [finding for reading in readings for finding in reading.findings]
-    # What could not be read would seem to be missing.
+    # Components with errors would seem to be missing.
     if readings and not any(finding.severity == "error" for finding in findings):
         statefun = current_app.extensions["statefun"]
         modules = [reading.module for reading in readings]
@@ -83,13 +85,11 @@ def _of_lock(path: str) -> list[Finding]:
 
 
 def annotation(finding: Finding) -> str:
-    """Return a finding as GitHub's runners read it."""
+    """Return a finding as a workflow command of GitHub."""
     place = f",line={finding.line},col={finding.column}" if finding.line else ""
-    text = f"{finding.path}: " * bool(finding.path) + f"{finding.text} {finding.fix}"
-    return (
-        f"::{finding.severity} file={_escaped(finding.file, ':,')}{place},title={finding.code}::"
-        f"{_escaped(text)}"
-    )
+    file = _escaped(printable(finding.file), ":,")
+    text = printable(f"{finding.path}: " * bool(finding.path) + f"{finding.text} {finding.fix}")
+    return f"::{finding.severity} file={file}{place},title={finding.code}::{_escaped(text)}"
 
 
 def _escaped(text: str, more: str = "") -> str:

@@ -1,4 +1,4 @@
-"""``flask statefun flink``: the app on the real engine, on this machine and without Docker."""
+"""``flask statefun flink``: the app on Flink, on this machine and without Docker."""
 
 from __future__ import annotations
 
@@ -20,16 +20,23 @@ import click
 from flask.cli import with_appcontext
 
 from ..flink import Cluster
-from ..flink import EngineError
+from ..flink import FlinkError
 from ..flink import Kafka
 from ..flink import leash
-from ..flink.engines import ENGINES
-from ..flink.module import Module
+from ..flink import process
+from ..flink import reachable
+from ..flink.releases import RELEASES
 from ..flink.repeats import Repeats
 from ..flink.serving import is_loopback
-from ..flink.serving import Server
+from ..flink.serving import WorkerServer
 from ..flink.watch import Watch
+from ..module_yaml import FormatError
+from ..module_yaml import Module
+from ..module_yaml import ModuleError
+from ..module_yaml import read
+from ..module_yaml.findings import printable
 from ..views import app_itself
+from .check import findings_of
 
 
 @click.command("flink", short_help="Run the app on Flink, without Docker.")
@@ -38,11 +45,11 @@ from ..views import app_itself
     "-m",
     default="module.yaml",
     show_default=True,
-    help="The module file: which functions are where, and what goes in and out.",
+    help="The module file, which names the endpoints, ingresses and egresses.",
 )
 @click.option(
-    "--engine",
-    type=click.Choice(list(ENGINES)),
+    "--release",
+    type=click.Choice(list(RELEASES)),
     default="3.3.0",
     show_default=True,
     help="The version of StateFun.",
@@ -50,24 +57,29 @@ from ..views import app_itself
 @click.option(
     "--kafka",
     is_flag=True,
-    help="Start a Kafka broker, and use it instead of those in the module file.",
+    help="Start a Kafka broker, and use it instead of the module file's.",
 )
 @click.option(
-    "--kafka-port", default=0, help="Where that broker listens; a free port if it is not given."
+    "--kafka-port",
+    default=0,
+    type=click.IntRange(0, 65535),
+    help="The port of that broker; a free one if not given.",
 )
 @click.option(
     "--topic",
     "topics",
     multiple=True,
-    help="Make this Kafka topic, beside those that the module file reads. Repeatable.",
+    help="Create this Kafka topic, in addition to those that ingresses read. Repeatable.",
 )
 @click.option(
-    "--no-serve", is_flag=True, help="Do not serve the app: it runs where the module file says."
+    "--no-serve",
+    is_flag=True,
+    help="Do not serve the app, which listens at the module file's endpoints already.",
 )
 @click.option(
     "--port",
     "-p",
-    type=int,
+    type=click.IntRange(0, 65535),
     help="Serve the app at this port instead of the module file's; 0 takes a free one.",
 )
 @click.option(
@@ -75,14 +87,14 @@ from ..views import app_itself
     default=8,
     show_default=True,
     type=click.IntRange(min=1),
-    help="How many requests the app answers at a time.",
+    help="The number of requests that the app answers at a time.",
 )
 @click.option(
     "--taskmanagers",
     default=1,
     show_default=True,
     type=click.IntRange(min=1),
-    help="How many TaskManagers run the job.",
+    help="The number of TaskManagers that run the job.",
 )
 @click.option(
     "--checkpoint-interval",
@@ -95,12 +107,13 @@ from ..views import app_itself
     "--run",
     "command",
     metavar="COMMAND",
-    help="Run this once the job runs, and end with it. It finds the broker in $KAFKA_BOOTSTRAP.",
+    help="Run this program once the job runs, and exit when it ends. $KAFKA_BOOTSTRAP is the"
+    " broker's address. No shell is used: write sh -c '…' for '&&', pipes and variables.",
 )
 @with_appcontext
 def flink(
     module: str,
-    engine: str,
+    release: str,
     kafka: bool,
     kafka_port: int,
     topics: tuple[str, ...],
@@ -113,85 +126,119 @@ def flink(
 ) -> None:
     """Run the app's functions on Flink until Ctrl-C.
 
-    The app is served on the loopback address that the module file names. The engine is fetched
-    with Maven once, and needs Java 17. Everything ends with this command, and no files stay.
+    The app is served at the loopback address that the module file names. A module file that 'flask
+    statefun check' finds errors in is refused. Maven fetches Flink once, which needs Java 17 or
+    later. All processes end with this command, and their files are removed.
     """
     if (kafka_port or topics) and not kafka:
         raise click.UsageError("--kafka-port and --topic need --kafka, which starts the broker.")
     if no_serve and port is not None:
-        raise click.UsageError("--port is where the app is served, which --no-serve forbids.")
+        raise click.UsageError("--port serves the app, which --no-serve forbids. Choose one.")
+    if command is not None:
+        _words(command)
 
     try:
         with contextlib.ExitStack() as stack:
             stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _stop))
-            parsed = Module(module)
-            parsed.check(ENGINES[engine])
-            endpoint = None if no_serve else _serve(stack, parsed, port, threads)
-            click.echo(f"Starting StateFun {engine}{' and Kafka' * kafka} …")
+            checked = _checked(module, release)
             cluster = Cluster(
                 module,
-                engine=engine,
+                release=release,
                 kafka=kafka and Kafka(port=kafka_port, topics=topics, report=click.echo),
-                endpoint=endpoint,
                 taskmanagers=taskmanagers,
                 checkpoint_interval=datetime.timedelta(seconds=checkpoint_interval),
                 report=click.echo,
             )
+            cluster.prepare()
+            if no_serve:
+                reachable.require_endpoints(checked)
+            else:
+                cluster.endpoint = _serve(stack, checked, port, threads)
+            click.echo(f"Starting StateFun {release}{' and Kafka' * kafka} …")
             stack.enter_context(cluster)
             if kafka:
                 click.echo(
-                    f"Kafka is at {cluster.kafka.bootstrap}, which takes the place of the"
-                    f" addresses in '{module}'"
+                    f"Kafka listens at {cluster.kafka.bootstrap}, which replaces the addresses in"
+                    f" '{module}'."
                 )
-            click.echo(f"Flink's web page is at {cluster.rest_url}")
+            click.echo(f"Flink's web page is at {cluster.rest_url}.")
             click.echo("The job runs. Press Ctrl-C to stop it.")
-            companion = stack.enter_context(_running(command, cluster, kafka)) if command else None
+            companion = stack.enter_context(running(command, cluster, kafka)) if command else None
             watch = Watch(cluster)
             while companion is None or companion.poll() is None:
                 for sentence in watch.news():
-                    click.echo(sentence, err=True)
+                    click.echo(printable(sentence), err=True)
                 time.sleep(0.5)
             if companion.returncode:
                 raise click.ClickException(
-                    f"'{command}' ended with status {companion.returncode}."
-                    " Its own output says why."
+                    f"'{command}' ended with status {companion.returncode}. Its own output says"
+                    " why."
                 )
-    except EngineError as exc:
-        raise click.ClickException(str(exc)) from None
+    except (FlinkError, FormatError, ModuleError) as exc:
+        raise click.ClickException(printable(str(exc), keep="\n\t")) from None
     except KeyboardInterrupt:
         click.echo("\nStopped.")
 
 
+def _checked(path: str, release: str) -> Module:
+    """Return the module of a file that 'flask statefun check' finds no error in.
+
+    :raises ModuleError: It finds one.
+    :raises FlinkError: StateFun's release does not read the format.
+    """
+    module = read(path).module
+    RELEASES[release].check_format(module)
+    findings = findings_of([path])
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        raise ModuleError(errors)
+    for finding in findings:
+        click.echo(str(finding), err=True)
+    return module
+
+
+def _words(command: str) -> list[str]:
+    """Return the words of a command."""
+    try:
+        return shlex.split(command)
+    except ValueError as exc:
+        raise click.UsageError(f"--run {command!r} cannot be split: {exc}. Close it.") from None
+
+
 @contextlib.contextmanager
-def _running(command: str, cluster: Cluster, kafka: bool) -> cabc.Iterator[subprocess.Popen[bytes]]:
-    """Run a program beside the cluster; it is ended with this command, however that ends."""
+def running(command: str, cluster: Cluster, kafka: bool) -> cabc.Iterator[subprocess.Popen[bytes]]:
+    """Run a program beside the cluster, which ends with this command, even with a killed one."""
     environ = {**os.environ, **({"KAFKA_BOOTSTRAP": cluster.kafka.bootstrap} if kafka else {})}
     with tempfile.TemporaryDirectory() as folder:
-        leashed = [sys.executable, "-I", "-S", leash.__file__, folder, *shlex.split(command)]
-        with subprocess.Popen(leashed, stdin=subprocess.PIPE, env=environ) as process:
+        leashed = [sys.executable, "-I", "-S", leash.__file__, folder, *_words(command)]
+        with subprocess.Popen(leashed, stdin=subprocess.PIPE, env=environ) as companion:
             try:
-                yield process
+                yield companion
             finally:
-                process.terminate()
+                companion.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    companion.wait(process.GRACE)
+                companion.kill()
 
 
 def _serve(
     stack: contextlib.ExitStack, module: Module, port: int | None, threads: int
 ) -> str | None:
-    """Serve the app where the module says, and return the address if the module must change."""
-    origins = list(dict.fromkeys(map(_origin, module.urls)))
-    for url in module.urls:
+    """Serve the app at the module's endpoints, or at a port; then return that address."""
+    urls = [endpoint.url for endpoint in module.endpoints]
+    origins = list(dict.fromkeys(map(_origin, urls)))
+    for url in urls:
         if port is None and not is_loopback(url):
-            raise EngineError(
-                f"'{module.name}' names '{url}', which is not an http URL of this machine's"
-                " loopback interface, so the app cannot be served there. Write"
-                " http://127.0.0.1:5000/… there, give --port to use such a one instead, or give"
-                " --no-serve if the app runs already."
+            raise FlinkError(
+                f"The app cannot be served at '{url}', which '{module.file}' names: it is not an"
+                " http URL of this machine's loopback interface. Write http://127.0.0.1:5000/…"
+                " there, add --port to serve at such a URL instead, or add --no-serve if the app"
+                " runs already."
             )
     if port is not None:
         origins = [f"http://127.0.0.1:{port}"]
 
-    # One line for each request that waits for a thread is too much; the engine sends many.
+    # waitress logs a line for each request that waits for a thread, and Flink sends many.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     app = app_itself()
     repeats = Repeats(time.monotonic)
@@ -200,19 +247,19 @@ def _serve(
     statefun = app.extensions["statefun"]
     _check_paths(module, statefun.settings.url)
     for origin in origins:
-        server = stack.enter_context(Server(app, origin, threads=threads))
-        click.echo(f"Serving {', '.join(statefun.registry) or 'no function'} at {server.url}")
+        server = stack.enter_context(WorkerServer(app, origin, threads=threads))
+        click.echo(f"Serving {', '.join(statefun.registry) or 'no function'} at {server.url}.")
     return server.url if port is not None else None
 
 
 def _check_paths(module: Module, answered: str) -> None:
-    """Raise if requests would go where the app does not answer."""
-    for url in module.urls:
-        path = urllib.parse.urlsplit(url).path
+    """Raise if requests would go to a path that the app does not answer."""
+    for endpoint in module.endpoints:
+        path = urllib.parse.urlsplit(endpoint.url).path
         if "{" not in path and path.rstrip("/") != answered.rstrip("/"):
-            raise EngineError(
-                f"'{module.name}' sends requests to '{path}', but the app answers at"
-                f" '{answered}'. Write the same in both; the app's is the setting STATEFUN_URL."
+            raise FlinkError(
+                f"'{module.file}' sends requests to '{path}', but the app answers at"
+                f" '{answered}'. Write that path in the file, or change the setting STATEFUN_URL."
             )
 
 

@@ -1,4 +1,4 @@
-"""``flask statefun lock``: what states the app declares, for later checks."""
+"""``flask statefun lock``: writes the states that the app declares, for later checks."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from ..values._text import suggestions
     "accepted",
     multiple=True,
     metavar="NAMESPACE/NAME/STATE",
-    help="Take over a state that was changed or is gone. Repeatable.",
+    help="Accept a state that has changed or vanished. Repeatable.",
 )
 @click.option(
     "--lock", "path", default=FILE, show_default=True, metavar="FILE", help="The file to write."
 )
 @with_appcontext
 def lock(accepted: tuple[str, ...], path: str) -> None:
-    """Write every state's type and expiration to a file, which belongs into version control.
+    """Write every state's type and expiration to a file, which belongs in version control.
 
-    States are added. One that was changed, or is gone, is refused unless it is accepted by name:
-    a job that runs may hold it.
+    New states are added. A state that has changed or vanished is refused unless --accept names it,
+    because a running job may hold it.
     """
     try:
         old = Lock.read(path) or Lock({}, path)
@@ -59,7 +59,7 @@ def lock(accepted: tuple[str, ...], path: str) -> None:
 
 
 def _write(path: pathlib.Path, text: str) -> None:
-    """Replace a file at once, so that no half of it is ever there."""
+    """Replace a file atomically."""
     scratch = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         scratch.write_text(text)

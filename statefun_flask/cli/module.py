@@ -1,4 +1,4 @@
-"""``flask statefun module``: module.yaml, written from the app."""
+"""``flask statefun module``: module.yaml, generated from the app."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..module_yaml.model import Version
 from ..values.address import check_typename
 from ..values.types import BUILTIN
 
-#: The formats by how the option names them.
+#: The formats by the values of the option.
 FORMATS: dict[str, Version] = {"3": "3.1", "3.0": "3.0", "2.0": "2.0", "1.0": "1.0"}
 
 
@@ -72,17 +72,17 @@ def _name(text: str) -> str:
 @click.option(
     "--endpoint",
     metavar="URL",
-    help="Where the runtime finds the app; its path is the app's STATEFUN_URL if it has none."
+    help="The app's URL for the runtime; without a path, STATEFUN_URL is added."
     "  [default: http://127.0.0.1:5000]",
 )
-@click.option("--kafka", metavar="HOST:PORT", help="The brokers of what goes in and out.")
+@click.option("--kafka", metavar="HOST:PORT", help="The brokers of ingresses and egresses.")
 @click.option(
     "--ingress",
     "ingresses",
     callback=_ingresses,
     metavar="TOPIC=FUNCTION[:TYPENAME]",
     multiple=True,
-    help="Send a topic's records to a function, as its message type or another one. Repeatable.",
+    help="Send a topic's records to a function, as its message type or TYPENAME. Repeatable.",
 )
 @click.option(
     "--egress",
@@ -90,15 +90,15 @@ def _name(text: str) -> str:
     callback=_egresses,
     metavar="NAMESPACE/NAME",
     multiple=True,
-    help="Have an egress, beside those that functions declare. Repeatable.",
+    help="Add this egress to those that functions declare. Repeatable.",
 )
 @click.option("--group", help="The consumer group.  [default: the app's name]")
-@click.option("--exactly-once", is_flag=True, help="Write records in Kafka's transactions.")
+@click.option("--exactly-once", is_flag=True, help="Write records in Kafka transactions.")
 @click.option(
     "--from",
     "old",
     metavar="FILE",
-    help="Take what else there is from this module file, of any format.",
+    help="Keep the other components of this module file, which may be of any format.",
 )
 @click.pass_context
 @with_appcontext
@@ -113,7 +113,7 @@ def module(
     exactly_once: bool,
     old: str | None,
 ) -> None:
-    """Write a module.yaml that fits the app to the standard output."""
+    """Write a module.yaml that fits the app to standard output."""
     statefun = current_app.extensions["statefun"]
     try:
         made = generate(
@@ -134,7 +134,7 @@ def module(
         text = "".join(f"# {line}\n" for line in comment) + dump(made)
     except (FormatError, ModuleError) as exc:
         raise click.ClickException(str(exc)) from None
-    # What was given, such as brokers without a port, is checked as a file would be.
+    # The options, such as brokers without a port, are checked as part of the file.
     wrong = [f"{finding.text} {finding.fix}" for finding in read(text).errors]
     if wrong:
         raise click.ClickException("\n".join(dict.fromkeys(wrong)))
@@ -142,7 +142,7 @@ def module(
 
 
 def _notes(module: Module) -> cabc.Iterator[str]:
-    """Yield what the types of topics mean for who writes the records."""
+    """Yield notes for the programs that write to the topics."""
     for ingress in module.ingresses:
         for topic in ingress.topics:
             if topic.value_type.startswith(BUILTIN) or "/google.protobuf." in topic.value_type:

@@ -91,7 +91,7 @@ class Session:
         if self.statefun.settings.protocol == "v2":
             raise ValueError(
                 "The embedded engine speaks 3.x, and STATEFUN_PROTOCOL is 'v2'. Set it to 'auto',"
-                " or run the app with 'flask statefun flink --engine 2.2.2'."
+                " or run the app with 'flask statefun flink --release 2.2.2'."
             )
         self.registry = self.statefun.registry
         self.module = None if options.module is None else module_yaml.load(options.module)

@@ -1,4 +1,4 @@
-"""What Flink's processes are told: their configuration files and the options of their JVMs."""
+"""The configuration of Flink and Kafka: their files, and the options of their JVMs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import datetime
 import pathlib
 
 from . import ports
-from .engines import Engine
+from .releases import Release
 
-#: What Flink and Kafka reach into, which Java 17 keeps closed unless told.
+#: Packages that Flink and Kafka access, and that Java 17 closes by default.
 _OPENED = (
     "java.lang",
     "java.lang.reflect",
@@ -34,7 +34,7 @@ JOBMANAGER = ("-Xms128m", "-Xmx512m", "-XX:MaxMetaspaceSize=256m")
 TASKMANAGER = ("-Xms256m", "-Xmx640m", "-XX:MaxDirectMemorySize=448m", "-XX:MaxMetaspaceSize=256m")
 CLIENT = ("-Xmx256m", "-XX:TieredStopAtLevel=1")
 
-#: The same memory in Flink's words. A TaskManager does not start unless all of this is said.
+#: The same memory as Flink's settings. A TaskManager does not start without all of them.
 _TASKMANAGER_MEMORY = {
     "taskmanager.cpu.cores": "1.0",
     "taskmanager.memory.framework.heap.size": "128m",
@@ -70,7 +70,7 @@ rootLogger.appenderRef.console.ref=console
 
 
 def flink(
-    engine: Engine,
+    release: Release,
     folder: pathlib.Path,
     rpc_port: int,
     rest_port: int,
@@ -81,8 +81,8 @@ def flink(
 ) -> dict[str, str]:
     """Return the configuration of a cluster, key by key.
 
-    :param folder: Where checkpoints, savepoints and temporary files go.
-    :param more: Keys that are added, or that replace these.
+    :param folder: The folder of checkpoints, savepoints and temporary files.
+    :param more: Further keys, which take precedence.
     """
     return {
         "jobmanager.rpc.address": ports.HOST,
@@ -95,13 +95,13 @@ def flink(
         "rest.port": str(rest_port),
         "web.tmpdir": str(folder / "tmp"),
         "io.tmp.dirs": str(folder / "tmp"),
-        # What the REST interface says of a job is as old as this at most, in milliseconds.
+        # The greatest age of the REST interface's information about a job, in milliseconds.
         "web.refresh-interval": "200",
         "taskmanager.numberOfTaskSlots": "1",
         **_TASKMANAGER_MEMORY,
         "parallelism.default": str(parallelism),
-        # A killed TaskManager is noticed after two missed heartbeats on Flink 1.16, and after the
-        # timeout on 1.11.
+        # Flink 1.16 detects a killed TaskManager after two missed heartbeats, and 1.11 after the
+        # timeout.
         "heartbeat.interval": "1000",
         "heartbeat.timeout": "6000",
         # The job does not start without these three on the parent's side.
@@ -117,7 +117,7 @@ def flink(
         "state.backend.rocksdb.timer-service.factory": "ROCKSDB",
         "state.checkpoints.dir": (folder / "checkpoints").as_uri(),
         "state.savepoints.dir": (folder / "savepoints").as_uri(),
-        **dict(engine.settings),
+        **dict(release.settings),
         **more,
     }
 
@@ -168,7 +168,7 @@ def kafka(folder: pathlib.Path, port: int, controller_port: int) -> dict[str, st
         "group.initial.rebalance.delay.ms": "0",
         # The longest transaction timeout that a module.yaml may ask for.
         "transaction.max.timeout.ms": "900000",
-        # How soon after its timeout a transaction is aborted, which holds readers up until then.
+        # The delay between the timeout of a transaction and its abort, which readers wait for.
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
         **one,
     }

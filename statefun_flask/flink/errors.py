@@ -1,17 +1,17 @@
-"""What goes wrong around the engine."""
+"""Errors of Flink, Kafka, and the programs that they need."""
 
 from __future__ import annotations
 
 from ..errors import StateFunError
 
 
-class EngineError(StateFunError):
-    """The engine cannot be fetched, started or used; the message says what to do."""
+class FlinkError(StateFunError):
+    """Flink or Kafka cannot be fetched, started or used; the message says what to do."""
 
 
-class StartFailed(EngineError):
-    """A process ended in its start, for a reason that may be gone at the next try."""
+class StartFailed(FlinkError):
+    """A process ended while it started, for a reason that another attempt may not meet."""
 
 
 class PortTaken(StartFailed):
-    """A process ended because somebody took its port between the choice and the start."""
+    """A process ended because another program took its port between the choice and the start."""

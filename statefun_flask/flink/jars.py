@@ -12,13 +12,13 @@ import xml.sax.saxutils
 
 import click
 
-from .engines import Bundle
-from .errors import EngineError
+from .errors import FlinkError
 from .java import maven
 from .process import Process
 from .process import wait_until
+from .releases import Bundle
 
-#: The environment variable that names another folder for the cache.
+#: The environment variable with the path of the cache.
 VARIABLE = "STATEFUN_FLINK_CACHE"
 
 #: How long Maven may take, in seconds.
@@ -35,12 +35,12 @@ _POM = """\
 """
 
 
-#: What Maven adds to every error.
+#: Lines that Maven adds to every error.
 _HINTS = re.compile(r"[Rr]e-run Maven|For more information|^\[ERROR\] \[Help|^\[ERROR\] *$")
 
 
 def cache() -> pathlib.Path:
-    """Return the folder of the cache: ``$STATEFUN_FLINK_CACHE``, else below the user's own."""
+    """Return the path of the cache: ``$STATEFUN_FLINK_CACHE``, else in the user's cache folder."""
     named = os.environ.get(VARIABLE)
     if named:
         return pathlib.Path(named).expanduser().resolve()
@@ -48,14 +48,22 @@ def cache() -> pathlib.Path:
     return pathlib.Path(user).expanduser() / "statefun-flask"
 
 
+def require(bundle: Bundle) -> None:
+    """Raise if a bundle is not in the cache and cannot be fetched.
+
+    :raises FlinkError: Maven is missing.
+    """
+    if not (cache() / bundle.folder).is_dir():
+        maven()
+
+
 def fetch(bundle: Bundle, report: cabc.Callable[[str], None] = lambda line: None) -> pathlib.Path:
-    """Return the folder of a bundle's jars, after fetching them if the cache lacks them.
+    """Return the folder of a bundle's jars, which Maven fetches if the cache lacks them.
 
-    The folder appears in the cache as a whole, so two runs at once, and one that is cut off, do
-    no harm.
+    The folder appears in the cache as a whole, so parallel and interrupted runs do no harm.
 
-    :param report: Is called with a line of text now and then while Maven downloads.
-    :raises EngineError: Maven is missing, or fails.
+    :param report: Is called with lines of text about the progress.
+    :raises FlinkError: Maven is missing, or fails.
     """
     folder = cache() / bundle.folder
     if folder.is_dir():
@@ -82,7 +90,7 @@ def _run_maven(
     (work / "pom.xml").write_text(_POM.format("".join(map(_dependency, bundle.artifacts))))
     goal = "dependency:copy-dependencies"
     arguments = ["-B", "-f", str(work / "pom.xml"), goal, f"-DoutputDirectory={work / 'jars'}"]
-    report(f"Fetching {bundle.name} with Maven, which is done once …")
+    report(f"Fetching {bundle.name} with Maven. This happens once …")
     process = Process("Maven", [mvn, *arguments], work)
     said = 0
 
@@ -99,13 +107,13 @@ def _run_maven(
     finally:
         process.stop()
     if process.wait() != 0:
-        raise EngineError(
-            f"Maven could not fetch {bundle.name}. It says:\n{errors(process.output())}"
+        raise FlinkError(
+            f"Maven cannot fetch {bundle.name}. Its errors are:\n{errors(process.output())}"
         )
 
 
 def downloaded(log: str) -> tuple[int, float]:
-    """Return how many jars Maven says it downloaded, and their size in bytes."""
+    """Return the number of jars that Maven has downloaded, and their size in bytes."""
     units = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
     sizes = re.findall(r"^\[INFO\] Downloaded from .*\.jar \(([\d.]+) (\w+)", log, re.MULTILINE)
     return len(sizes), sum(float(number) * units.get(unit, 0) for number, unit in sizes)
@@ -119,7 +127,7 @@ def _dependency(artifact: str) -> str:
 
 
 def errors(log: str) -> str:
-    """Return the lines of Maven's log that say what is wrong, or its end if none does."""
+    """Return the error lines of Maven's log, or its last lines if it has none."""
     lines = [line for line in click.unstyle(log).splitlines() if line.strip()]
     said = [line for line in lines if line.startswith("[ERROR] ") and not _HINTS.search(line)]
     return "\n".join(said[:8] or lines[-8:])

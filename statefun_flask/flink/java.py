@@ -1,37 +1,51 @@
-"""Finding Java and Maven."""
+"""Finds Java and Maven."""
 
 from __future__ import annotations
 
+import collections.abc as cabc
+import functools
 import os
 import pathlib
 import re
 import shutil
 import subprocess
 
-from .errors import EngineError
+from .errors import FlinkError
 
-#: Kafka's broker needs it, and the engines' JVM options are written for it.
+#: Kafka's broker needs it, and the JVM options are written for it.
 MINIMUM = 17
+#: The newest version that the tests run with. Later ones may work.
+TESTED = 25
+
+#: How long 'java -version' may take, in seconds.
+TIMEOUT = 20.0
 
 
-def java() -> str:
+def java(report: cabc.Callable[[str], None] = lambda line: None) -> str:
     """Return the path of a Java that is recent enough: ``$JAVA_HOME``'s, else the path's.
 
-    :raises EngineError: There is none.
+    :param report: Is called with a sentence if the version is newer than the tested ones.
+    :raises FlinkError: There is none.
     """
     home = os.environ.get("JAVA_HOME")
     found = shutil.which("java", path=str(pathlib.Path(home, "bin"))) if home else None
     found = found or shutil.which("java")
     if found is None:
-        raise EngineError(
-            f"Java is not installed, or not on the PATH. The engine needs a Java of version"
-            f" {MINIMUM} or later; set JAVA_HOME or PATH to it."
+        raise FlinkError(
+            "Java is not installed, or not on the PATH. Install Java"
+            f" {MINIMUM} or later, or set JAVA_HOME to it."
         )
     text = version(found)
-    if _major(text) < MINIMUM:
-        raise EngineError(
-            f"The Java at '{found}' is version {text}. The engine needs version {MINIMUM} or"
-            " later; set JAVA_HOME or PATH to one."
+    major = _major(text)
+    if major < MINIMUM:
+        raise FlinkError(
+            f"The Java at '{found}' is version {text}, and Flink needs version {MINIMUM} or later."
+            " Set JAVA_HOME or PATH to one."
+        )
+    if major > TESTED:
+        report(
+            f"The Java at '{found}' is version {text}, newer than the tested version {TESTED}. If"
+            f" Flink does not start, set JAVA_HOME to a Java {MINIMUM}."
         )
     return found
 
@@ -39,27 +53,48 @@ def java() -> str:
 def maven() -> str:
     """Return the path of Maven.
 
-    :raises EngineError: There is none.
+    :raises FlinkError: There is none.
     """
     found = shutil.which("mvn")
     if found is None:
-        raise EngineError(
-            "Maven is not installed, or 'mvn' is not on the PATH. It is needed once, to fetch"
-            " the engine; install it, or set PATH to it."
+        raise FlinkError(
+            "Maven is not installed, or 'mvn' is not on the PATH. Install Maven, which is needed"
+            " once to fetch Flink, or set PATH to it."
         )
     return found
 
 
+@functools.cache
 def version(java: str) -> str:
-    """Return what a Java says its version is: ``17.0.15``, ``1.8.0_402``."""
-    result = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-    said = re.search(r'version "([^"]+)"', result.stderr + result.stdout)
-    if said is None:
-        raise EngineError(
-            f"The Java at '{java}' does not work: it answers '-version' with"
-            f" '{(result.stderr or result.stdout).strip()}'. Set JAVA_HOME or PATH to another one."
+    """Return the version that a Java reports: ``17.0.15``, ``1.8.0_402``.
+
+    :raises FlinkError: It reports none.
+    """
+    try:
+        result = subprocess.run(
+            [java, "-version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=TIMEOUT,
         )
-    return said.group(1)
+    except subprocess.TimeoutExpired:
+        raise _broken(java, f"'java -version' does not end within {TIMEOUT:g} seconds") from None
+    except OSError as exc:
+        raise _broken(java, f"it cannot be executed: {exc.strerror}") from None
+    output = result.stderr + result.stdout
+    reported = re.search(r'version "([^"]*\d[^"]*)"', output)
+    if reported is None:
+        raise _broken(java, f"'java -version' prints '{output.strip()}'")
+    return reported.group(1)
+
+
+def _broken(java: str, reason: str) -> FlinkError:
+    return FlinkError(
+        f"The Java at '{java}' does not work: {reason}. Set JAVA_HOME or PATH to another one."
+    )
 
 
 def _major(version: str) -> int:

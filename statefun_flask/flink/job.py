@@ -1,4 +1,4 @@
-"""A job of the engine: one module.yaml that runs."""
+"""A StateFun job, which runs one module.yaml."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import contextlib
 import pathlib
 import typing as t
 
-from .errors import EngineError
-from .failures import cause
-from .failures import job_failure
+from .errors import FlinkError
+from .explain import cause
+from .explain import job_failure
 from .process import Process
 from .process import wait_until
 from .rest import Rest
 
-#: The states that a job does not leave.
+#: The final states of a job.
 ENDED = ("CANCELED", "FAILED", "FINISHED")
 
 T = t.TypeVar("T")
@@ -23,8 +23,8 @@ T = t.TypeVar("T")
 class Job:
     """A job that was submitted; :meth:`~statefun_flask.flink.Cluster.submit` returns it.
 
-    :param id: The JobManager's name for it.
-    :param processes: Returns the processes that must live while somebody waits for the job.
+    :param id: Its id in the JobManager.
+    :param processes: Returns the processes that must not end during a wait for the job.
     """
 
     def __init__(self, rest: Rest, id: str, processes: cabc.Callable[[], list[Process]]) -> None:
@@ -36,69 +36,69 @@ class Job:
         return f"<Job {self.id}>"
 
     def state(self) -> str:
-        """Return Flink's word for how it is: ``RUNNING``, ``RESTARTING``, ``FAILED`` …"""
+        """Return its state in Flink: ``RUNNING``, ``RESTARTING``, ``FAILED`` …"""
         return str(self._get()["state"])
 
     def running(self) -> bool:
-        """Return whether it runs with every one of its tasks."""
+        """Return whether all its tasks run."""
         job = self._get()
         tasks = [vertex["status"] for vertex in job["vertices"]]
         return bool(job["state"] == "RUNNING" and tasks and set(tasks) == {"RUNNING"})
 
     def checkpoints(self) -> int:
-        """Return how many checkpoints were completed since it was submitted."""
+        """Return the number of completed checkpoints since its submission."""
         return int(self._get("/checkpoints")["counts"]["completed"])
 
     def restarted(self) -> int:
-        """Return when it began to restart last, in milliseconds since 1970; 0 for never.
+        """Return the time of its last restart, in milliseconds since 1970; 0 for never.
 
-        How often it was, a metric tells, but after the death of a TaskManager metrics can stand
-        still for as long as Flink waits for that one's: ten minutes.
+        This uses the job's timestamps: the restart metric can be ten minutes late after a
+        TaskManager has died.
         """
         return int(self._get()["timestamps"]["RESTARTING"])
 
     def failure(self) -> tuple[int, str] | None:
-        """Return when it failed last, in milliseconds since 1970, and the stack trace."""
+        """Return the time of its last failure, in milliseconds since 1970, and the stack trace."""
         found = self._get("/exceptions")
         if found.get("root-exception") is None:
             return None
         return int(found["timestamp"]), str(found["root-exception"])
 
     def wait_running(self, timeout: float = 60.0) -> None:
-        """Wait until it runs with every one of its tasks.
+        """Wait until all its tasks run.
 
         :param timeout: In seconds.
-        :raises EngineError: The job ended, or the time is over.
+        :raises FlinkError: The job ended, or the time is over.
         """
         self._wait(self.running, "runs", timeout)
 
     def wait_checkpoint(self, timeout: float = 60.0) -> None:
         """Wait until one more checkpoint is completed.
 
-        A job whose ingress starts at ``latest``, the default, may not know where that was when its
-        first checkpoints are made, and skips what came since when it restarts from one of them.
-        Tests that kill something therefore start at ``earliest``.
+        The first checkpoints of a job whose ingress starts at ``latest``, the default, may lack the
+        position. A restart from one of them skips the records since. Tests that kill a process
+        therefore start at ``earliest``.
 
         :param timeout: In seconds.
-        :raises EngineError: The job ended, or the time is over.
+        :raises FlinkError: The job ended, or the time is over.
         """
         before = self.checkpoints()
         self._wait(lambda: self.checkpoints() > before, "has one more checkpoint", timeout)
 
     def wait_restart(self, since: int = 0, timeout: float = 60.0) -> None:
-        """Wait until it was restarted, and runs again.
+        """Wait until it has been restarted and runs.
 
-        :param since: What :meth:`restarted` said before.
+        :param since: The earlier result of :meth:`restarted`.
         :param timeout: In seconds.
         """
         self._wait(lambda: self.restarted() > since and self.running(), "restarted", timeout)
 
     def savepoint(self, folder: pathlib.Path | None = None, timeout: float = 60.0) -> str:
-        """Write the whole state to a folder, and return where it is, for a later submit.
+        """Write the whole state to a folder, and return its path for a later submit.
 
-        :param folder: Where to; one that is removed with the cluster if it is not given.
+        :param folder: The folder; one that is removed with the cluster if not given.
         :param timeout: In seconds.
-        :raises EngineError: The savepoint failed.
+        :raises FlinkError: The savepoint failed.
         """
         body = {"cancel-job": False, "target-directory": folder and folder.as_uri()}
         trigger = self._rest.post(f"/jobs/{self.id}/savepoints", body)["request-id"]
@@ -109,16 +109,16 @@ class Job:
 
         operation = self._wait(done, "has a savepoint", timeout)
         if "location" not in operation:
-            raise EngineError(
+            raise FlinkError(
                 f"The savepoint failed: {cause(operation['failure-cause']['stack-trace'])}."
                 " Try again when the job runs."
             )
         return str(operation["location"])
 
     def cancel(self, timeout: float = 60.0) -> None:
-        """End it, and wait until it has ended.
+        """Cancel it, and wait until it has ended.
 
-        Flink waits for requests to functions that are under way, retries included.
+        Flink waits for requests in flight, retries included.
         """
         self._rest.patch(f"/jobs/{self.id}?mode=cancel")
         wait_until(
@@ -133,10 +133,10 @@ class Job:
             with contextlib.suppress(OSError):
                 value = condition()
                 if not value and (state := self.state()) in ENDED:
-                    _, trace = self.failure() or (0, "nothing is known of the cause")
-                    raise EngineError(
-                        f"The job is {state}: {job_failure(trace)} Correct that, and submit it"
-                        " again."
+                    _, trace = self.failure() or (0, "the cause is unknown")
+                    raise FlinkError(
+                        f"The job is {state}: {job_failure(trace)} Correct the cause, and submit"
+                        " it again."
                     )
                 return value
             return None

@@ -16,11 +16,11 @@ from . import configuration
 from . import jars
 from . import java
 from . import ports
-from .engines import KAFKA
-from .errors import EngineError
+from .errors import FlinkError
 from .errors import PortTaken
 from .process import Process
 from .process import wait_until
+from .releases import KAFKA
 
 
 class Kafka:
@@ -32,11 +32,11 @@ class Kafka:
             kafka.create_topics(["names"])
             Producer({"bootstrap.servers": kafka.bootstrap})
 
-    Topics that do not exist are made when somebody writes to them.
+    Topics that do not exist are created by the first write.
 
-    :param port: Where it listens; a free port if it is 0.
-    :param topics: Topics that are made at the start.
-    :param report: Is called with a line of text for whoever waits.
+    :param port: The port to listen on; 0 for a free one.
+    :param topics: Topics that are created at the start.
+    :param report: Is called with lines of text about the progress of the start.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Kafka:
 
     @property
     def bootstrap(self) -> str:
-        """The address that clients connect to: ``127.0.0.1:41234``."""
+        """The address for clients: ``127.0.0.1:41234``."""
         return f"{ports.HOST}:{self.port}"
 
     def __enter__(self) -> t.Self:
@@ -70,13 +70,21 @@ class Kafka:
     ) -> None:
         self.stop()
 
-    def start(self) -> None:
-        """Start it, and return when it answers.
+    def prepare(self) -> None:
+        """Check everything that can be checked before a process starts.
 
-        :raises EngineError: Java, Maven or confluent-kafka is missing, or the broker ended.
+        :raises FlinkError: Java, Maven or confluent-kafka is missing.
         """
         _client()
         self._java = java.java()
+        jars.require(KAFKA)
+
+    def start(self) -> None:
+        """Start the broker, and return when it answers.
+
+        :raises FlinkError: Java, Maven or confluent-kafka is missing, or the broker ended.
+        """
+        self.prepare()
         self._jars = jars.fetch(KAFKA, self._report)
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="statefun-kafka-"))
         try:
@@ -84,7 +92,7 @@ class Kafka:
             try:
                 ports.retrying(lambda: self._start(folder), attempts=1 if self._fixed else 3)
             except PortTaken as exc:
-                raise EngineError(
+                raise FlinkError(
                     f"Cannot start Kafka at {self.bootstrap}: the port is taken. Choose another"
                     " one, or stop what listens there."
                 ) from exc
@@ -94,41 +102,41 @@ class Kafka:
             raise
 
     def stop(self) -> None:
-        """Stop it and remove its data."""
+        """Stop the broker and remove its data."""
         if self._process is not None:
-            # There is nothing that an orderly end could save: the data is removed.
+            # An orderly end is not needed, because the data is removed.
             self._process.kill()
             self._process = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def kill(self) -> None:
-        """End it as a power cut does. Its data stays, for :meth:`restart`."""
+        """End the broker as a power failure would, and keep its data for :meth:`restart`."""
         if self._process is not None:
             self._process.kill()
             self._process = None
 
     def restart(self) -> None:
-        """Start it again after :meth:`kill`, at its port and with its data."""
+        """Start the broker after :meth:`kill`, at its port and with its data."""
         if self._folder is None:
-            raise EngineError("Kafka was not started, so it cannot be restarted. Call start().")
+            raise FlinkError("Kafka was not started, so it cannot be restarted. Call start().")
         self._boot(self._folder)
 
     @property
     def running(self) -> bool:
-        """Whether it was started and not stopped."""
+        """Whether the broker was started and not stopped."""
         return self._process is not None
 
     def check(self) -> None:
-        """Raise if it has ended.
+        """Raise if the broker has ended.
 
-        :raises EngineError: It has, and the message holds the end of its log.
+        :raises FlinkError: It has ended; the message has the end of its log.
         """
         if self._process is not None:
             self._process.check()
 
     def create_topics(self, names: cabc.Iterable[str], partitions: int = 1) -> None:
-        """Make topics, and return when they can be written to and read from.
+        """Create topics, and return when they can be written to and read from.
 
         Topics that exist stay as they are.
         """
@@ -143,7 +151,9 @@ class Kafka:
                 made.result(timeout=30)
             except KafkaException as exc:
                 if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise EngineError(f"Kafka does not make the topic '{name}': {exc}.") from exc
+                    raise FlinkError(
+                        f"Kafka cannot create the topic '{name}': {exc}. Correct its name."
+                    ) from exc
 
     def topics(self) -> set[str]:
         """Return the names of the topics that exist."""
@@ -168,14 +178,16 @@ class Kafka:
         arguments = ["format", "-t", self._identity, "-c", properties]
         formatting = self._run(folder, "Kafka format", "kafka.tools.StorageTool", *arguments)
         if formatting.wait() != 0:
-            raise EngineError(f"Kafka could not format its folder:\n{formatting.tail()}")
+            raise FlinkError(
+                f"Kafka cannot format its data folder. Its log ends with:\n{formatting.tail()}"
+            )
         self._boot(folder)
 
     def _boot(self, folder: pathlib.Path) -> None:
         process = self._run(folder, "Kafka", "kafka.Kafka", str(folder / "server.properties"))
         self._process = process
         self._admin = _client().AdminClient(
-            # Until it listens, the client would complain on the screen.
+            # The client would log errors until the broker listens.
             {"bootstrap.servers": self.bootstrap, "log_level": 0}
         )
         wait_until(lambda: self._answers(self._identity), "Kafka answers", [process])
@@ -187,7 +199,7 @@ class Kafka:
         return Process(name, command, folder)
 
     def _answers(self, identity: str) -> bool:
-        """Return whether this broker answers, and not one that had the port before."""
+        """Return whether this broker answers, not an earlier one at its port."""
         from confluent_kafka import KafkaException
 
         with contextlib.suppress(KafkaException):
@@ -199,8 +211,8 @@ def _client() -> t.Any:
     try:
         from confluent_kafka import admin
     except ImportError:
-        raise EngineError(
-            "The Python package confluent-kafka is not installed, which makes Kafka's topics."
+        raise FlinkError(
+            "The Python package confluent-kafka, which creates topics, is not installed."
             " Install it with: pip install 'statefun-flask[kafka]'"
         ) from None
     return admin

@@ -1,18 +1,27 @@
 """Runs a command that does not outlive the process which started it, not even a killed one.
 
 Run as a script, ``leash.py FOLDER COMMAND…``, with a pipe as its standard input that the starting
-process holds open. The script forks, and becomes the command, so that its process id is the
-command's. The fork waits until the pipe closes, which the system does however a process ends;
-then it kills the command and removes the folder. It imports nothing that costs time.
+process holds open. The script forks and then becomes the command, so that the command has its
+process id. The fork waits until the pipe closes, which happens however the starting process ends;
+then it kills the command and removes the folder. Meanwhile it keeps the command's output small if
+that is a file. The script imports nothing that takes long.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
+import stat
 import sys
 import time
+
+#: The size at which a log is cut, and the size that is kept of its end, in bytes.
+LIMIT = 16 << 20
+KEPT = 1 << 20
+#: The time between two looks at a log's size, in seconds.
+PAUSE = 2.0
 
 
 def main(folder: str, *command: str) -> None:
@@ -29,19 +38,37 @@ def main(folder: str, *command: str) -> None:
 
 
 def watch(pid: int, folder: str) -> None:
-    """Wait for the pipe to say that the command is done, or for its end to say that it must be.
+    """Wait until the pipe says that the command has ended, or closes; then kill the command.
 
-    The command is this process's parent, so its id cannot come to mean another process unnoticed.
+    The command is the parent of this process, so another process cannot get its id unnoticed.
     """
+    log = os.dup(1)
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
+    pause = PAUSE if stat.S_ISREG(os.fstat(log).st_mode) else None
+    while not select.select([0], [], [], pause)[0]:
+        cut(log)
     if os.read(0, 1):
         return
     while os.getppid() == pid:
         os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def cut(log: int) -> None:
+    """Keep only the end of a log that is longer than the limit.
+
+    The command goes on at the new end, because the log is open for appending. Lines that it writes
+    in this moment are lost.
+    """
+    size = os.fstat(log).st_size
+    if size <= LIMIT:
+        return
+    end = os.pread(log, KEPT, size - KEPT)
+    os.ftruncate(log, 0)
+    os.write(log, end)
 
 
 if __name__ == "__main__":

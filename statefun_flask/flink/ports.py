@@ -15,7 +15,7 @@ HOST = "127.0.0.1"
 
 
 def free(count: int) -> list[int]:
-    """Return ports that nobody listens on at this moment, all different."""
+    """Return different ports that are free at this moment."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -24,10 +24,10 @@ def free(count: int) -> list[int]:
 
 
 def retrying(start: cabc.Callable[[], T], attempts: int = 3) -> T:
-    """Return what a start returns, trying it again when it failed by chance.
+    """Return the result of a start, which is repeated if it fails by chance.
 
-    Mostly somebody else took the ports that it chose: Java processes want them as numbers,
-    so there is always a moment between the choice of a free one and its use.
+    Usually another program has taken a chosen port: Java processes get ports as numbers, so time
+    passes between the choice of a free port and its use.
     """
     for _ in range(attempts - 1):
         with contextlib.suppress(StartFailed):

@@ -1,9 +1,11 @@
-"""Processes of the engine: started on a leash, writing to a log file, stopped for certain."""
+"""Processes of Flink and Kafka, which write to a log file and never outlive this process."""
 
 from __future__ import annotations
 
 import collections.abc as cabc
+import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -11,11 +13,20 @@ import time
 import typing as t
 
 from . import leash
-from .errors import EngineError
+from .errors import FlinkError
 from .errors import PortTaken
 
-#: How long a process may take to end by itself after it was asked to, in seconds.
+#: The time between SIGTERM and SIGKILL, in seconds.
 GRACE = 10.0
+
+#: How much of the end of a log is read, in bytes.
+_END = 64 << 10
+
+#: A line of a Java stack trace which says that a port was taken. Other lines with these words are
+#: not about this process.
+_TAKEN = re.compile(
+    r"^(?:Caused by: )?[\w.$]+(?:BindException\b|Exception: .*Address already in use)", re.MULTILINE
+)
 
 T = t.TypeVar("T")
 
@@ -23,9 +34,10 @@ T = t.TypeVar("T")
 class Process:
     """A program that runs until it is stopped, or until this Python process ends in any way.
 
-    :param name: What messages call it.
+    :param name: The name in messages.
     :param command: The program and its arguments.
-    :param folder: Removed if this Python process is killed; the log is written there.
+    :param folder: The folder of the log, which is removed if this Python process is killed. A log
+        keeps its last megabyte when it grows beyond 16.
     :param env: The whole environment, if not this process's.
     """
 
@@ -37,10 +49,11 @@ class Process:
         env: cabc.Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
-        #: The file that holds what it writes to its standard output and error.
+        #: The file of its standard output and error.
         self.log = log_file(name, folder)
-        with self.log.open("ab") as log:
-            # A session of its own: Ctrl-C in a terminal goes to Python, which stops it in order.
+        # Readable, so that the watcher can keep its end.
+        with self.log.open("ab+") as log:
+            # In a session of its own it does not get the terminal's Ctrl-C; Python stops it.
             self._popen = subprocess.Popen(
                 [sys.executable, "-I", "-S", leash.__file__, str(folder), *command],
                 stdin=subprocess.PIPE,
@@ -52,7 +65,7 @@ class Process:
         self.pid = self._popen.pid
 
     def alive(self) -> bool:
-        """Return whether it still runs."""
+        """Return whether it runs."""
         return self._popen.poll() is None
 
     @property
@@ -63,24 +76,29 @@ class Process:
     def check(self) -> None:
         """Raise if it has ended, with the end of its log.
 
-        :raises PortTaken: It ended since its port was taken.
-        :raises EngineError: It ended.
+        :raises PortTaken: It ended because its port was taken.
+        :raises FlinkError: It ended.
         """
         if self.alive():
             return
-        kind = PortTaken if is_port_taken(self.output()) else EngineError
+        kind = PortTaken if is_port_taken(self._end()) else FlinkError
         raise kind(
             f"The {self.name} ended with status {self._popen.returncode}."
             f" Its log ends with:\n{self.tail()}"
         )
 
     def output(self) -> str:
-        """Return what it wrote."""
+        """Return its whole log."""
         return self.log.read_text(errors="replace")
 
+    def _end(self) -> str:
+        with self.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _END))
+            return log.read().decode(errors="replace")
+
     def tail(self, lines: int = 20) -> str:
-        """Return the last lines that it wrote, without the inner frames of Java's stack traces."""
-        written = self.output().splitlines()
+        """Return the last lines of its log, without the inner frames of Java's stack traces."""
+        written = self._end().splitlines()
         return "\n".join([line for line in written if not line.startswith("\tat ")][-lines:])
 
     def wait(self) -> int:
@@ -90,7 +108,7 @@ class Process:
         return status
 
     def stop(self) -> None:
-        """Ask it to end, and make it after :data:`GRACE` seconds."""
+        """End it with SIGTERM, and after :data:`GRACE` seconds with SIGKILL."""
         if self.alive():
             self._popen.send_signal(signal.SIGTERM)
             try:
@@ -105,24 +123,24 @@ class Process:
         self.wait()
 
     def _release(self) -> None:
-        """Send the leash's watcher away."""
+        """Tell the watcher process to exit without killing the command."""
         pipe = self._popen.stdin
         if pipe is not None and not pipe.closed:
             try:
                 pipe.write(b".")
                 pipe.close()
-            except BrokenPipeError:  # it never came to be: the script itself was killed
+            except BrokenPipeError:  # The script was killed before it forked.
                 pass
 
 
 def log_file(name: str, folder: pathlib.Path) -> pathlib.Path:
-    """Return where a process of a name writes."""
+    """Return the path of the log of a process."""
     return folder / f"{name.lower().replace(' ', '-')}.log"
 
 
 def is_port_taken(text: str) -> bool:
-    """Return whether a Java process says that it could not listen."""
-    return "BindException" in text or "Address already in use" in text
+    """Return whether a Java process ended because it could not listen on its port."""
+    return _TAKEN.search(text) is not None
 
 
 def wait_until(
@@ -133,10 +151,10 @@ def wait_until(
 ) -> T:
     """Return the first true value of a condition.
 
-    :param what: What is waited for, for the message: "the JobManager answers".
-    :param processes: Those that must live on meanwhile.
+    :param what: The condition as a clause for the message: "the JobManager answers".
+    :param processes: The processes that must not end meanwhile.
     :param timeout: In seconds.
-    :raises EngineError: A process ended, or the time is over.
+    :raises FlinkError: A process ended, or the time is over.
     """
     processes = tuple(processes)
     deadline = time.monotonic() + timeout
@@ -148,5 +166,8 @@ def wait_until(
             process.check()
         if time.monotonic() > deadline:
             logs = "".join(f"\n{each.name}:\n{each.tail()}" for each in processes)
-            raise EngineError(f"Waited {timeout:g} seconds in vain until {what}.{logs}")
+            raise FlinkError(
+                f"Gave up after {timeout:g} seconds of waiting until {what}."
+                + (f" The end of each log may say why:{logs}" if logs else "")
+            )
         time.sleep(0.05)

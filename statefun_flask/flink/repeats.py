@@ -1,4 +1,4 @@
-"""Keeping a function that fails, and is called again for that, from flooding the screen."""
+"""Drops repeated log records of a function that fails and is called again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 
 
 class Repeats(logging.Filter):
-    """Drops records of an exception that was logged a moment ago, word for word.
+    """Drops records of an exception that was logged a moment ago with the same text.
 
     :param clock: Returns the time, in seconds.
     :param pause: The least time between two records of one exception, in seconds.
@@ -20,7 +20,7 @@ class Repeats(logging.Filter):
         self._logged: dict[tuple[str, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether a record is worth showing."""
+        """Return whether a record is shown."""
         if not record.exc_info or record.exc_info[1] is None:
             return True
         subject = (record.getMessage(), repr(record.exc_info[1]))

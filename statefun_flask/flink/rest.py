@@ -7,32 +7,32 @@ import typing as t
 import urllib.error
 import urllib.request
 
-# The environment's proxies are for other machines.
+# Proxies of the environment are for other machines.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Rest:
     """Requests to a JobManager.
 
-    :param url: Where it is: ``http://127.0.0.1:8081``.
+    :param url: Its address: ``http://127.0.0.1:8081``.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def get(self, path: str) -> t.Any:
-        """Return what is at a path, decoded from JSON.
+        """Return the JSON at a path.
 
-        :raises OSError: Nobody answers, or the answer is an error.
+        :raises OSError: The connection fails, or the response is an error.
         """
         return self._request("GET", path)
 
     def post(self, path: str, body: object) -> t.Any:
-        """Send JSON to a path, and return the answer."""
+        """Send JSON to a path, and return the response."""
         return self._request("POST", path, json.dumps(body).encode())
 
     def patch(self, path: str) -> t.Any:
-        """Change what is at a path, as its query says."""
+        """Send a PATCH request to a path with a query."""
         return self._request("PATCH", path)
 
     def _request(self, method: str, path: str, body: bytes | None = None) -> t.Any:

@@ -1,4 +1,4 @@
-"""Serving an app to the engine, in a thread of this process."""
+"""Serves an app to Flink in a thread of this process."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import types
 import typing as t
 import urllib.parse
 
-from .errors import EngineError
+from .errors import FlinkError
 
-#: The engine keeps up to 1024 connections open to each function type. A server that takes fewer
+#: StateFun keeps up to 1024 connections open to each function type. A server that accepts fewer
 #: leaves the rest waiting until they time out, which stalls the job.
 CONNECTIONS = 10_000
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-class Server:
-    """waitress in a thread, which can be stopped and started again at the same port.
+class WorkerServer:
+    """waitress in a thread; it can be stopped and started again at the same port.
 
     ::
 
-        with Server(app) as server:
+        with WorkerServer(app) as server:
             Cluster(module, endpoint=server.url)
 
     :param app: A WSGI application.
-    :param url: Where to listen: ``http://127.0.0.1:5000``; a path is ignored, port 0 takes a free
-        one.
-    :param threads: How many requests are answered at a time.
+    :param url: The address to listen on: ``http://127.0.0.1:5000``. A path is ignored; port 0 takes
+        a free one.
+    :param threads: The number of requests that are answered at a time.
     """
 
     def __init__(self, app: t.Any, url: str = "http://127.0.0.1:0", *, threads: int = 8) -> None:
@@ -41,7 +41,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it listens, without a path."""
+        """The address that it listens on, without a path."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}"
 
@@ -58,9 +58,9 @@ class Server:
         self.stop()
 
     def start(self) -> None:
-        """Listen, and answer.
+        """Listen and answer.
 
-        :raises EngineError: The port is taken.
+        :raises FlinkError: The port is taken.
         """
         import waitress
 
@@ -68,7 +68,7 @@ class Server:
         try:
             listening = socket.create_server((self._host, self._port), family=family)
         except OSError as exc:
-            raise EngineError(
+            raise FlinkError(
                 f"Cannot serve the app at {self.url}: {os.strerror(exc.errno or 0)}. Stop what"
                 " listens there, or choose another port."
             ) from None
@@ -86,7 +86,7 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop at once, as a crash would: the connections are closed, answered or not."""
+        """Stop at once, as a crash would: open connections are closed without a response."""
         self._stopping = True
         self._thread.join()
         self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=5)
@@ -95,12 +95,12 @@ class Server:
         from waitress import wasyncore
 
         while not self._stopping:
-            # select(), which waitress uses if not told, knows 1024 connections at most.
+            # waitress's default, select(), handles only 1024 connections.
             wasyncore.loop(timeout=0.1, use_poll=True, map=self._sockets, count=1)
         wasyncore.close_all(map=self._sockets, ignore_all=True)
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether a URL can be served by this machine for itself alone."""
+    """Return whether a URL is an http URL of this machine's loopback interface."""
     parts = urllib.parse.urlsplit(url)
     return parts.scheme == "http" and parts.hostname in _LOOPBACK

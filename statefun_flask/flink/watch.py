@@ -1,38 +1,40 @@
-"""Watching a cluster: what a user should know while it runs."""
+"""Reports failures in a running cluster to its user."""
 
 from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import os
 import pathlib
 import time
 
+from . import leash
 from .cluster import Cluster
-from .errors import EngineError
-from .failures import CallLog
-from .failures import Digest
-from .failures import job_failure
+from .errors import FlinkError
+from .explain import CallLog
+from .explain import Digest
+from .explain import job_failure
 from .job import ENDED
 from .job import Job
 
 
 class Watch:
-    """Tells, sentence by sentence, what fails in a cluster whose job runs."""
+    """Turns failures in a cluster with a running job into sentences."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._job = cluster.job
-        self._logs: dict[pathlib.Path, _Log] = {}
+        self._logs: dict[pathlib.Path, Log] = {}
         self._digest = Digest(cluster.url, time.monotonic)
         self._failure = 0
 
     def news(self) -> cabc.Iterator[str]:
-        """Yield what happened since the last time.
+        """Yield sentences about what has happened since the last call.
 
-        :raises EngineError: A process or the job has ended.
+        :raises FlinkError: A process or the job has ended.
         """
         for process in self._cluster.taskmanagers:
-            log = self._logs.setdefault(process.log, _Log(process.log))
+            log = self._logs.setdefault(process.log, Log(process.log))
             for call in log.calls.read(log.lines()):
                 self._digest.add(call)
         yield from self._digest.sentences()
@@ -43,15 +45,15 @@ class Watch:
     def _job_news(self, job: Job) -> cabc.Iterator[str]:
         failure, state = job.failure(), job.state()
         if state in ENDED:
-            why = job_failure(failure[1]) if failure else "It was ended from outside."
-            raise EngineError(f"The job is {state}. {why} Correct that, and start again.")
+            why = job_failure(failure[1]) if failure else "Another program ended it."
+            raise FlinkError(f"The job is {state}. {why} Correct the cause, and start again.")
         if failure is not None and failure[0] != self._failure:
             self._failure, trace = failure
             yield f"The job restarts from its last checkpoint: {job_failure(trace)}"
 
 
-class _Log:
-    """A log file that grows."""
+class Log:
+    """A log file that grows, and now and then loses all but its end."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path
@@ -59,8 +61,11 @@ class _Log:
         self.calls = CallLog()
 
     def lines(self) -> list[str]:
-        """Return the whole lines that were written since the last time."""
+        """Return the whole lines that were written since the last call."""
         with self._path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size < self._position:
+                self._position = min(size, leash.KEPT)
             file.seek(self._position)
             text = file.read()
         whole = text[: text.rfind(b"\n") + 1]

@@ -1,4 +1,4 @@
-"""module.yaml as code: read in any format with all that is wrong, written, and compared.
+"""module.yaml as code: it is read in any format with a finding for each error, and written.
 
 ::
 
@@ -8,15 +8,15 @@
 
 from __future__ import annotations
 
-from .errors import Finding as Finding
-from .errors import FormatError as FormatError
-from .errors import ModuleError as ModuleError
+from .findings import Finding as Finding
+from .findings import FormatError as FormatError
+from .findings import ModuleError as ModuleError
 from .model import Aws as Aws
 from .model import Component as Component
 from .model import Egress as Egress
-from .model import Endpoint as Endpoint
 from .model import Extension as Extension
 from .model import GrpcFunction as GrpcFunction
+from .model import HttpEndpoint as HttpEndpoint
 from .model import Ingress as Ingress
 from .model import KafkaEgress as KafkaEgress
 from .model import KafkaIngress as KafkaIngress
@@ -28,8 +28,9 @@ from .model import PlaygroundIngress as PlaygroundIngress
 from .model import State as State
 from .model import Topic as Topic
 from .model import VERSIONS as VERSIONS
+from .readdress import readdress as readdress
 from .reader import load as load
 from .reader import read as read
-from .reader import Reading as Reading
+from .reader import ReadResult as ReadResult
 from .writer import convert as convert
 from .writer import dump as dump

@@ -11,28 +11,28 @@ from ..core.registry import FunctionRegistry
 from ..values._text import did_you_mean
 from ..values._text import suggestions
 from . import declared
-from . import together
+from . import job_rules
 from .declared import Function
+from .durations import expiration
 from .durations import written
-from .errors import Finding
-from .model import Endpoint
+from .findings import Finding
+from .job_rules import at
+from .model import HttpEndpoint
 from .model import Module
 from .model import State
+from .model import V2_VERSIONS
 from .nodes import Node
-from .together import at
-
-OLD = ("1.0", "2.0")
 
 
 def compare(
     modules: cabc.Sequence[Module], registry: FunctionRegistry, settings: Settings | None = None
 ) -> list[Finding]:
-    """Return what does not fit between all the module files of a job and an app.
+    """Return the findings about all the module files of a job and an app.
 
     :param settings: The app's settings.
     """
     functions = declared.functions(registry)
-    found = [*together.check(modules)]
+    found = [*job_rules.check(modules)]
     found += _protocol(modules, settings or Settings())
     found += _unrouted(modules, functions)
     found += _unserved(modules, functions)
@@ -44,7 +44,7 @@ def compare(
 
 def _protocol(modules: cabc.Sequence[Module], settings: Settings) -> cabc.Iterator[Finding]:
     for module in modules:
-        protocol = "v2" if module.version in OLD else "v3"
+        protocol = "v2" if module.version in V2_VERSIONS else "v3"
         if settings.protocol not in ("auto", protocol):
             yield at(
                 module,
@@ -56,7 +56,7 @@ def _protocol(modules: cabc.Sequence[Module], settings: Settings) -> cabc.Iterat
             )
 
 
-def _endpoint_for(modules: cabc.Sequence[Module], typename: str) -> Endpoint | None:
+def _endpoint_for(modules: cabc.Sequence[Module], typename: str) -> HttpEndpoint | None:
     found = [endpoint for module in modules if (endpoint := module.endpoint_for(typename))]
     return min(found, key=lambda each: each.is_wildcard, default=None)
 
@@ -81,10 +81,10 @@ def _unrouted(
 def _unserved(
     modules: cabc.Sequence[Module], functions: dict[str, Function]
 ) -> cabc.Iterator[Finding]:
-    """Yield what the files want of this app and it does not serve.
+    """Yield the functions that the files name at this app and that it does not serve.
 
-    Other apps may serve other functions: only what is at the address of this one's is meant. When
-    none of the app's has an endpoint, all are.
+    Other apps may serve other functions, so only endpoints at the addresses of this app count. If
+    none of its functions has an endpoint, all count.
     """
     routed = [endpoint for each in functions if (endpoint := _endpoint_for(modules, each))]
     addresses = {_address(endpoint) for endpoint in routed}
@@ -97,7 +97,7 @@ def _unserved(
                 near = did_you_mean(suggestions(endpoint.functions, functions)[:1])
                 yield at(
                     module,
-                    together.pattern(module, endpoint),
+                    endpoint.name_place(module.version),
                     "unserved-function",
                     f"The app has no function '{endpoint.functions}'.{near}",
                     "Correct the name, register the function, or remove the endpoint.",
@@ -117,7 +117,7 @@ def _unserved(
                 )
 
 
-def _address(endpoint: Endpoint) -> tuple[str, str]:
+def _address(endpoint: HttpEndpoint) -> tuple[str, str]:
     parts = urllib.parse.urlsplit(endpoint.url)
     return parts.scheme, parts.netloc or parts.path
 
@@ -133,7 +133,7 @@ def _states(
     modules: cabc.Sequence[Module], functions: dict[str, Function]
 ) -> cabc.Iterator[Finding]:
     for module in modules:
-        if module.version not in OLD:
+        if module.version not in V2_VERSIONS:
             continue
         for endpoint in module.endpoints:
             function = functions.get(endpoint.functions)
@@ -141,7 +141,9 @@ def _states(
                 yield from _states_of(module, endpoint, function)
 
 
-def _states_of(module: Module, endpoint: Endpoint, function: Function) -> cabc.Iterator[Finding]:
+def _states_of(
+    module: Module, endpoint: HttpEndpoint, function: Function
+) -> cabc.Iterator[Finding]:
     written_states = {state.name: state for state in endpoint.states or ()}
     wanted = {spec.name: declared.state(spec) for spec in function.states}
     for name, state in wanted.items():
@@ -164,7 +166,7 @@ def _states_of(module: Module, endpoint: Endpoint, function: Function) -> cabc.I
                 written_state.place("expireAfter"),
                 "other-expiration",
                 f"The state '{name}' of '{function.typename}' {_says(written_state)} here, and"
-                f" {_says(state)} in the app; 2.x goes by the file.",
+                f" {_says(state)} in the app; StateFun 2.x uses the file's.",
                 f"Write '{_entry(state)}'."
                 if module.version == "2.0"
                 else "Use format 2.0, which can say it, or declare the state without expiration.",
@@ -188,9 +190,7 @@ def _life(state: State) -> tuple[object, str]:
 
 
 def _says(state: State) -> str:
-    if state.expire_after is None:
-        return "never expires"
-    return f"expires {written(state.expire_after)} {state.expire_mode.replace('-', ' ')}"
+    return expiration(state.expire_after, state.expire_mode)
 
 
 def _entry(state: State) -> str:
@@ -209,7 +209,7 @@ def _topics(
             if function is not None and not function.accepts(topic.value_type):
                 yield at(
                     module,
-                    topic.place("typeUrl" if module.version in OLD else "valueType"),
+                    topic.place("typeUrl" if module.version in V2_VERSIONS else "valueType"),
                     "other-type",
                     f"'{target}' takes no messages of type '{topic.value_type}', only"
                     f" {function.table.accepted()}.",

@@ -7,29 +7,31 @@ import typing as t
 
 from ..values._text import did_you_mean
 from ..values._text import suggestions
-from . import fields
+from . import shapes
 from .endpoint_fields import TYPE
+from .fields import mapping_of
+from .fields import read_fields
 from .io_fields import DIRECTION
+from .kinds import either
+from .kinds import report_unknown
 from .kinds import text_of
 from .model import Component
 from .model import Extension
 from .nodes import Mapping
 from .nodes import Node
 from .nodes import Report
-from .shape import mapping_of
-from .shape import read_fields
-from .text import serialize
+from .serializer import serialize
 
-#: Of 2.x, and not in the table: they need descriptors of protobuf messages.
+#: Kinds of StateFun 2.x which need descriptors of protobuf messages, and which the table lacks.
 _BY_DESCRIPTOR = (
     "statefun.kafka.io/protobuf-ingress",
     "statefun.kinesis.io/protobuf-ingress",
     "org.apache.flink.statefun.sdk/protobuf-router",
 )
-#: Namespaces that are StateFun's own.
+#: The namespaces of StateFun.
 _OWN = ("io.statefun.", "statefun.kafka.io/", "statefun.kinesis.io/")
 
-#: How the entries of a section are called.
+#: The name of an entry of each section.
 ENTRIES = {
     "functions": "function",
     "endpoints": "endpoint",
@@ -51,7 +53,7 @@ def read_document(node: Node, report: Report) -> Component | None:
         return None
     for name in node.values:
         if name not in ("kind", "spec"):
-            _report_unknown(name, node, ("kind", "spec"), report)
+            report_unknown(node, name, ("kind", "spec"), report)
     kind, spec = node.get("kind"), node.get("spec")
     for name, value in (("kind", kind), ("spec", spec)):
         if value is None:
@@ -95,7 +97,7 @@ def read_entry(section: str, node: Node, report: Report) -> Component | None:
 
 
 def _inner(name: str, entry: Mapping, report: Report) -> Mapping | None:
-    """Return what is below an entry's one name."""
+    """Return the mapping below the name of an entry."""
     if name not in entry.values:
         near = suggestions(name, entry.values)
         report.error(
@@ -110,7 +112,7 @@ def _inner(name: str, entry: Mapping, report: Report) -> Mapping | None:
         report.error(
             entry.keys[each],
             "sibling",
-            f"'{each}' is beside '{name}' and not below it, so the runtime does not find it.",
+            f"'{each}' stands beside '{name}', not below it, so the runtime does not find it.",
             "Indent it by two more spaces.",
         )
     if len(beside) == 2:
@@ -136,17 +138,21 @@ def _read(
     beside: dict[str, t.Any] | None,
     report: Report,
 ) -> Component | None:
-    """Read a component whose kind is known.
+    """Read a component of a kind.
 
-    :param beside: What stands beside the spec, None if something was refused there.
+    :param beside: The values beside the spec; None if one was refused.
     """
     values = dict(beside or {})
-    shapes = fields.shapes(section, report.version)
-    shape = shapes.get(type.lower() if section == "functions" else type)
+    known = shapes.shapes(section, report.version)
+    shape = known.get(type.lower() if section == "functions" else type)
     if shape is None:
-        _report_kind(type, kind, shapes, report)
+        _report_kind(type, kind, known, report)
         return Extension(
-            node=node, section=section, type=type, id=values.get("id"), spec=serialize(spec)
+            node=node,
+            section=section,
+            type=type,
+            id=values.get("id") or values.get("functions"),
+            spec=serialize(spec),
         )
     mapping = mapping_of(spec, report)
     if mapping is None:
@@ -156,45 +162,30 @@ def _read(
     if not complete or beside is None:
         return None
     part: Component = shape.model(node=node, **{**values, **shape.constants})
-    # With a field refused the rules would speak of its default.
+    # Rules would report the default of a refused field.
     if not any(each.severity == "error" for each in report.findings[before:]):
         for rule in shape.rules:
             rule(part, mapping, report)
     return part
 
 
-def _report_kind(type: str, node: Node, shapes: t.Iterable[str], report: Report) -> None:
+def _report_kind(type: str, node: Node, known: t.Collection[str], report: Report) -> None:
     if type in _BY_DESCRIPTOR and report.version != "3.1":
         return
-    near = did_you_mean(suggestions(type, shapes)[:1])
-    # A jar's own kinds are somewhat like StateFun's: only one letter or two make a mistake of it.
-    mistyped = difflib.get_close_matches(type, shapes, 1, 0.9)
+    near = did_you_mean(suggestions(type, known)[:1])
+    # The kinds of a jar resemble StateFun's: only a difference of a letter or two is a mistake.
+    mistyped = difflib.get_close_matches(type, known, 1, 0.9)
     if mistyped or type.startswith(_OWN) or "/" not in type:
         report.error(
             node,
             "unknown-kind",
-            f"There is no '{type}' in format {report.version}.{near}",
-            f"Write {_either(shapes)}.",
+            f"Format {report.version} has no kind '{type}'.{near}",
+            f"Write {either(known)}.",
         )
     else:
         report.warning(
             node,
             "unknown-kind",
-            f"'{type}' is not one of StateFun's own.",
-            "Check the name, and that a jar brings it.",
+            f"'{type}' is not one of StateFun's kinds.",
+            "Check the name, and that a jar provides it.",
         )
-
-
-def _either(names: t.Iterable[str]) -> str:
-    *first, last = (f"'{name}'" for name in names)
-    return f"{', '.join(first)} or {last}" if first else last
-
-
-def _report_unknown(name: str, node: Mapping, known: tuple[str, ...], report: Report) -> None:
-    report.warning(
-        node.keys[name],
-        "unknown-field",
-        f"'{name}' is not known here, so the runtime ignores it."
-        f"{did_you_mean(suggestions(name, known)[:1])}",
-        "Correct the name, or remove it.",
-    )

@@ -1,4 +1,4 @@
-"""What an app declares, as far as a module.yaml must agree with it."""
+"""The declarations of an app that a module.yaml must agree with."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .model import State
 class Function:
     """A typename that an app serves.
 
-    :param states: In the order of declaration.
-    :param egresses: The ids that its functions declare to write to, each once.
+    :param states: Its states in the order of declaration.
+    :param egresses: The ids of the egresses that it declares, each once.
     """
 
     typename: str
@@ -28,11 +28,11 @@ class Function:
 
     @property
     def types(self) -> list[str]:
-        """The typenames of the messages that it names, in the order of declaration."""
+        """The typenames of its messages, in the order of declaration."""
         return [type.typename for each in self.table.functions for type in each.signature.types]
 
     def accepts(self, typename: str) -> bool:
-        """Return whether it takes messages of a typename."""
+        """Return whether it handles messages of a typename."""
         table = self.table
         if table.catch_all is not None:
             return True
@@ -40,7 +40,7 @@ class Function:
 
 
 def functions(registry: FunctionRegistry) -> dict[str, Function]:
-    """Return what a registry serves, by typename."""
+    """Return the functions of a registry by typename."""
     found = {}
     for typename in registry:
         table = registry.table(typename)
@@ -66,5 +66,5 @@ def state(spec: ValueSpec[t.Any]) -> State:
 
 
 def whole(span: dt.timedelta) -> dt.timedelta:
-    """Return a span in whole milliseconds, which is what reaches the runtime."""
+    """Return a duration in whole milliseconds, as the runtime receives it."""
     return span - span % dt.timedelta(milliseconds=1)

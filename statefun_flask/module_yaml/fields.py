@@ -1,229 +1,299 @@
-"""The table of all that a module.yaml can say.
-
-The reader, its findings, the writer and the reference are made from it.
-"""
+"""Tables of fields: they read a mapping, report errors in it, and write it."""
 
 from __future__ import annotations
 
 import collections.abc as cabc
 import dataclasses
+import re
+import typing as t
 
-from . import endpoint_fields as at
-from . import io_fields as io
-from . import model
-from . import rules
-from .kinds import Choice
-from .kinds import Integer
-from .kinds import Many
-from .kinds import Text
+from ..values._text import did_you_mean
+from ..values._text import suggestions
+from .kinds import Kind
+from .kinds import report_choice
+from .kinds import text_of
+from .model import Part
 from .model import Version
-from .shape import Field
-from .shape import Fields
-from .states import StateName
+from .model import VERSIONS
+from .nodes import Mapping
+from .nodes import Node
+from .nodes import Report
+from .nodes import Unread
+
+M = t.TypeVar("M", bound=Part)
 
 
 @dataclasses.dataclass(frozen=True)
-class Shape:
-    """A kind of component.
+class Field:
+    """A field of a mapping.
 
-    :param model: What it is read to.
-    :param section: Where formats of one document have it.
-    :param kinds: How each format names the kind.
-    :param fields: What its ``spec`` holds.
-    :param constants: What the kind itself says.
-    :param rules: Look at a whole component.
-    :param written: False for another way to say what a later shape of this table says.
+    :param kind: The kind of its value; a :class:`Group` is a mapping whose fields belong to the
+        same part of the model.
+    :param doc: Its meaning, in a sentence.
+    :param attribute: Its name in the model; the field's own in snake case if not given.
+    :param default: The runtime's default, for the reference.
+    :param versions: The formats that have it.
+    :param written: False for an alternative to another field.
+    :param instead: The field to write in formats that do not have this one.
     """
 
-    title: str
-    model: type[model.Component]
-    section: str
-    kinds: cabc.Mapping[Version, str]
-    fields: Fields
+    name: str
+    kind: Kind | Group
     doc: str
-    constants: cabc.Mapping[str, str] = dataclasses.field(default_factory=dict)
-    rules: tuple[rules.Rule, ...] = ()
+    attribute: str = ""
+    required: bool = False
+    default: str = ""
+    versions: tuple[Version, ...] = VERSIONS
     written: bool = True
+    instead: str = ""
+
+    @property
+    def target(self) -> str:
+        """Its name in the model."""
+        return self.attribute or re.sub("(?<=[a-z])[A-Z]", lambda m: f"_{m[0]}", self.name).lower()
 
 
-def _kinds(one: str, three: str, many: str) -> dict[Version, str]:
-    kinds: dict[Version, str] = {"1.0": one, "2.0": one, "3.0": three, "3.1": many}
-    return {version: kind for version, kind in kinds.items() if kind}
+Fields: t.TypeAlias = tuple[Field, ...]
 
 
-SHAPES: tuple[Shape, ...] = (
-    Shape(
-        "Endpoint",
-        model.Endpoint,
-        "endpoints",
-        {"3.1": "io.statefun.endpoints.v2/http"},
-        (at.FUNCTIONS, at.URL, at.BATCH, at.TRANSPORT),
-        "Where functions are.",
-        rules=(rules.url, rules.batch, rules.okhttp_timeouts, rules.async_timeouts, rules.tls),
-    ),
-    Shape(
-        "Endpoint with OkHttp",
-        model.Endpoint,
-        "endpoints",
-        {"3.0": "http", "3.1": "io.statefun.endpoints.v1/http"},
-        (at.FUNCTIONS, at.URL, at.BATCH, at.TIMEOUTS),
-        "Where functions are, called with OkHttp.",
-        constants={"transport": "okhttp"},
-        rules=(rules.url, rules.batch, rules.okhttp_timeouts),
-    ),
-    Shape(
-        "Function",
-        model.Endpoint,
-        "functions",
-        {"1.0": "http", "2.0": "http"},
-        (
-            Field("endpoint", Text("URL"), "Where to send requests.", "url", required=True),
-            Field("states", Many(StateName()), "Its states' names.", versions=("1.0",)),
-            Field("states", Many(at.STATE), "Its states.", versions=("2.0",)),
-            at.BATCH,
-            at.timeout("timeout", at.CALL, "1min", "call"),
-            at.timeout("connectTimeout", "The time to connect.", "10s", "connect"),
-            at.timeout("readTimeout", "The time between two pieces of an answer.", "10s", "read"),
-            at.timeout("writeTimeout", "The time between two pieces of a request.", "10s", "write"),
-        ),
-        "A function, with its states.",
-        constants={"transport": "okhttp"},
-        rules=(rules.url, rules.batch, rules.okhttp_timeouts, rules.states),
-    ),
-    Shape(
-        "Function behind gRPC",
-        model.GrpcFunction,
-        "functions",
-        {"1.0": "grpc", "2.0": "grpc"},
-        (
-            Field("host", Text(), "The host.", required=True),
-            Field("port", Integer(1), "The port.", required=True),
-        ),
-        "A function behind gRPC, which this package does not serve.",
-    ),
-    Shape(
-        "Kafka ingress",
-        model.KafkaIngress,
-        "ingresses",
-        _kinds(
-            "statefun.kafka.io/routable-protobuf-ingress",
-            "io.statefun.kafka/ingress",
-            "io.statefun.kafka.v1/ingress",
-        ),
-        (
-            io.ID_IN,
-            io.ADDRESS,
-            Field("consumerGroupId", Text(), "The consumer group.", "group"),
-            io.STARTUP,
-            Field(
-                "autoOffsetResetPosition",
-                Choice(("earliest", "latest"), any_case=True),
-                "Where to go on when an offset is gone.",
-                "auto_offset_reset",
-                default="latest",
-            ),
-            Field("topics", Many(io.TOPIC, minimum=1), "What to read.", required=True),
-            io.KAFKA_PROPERTIES,
-        ),
-        "Reads Kafka topics. A record without a key or without a value ends the job.",
-        rules=(rules.kafka_settings, rules.kafka_ingress, rules.topics),
-    ),
-    Shape(
-        "Kafka egress",
-        model.KafkaEgress,
-        "egresses",
-        _kinds(
-            "statefun.kafka.io/generic-egress",
-            "io.statefun.kafka/egress",
-            "io.statefun.kafka.v1/egress",
-        ),
-        (
-            io.ID_OUT,
-            dataclasses.replace(io.ADDRESS, required=True),
-            io.DELIVERY,
-            io.OLD_DELIVERY,
-            io.KAFKA_PROPERTIES,
-        ),
-        "Writes Kafka records.",
-        rules=(rules.kafka_settings, rules.delivery),
-    ),
-    Shape(
-        "Kinesis ingress",
-        model.KinesisIngress,
-        "ingresses",
-        _kinds(
-            "statefun.kinesis.io/routable-protobuf-ingress",
-            "io.statefun.kinesis/ingress",
-            "io.statefun.kinesis.v1/ingress",
-        ),
-        (
-            io.ID_IN,
-            io.STREAM_STARTUP,
-            Field("streams", Many(io.STREAM, minimum=1), "What to read.", "topics", required=True),
-            *io.AWS,
-        ),
-        "Reads Kinesis streams; the partition key is the functions' id.",
-        rules=(rules.topics,),
-    ),
-    Shape(
-        "Kinesis egress",
-        model.KinesisEgress,
-        "egresses",
-        _kinds(
-            "statefun.kinesis.io/generic-egress",
-            "io.statefun.kinesis/egress",
-            "io.statefun.kinesis.v1/egress",
-        ),
-        (
-            io.ID_OUT,
-            Field(
-                "maxOutstandingRecords",
-                Integer(1),
-                "How many records may wait.",
-                "max_outstanding",
-                default="1000",
-            ),
-            *io.AWS,
-        ),
-        "Writes Kinesis records.",
-    ),
-    Shape(
-        "Playground ingress",
-        model.PlaygroundIngress,
-        "ingresses",
-        {"3.1": "io.statefun.playground.v1/ingress"},
-        (Field("port", Integer(1), "Where it listens.", required=True),),
-        "Takes messages over HTTP, `PUT /ns/name/id`. Only in the playground's image.",
-    ),
-    Shape(
-        "Playground egress",
-        model.PlaygroundEgress,
-        "egresses",
-        {"3.1": "io.statefun.playground.v1/egress"},
-        (
-            Field("port", Integer(1), "Where it listens.", required=True),
-            Field("topics", Many(Text(), minimum=1), "The topics.", required=True),
-        ),
-        "Keeps records until `GET /topic` takes them. Only in the playground's image.",
-    ),
-)
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One of the forms of a group.
 
-
-def shapes(section: str, version: str) -> dict[str, Shape]:
-    """Return the kinds of components that a section of a format has, by their names.
-
-    :param section: ``extensions`` for the format of several documents, which has no sections.
+    :param value: Its name in the model.
+    :param tag: Its name in the file.
     """
-    return _SHAPES.get((section, version), {})
+
+    value: str
+    fields: Fields = ()
+    tag: str = ""
+    doc: str = ""
+    #: Values that the presence of the group implies.
+    presets: cabc.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    #: Fields of other variants that people write here, with the fix for each.
+    strangers: cabc.Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def written_tag(self) -> str:
+        """Its name in the file."""
+        return self.tag or self.value
 
 
-def _by_section() -> dict[tuple[str, str], dict[str, Shape]]:
-    found: dict[tuple[str, str], dict[str, Shape]] = {}
-    for shape in SHAPES:
-        for version, kind in shape.kinds.items():
-            section = "extensions" if version == "3.1" else shape.section
-            found.setdefault((section, version), {})[kind] = shape
-    return found
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """A mapping inside another whose fields belong to the same part of the model.
+
+    :param variants: Its forms, which the field ``type`` names; the first is the default. A group of
+        one variant has no such field.
+    :param attribute: The attribute of the model that names the variant.
+    """
+
+    variants: tuple[Variant, ...]
+    attribute: str = ""
+
+    @property
+    def label(self) -> str:
+        """Its name in the reference."""
+        return "mapping"
+
+    @property
+    def tags(self) -> dict[str, Variant]:
+        """The variants by their names in the file."""
+        return {variant.written_tag: variant for variant in self.variants}
+
+    def choose(self, node: Mapping, report: Report) -> Variant | None:
+        """Return the variant of a mapping."""
+        if not self.attribute:
+            return self.variants[0]
+        tag = node.get("type")
+        if tag is None:
+            return self.variants[0]
+        text = text_of(tag, report)
+        if text is None:
+            return None
+        found = self.tags.get(text)
+        if found is None:
+            report_choice(tag, text, self.tags, report)
+        return found
 
 
-_SHAPES = _by_section()
+@dataclasses.dataclass(frozen=True)
+class Struct(t.Generic[M]):
+    """A mapping that is read to its own class of the model."""
+
+    model: type[M]
+    fields: Fields
+    label: str = "mapping"
+
+    def read(self, node: Node, report: Report) -> M | None:
+        """Return the part."""
+        mapping = mapping_of(node, report)
+        if mapping is None:
+            return None
+        values: dict[str, t.Any] = {}
+        if not read_fields(self.fields, mapping, report, values):
+            return None
+        return self.model(node=mapping, **values)
+
+    def write(self, value: M) -> dict[str, t.Any]:
+        """Not used: :func:`write_fields` writes the fields of a format."""
+        raise NotImplementedError("A Struct is written by write_fields.")
+
+
+def mapping_of(node: Node, report: Report) -> Mapping | None:
+    """Return a node that is a mapping; other nodes are reported."""
+    if isinstance(node, Mapping):
+        return node
+    if not isinstance(node, Unread):
+        report.error(
+            node,
+            "wrong-type",
+            f"This is {getattr(node, 'what', 'nothing')}, not a mapping.",
+            "Write 'name: value' lines here.",
+        )
+    return None
+
+
+def read_fields(
+    fields: Fields,
+    node: Mapping,
+    report: Report,
+    values: dict[str, t.Any],
+    known: cabc.Collection[str] = (),
+) -> bool:
+    """Read a mapping's fields into values by their names in the model.
+
+    :param known: Further names that are allowed.
+    :return: Whether all required fields have valid values.
+    """
+    complete = True
+    names: dict[str, Field] = {}
+    for field in fields:
+        if field.name not in names or report.version in field.versions:
+            names[field.name] = field
+    for name in node.values:
+        found = names.get(name)
+        if found is None:
+            if name not in known:
+                _report_unknown(name, node, fields, known, report)
+        elif report.version not in found.versions:
+            _report_other_format(found, node, report)
+    for field in fields:
+        if report.version not in field.versions:
+            continue
+        value = node.get(field.name)
+        if value is None:
+            if field.required and not isinstance(node.values.get(field.name), Unread):
+                _report_missing(field, node, report)
+            complete = complete and not field.required
+        elif isinstance(field.kind, Group):
+            _read_group(field.kind, value, report, values)
+        else:
+            read = field.kind.read(value, report)
+            if read is not None:
+                values[field.target] = read
+            elif field.required:
+                complete = False
+    return complete
+
+
+def _read_group(group: Group, node: Node, report: Report, values: dict[str, t.Any]) -> None:
+    mapping = mapping_of(node, report)
+    variant = group.choose(mapping, report) if mapping is not None else None
+    if mapping is None or variant is None:
+        return
+    if group.attribute:
+        values[group.attribute] = variant.value
+    values.update(variant.presets)
+    for name, fix in variant.strangers.items():
+        if name in mapping.values:
+            text = f"'{name}' is not known here, so the runtime ignores it."
+            report.warning(mapping.keys[name], "unknown-field", text, fix)
+    known = (*variant.strangers, *(("type",) if group.attribute else ()))
+    read_fields(variant.fields, mapping, report, values, known)
+
+
+def _report_missing(field: Field, node: Mapping, report: Report) -> None:
+    null = node.values.get(field.name)
+    report.error(
+        node.keys[field.name] if null is not None else node,
+        "missing",
+        f"'{field.name}' has no value." if null is not None else f"'{field.name}' is missing.",
+        f"Write '{field.name}: …', {field.doc[0].lower()}{field.doc[1:]}",
+    )
+
+
+def _report_unknown(
+    name: str, node: Mapping, fields: Fields, known: cabc.Collection[str], report: Report
+) -> None:
+    if report.is_full:
+        report.omitted += 1  # Computing a suggestion takes long.
+        return
+    allowed = [each.name for each in fields if report.version in each.versions] + list(known)
+    near = suggestions(name, allowed) or [
+        each for each in allowed if each.lower() == name.lower().replace("_", "").replace("-", "")
+    ]
+    around = next((each for each in fields if _holds(each, name)), None)
+    report.warning(
+        node.keys[name],
+        "unknown-field",
+        f"'{name}' is not known here, so the runtime ignores it.{did_you_mean(near[:1])}",
+        f"Move it into '{around.name}'." if around else "Correct the name, or remove it.",
+    )
+
+
+def _holds(field: Field, name: str) -> bool:
+    """Return whether a field is a group that has a field of a name."""
+    if not isinstance(field.kind, Group):
+        return False
+    inner = [each for variant in field.kind.variants for each in variant.fields]
+    return any(each.name == name or _holds(each, name) for each in inner)
+
+
+def _report_other_format(field: Field, node: Mapping, report: Report) -> None:
+    report.error(
+        node.keys[field.name],
+        "other-format",
+        f"'{field.name}' is a field of format {' and '.join(field.versions)}, not of"
+        f" {report.version}.",
+        f"Write {field.instead}." if field.instead else "Remove it.",
+    )
+
+
+def write_fields(fields: Fields, part: Part, version: Version) -> dict[str, t.Any]:
+    """Return the fields of a part for the serializer, without those that have their default."""
+    made: dict[str, t.Any] = {}
+    for field in fields:
+        if version not in field.versions or not field.written:
+            continue
+        if isinstance(field.kind, Group):
+            if group := _write_group(field.kind, part, version):
+                made[field.name] = group
+            continue
+        value = getattr(part, field.target)
+        if value is not None and (field.required or value != _default(part, field.target)):
+            made[field.name] = _write(field.kind, value, version)
+    return made
+
+
+def _write(kind: Kind, value: t.Any, version: Version) -> t.Any:
+    item = getattr(kind, "item", None)
+    if isinstance(item, Struct):
+        return [write_fields(item.fields, each, version) for each in value]
+    return kind.write(value)
+
+
+def _write_group(group: Group, part: Part, version: Version) -> dict[str, t.Any]:
+    if not group.attribute:
+        return write_fields(group.variants[0].fields, part, version)
+    chosen = getattr(part, group.attribute)
+    variant = next(each for each in group.variants if each.value == chosen)
+    inner = write_fields(variant.fields, part, version)
+    if not inner and variant is group.variants[0]:
+        return {}
+    return {"type": variant.written_tag, **inner}
+
+
+def _default(part: Part, attribute: str) -> t.Any:
+    default = type(part).__dataclass_fields__[attribute].default
+    return None if default is dataclasses.MISSING else default

@@ -1,4 +1,4 @@
-"""Makes a module of what an app declares."""
+"""Generates a module from the declarations of an app."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..values._text import did_you_mean
 from ..values._text import suggestions
 from . import declared
 from .declared import Function
-from .errors import FormatError
+from .findings import FormatError
 from .model import Component
-from .model import Endpoint
 from .model import GrpcFunction
+from .model import HttpEndpoint
 from .model import KafkaEgress
 from .model import KafkaIngress
 from .model import Module
 from .model import Topic
+from .model import V2_VERSIONS
 from .model import Version
 from .writer import convert
 from .writer import dump
-from .writer import OLD
 from .writer import value_type
 
 #: What brokers allow without a change to their settings.
@@ -31,20 +31,21 @@ TRANSACTION = dt.timedelta(minutes=15)
 
 
 class GenerateError(FormatError):
-    """What was asked for does not fit the app."""
+    """A request does not fit the app."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a module shall hold beside the app's functions.
+    """The contents of a module in addition to the app's functions.
 
     :param version: The format.
-    :param url: Where the app is, with its path.
+    :param url: The URL of the app.
+    :param url_is_given: Whether the URL replaces the endpoints of the app's functions in `old`.
     :param kafka: The brokers.
-    :param ingresses: Topic, function and typename of its records, None for the function's own.
-    :param egresses: Ids, beside those that functions declare.
+    :param ingresses: Topic, function and typename of its records; None is the function's own.
+    :param egresses: Ids in addition to those that functions declare.
     :param group: The consumer group.
-    :param old: A module whose other parts are taken over.
+    :param old: A module whose other components are kept.
     """
 
     version: Version = "3.1"
@@ -61,8 +62,8 @@ class Request:
 def generate(registry: FunctionRegistry, request: Request) -> Module:
     """Return a module for an app.
 
-    :raises GenerateError: Something does not fit.
-    :raises FormatError: The format cannot say what the app declares.
+    :raises GenerateError: The request does not fit the app.
+    :raises FormatError: The format cannot express the app's declarations.
     """
     functions = declared.functions(registry)
     if not functions:
@@ -88,7 +89,7 @@ def generate(registry: FunctionRegistry, request: Request) -> Module:
 
 
 def _check(module: Module, targets: set[str]) -> None:
-    """Refuse what the runtime would refuse."""
+    """Refuse a module that the runtime would refuse."""
     if not module.ingresses and not module.extensions:
         raise GenerateError(
             "The module would have no ingress, and the runtime does not start a job without one."
@@ -99,23 +100,23 @@ def _check(module: Module, targets: set[str]) -> None:
         if module.endpoint_for(target) is None and target not in grpc and not module.extensions:
             known = [each.functions for each in module.endpoints]
             raise GenerateError(
-                f"The app has no function '{target}', which records would go to."
+                f"The app has no function '{target}', the target of a topic."
                 f"{did_you_mean(suggestions(target, known)[:1])} Correct the name, or register it."
             )
 
 
 def _is_apps(component: Component, functions: dict[str, Function]) -> bool:
-    return isinstance(component, Endpoint) and any(map(component.serves, functions))
+    return isinstance(component, HttpEndpoint) and any(map(component.serves, functions))
 
 
 def _expanded(old: Module, functions: dict[str, Function], version: Version) -> Module:
-    """Return a module with patterns written out for formats that have none."""
-    if version not in OLD:
+    """Return a module with an endpoint for each function if the format has no patterns."""
+    if version not in V2_VERSIONS:
         return old
     exact = {each.functions for each in old.endpoints if not each.is_wildcard}
     components: list[Component] = []
     for component in old.components:
-        if isinstance(component, Endpoint) and component.is_wildcard:
+        if isinstance(component, HttpEndpoint) and component.is_wildcard:
             components += [
                 dataclasses.replace(component, functions=name, url=component.url_for(name))
                 for name in functions
@@ -131,27 +132,29 @@ def _endpoints(
     request: Request,
     kept: list[Component],
     targets: set[str],
-) -> cabc.Iterator[Endpoint]:
-    """Yield endpoints for the app's functions that have none."""
-    have = [each for each in kept if isinstance(each, Endpoint)]
-    others = {each.functions for each in kept if isinstance(each, Endpoint | GrpcFunction)}
+) -> cabc.Iterator[HttpEndpoint]:
+    """Yield endpoints for those of the app's functions that have none."""
+    have = [each for each in kept if isinstance(each, HttpEndpoint)]
+    others = {each.functions for each in kept if isinstance(each, HttpEndpoint | GrpcFunction)}
     missing = [name for name in functions if not any(each.serves(name) for each in have)]
     transport = "async" if request.version == "3.1" else "okhttp"
-    if request.version in OLD:
+    if request.version in V2_VERSIONS:
         for name in missing:
-            yield Endpoint(functions=name, url=request.url, transport=transport)
+            yield HttpEndpoint(functions=name, url=request.url, transport=transport)
         return
     for namespace in dict.fromkeys(name.partition("/")[0] for name in missing):
         own = [name for name in missing if name.partition("/")[0] == namespace]
         routed = {name for name in targets - others if name.partition("/")[0] == namespace}
         names = [f"{namespace}/*"] if routed <= set(functions) else own
         for name in names:
-            yield Endpoint(functions=name, url=request.url, transport=transport)
+            yield HttpEndpoint(functions=name, url=request.url, transport=transport)
 
 
 def _ordered(components: list[Component]) -> tuple[Component, ...]:
     """Return components with the endpoints first."""
-    return tuple(sorted(components, key=lambda each: not isinstance(each, Endpoint | GrpcFunction)))
+    return tuple(
+        sorted(components, key=lambda each: not isinstance(each, HttpEndpoint | GrpcFunction))
+    )
 
 
 def _ingress(
@@ -194,19 +197,19 @@ def _free(id: str, kept: list[Component]) -> str:
 
 
 def _type_of(target: str, functions: dict[str, Function], topic: str, version: Version) -> str:
-    """Return the one type of the messages that a function takes."""
+    """Return the only message type of a function."""
     function = functions.get(target)
     if function is None:
         near = did_you_mean(suggestions(target, functions)[:1])
         raise GenerateError(
-            f"The app has no function '{target}', which '{topic}' is for.{near} Name one of the"
-            f" app's, or its type too: --ingress {topic}={target}:TYPENAME."
+            f"The app has no function '{target}', the target of '{topic}'.{near} Name one of the"
+            f" app's functions, or add the type: --ingress {topic}={target}:TYPENAME."
         )
     types = function.types
     if len(types) != 1:
         which = ", ".join(f"'{each}'" for each in types) or "any"
         raise GenerateError(
-            f"'{target}' takes messages of more than one type: {which}. Name that of the topic:"
+            f"'{target}' handles messages of more than one type: {which}. Add the topic's type:"
             f" --ingress {topic}={target}:{types[0] if types else 'TYPENAME'}."
         )
     return value_type(types[0], version)
@@ -236,14 +239,14 @@ def _targets(components: list[Component]) -> set[str]:
 
 def _with_states(module: Module, functions: dict[str, Function]) -> Module:
     """Return a module of format 1.0 or 2.0 with the states that an app's functions declare."""
-    if module.version not in OLD:
+    if module.version not in V2_VERSIONS:
         return module
     components = tuple(
         dataclasses.replace(
             each,
             states=tuple(map(declared.state, functions[each.functions].states)) or None,
         )
-        if isinstance(each, Endpoint) and each.functions in functions
+        if isinstance(each, HttpEndpoint) and each.functions in functions
         else each
         for each in module.components
     )

@@ -1,4 +1,4 @@
-"""The fields of what goes in and out."""
+"""The fields of ingresses and egresses."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ import dataclasses
 import re
 
 from . import model
+from .fields import Field
+from .fields import Fields
+from .fields import Group
+from .fields import Struct
+from .fields import Variant
 from .kinds import Integer
 from .kinds import Many
-from .kinds import Name
+from .kinds import NamespacedName
 from .kinds import Pair
 from .kinds import PropertyValue
 from .kinds import Text
 from .kinds import Typename
 from .model import Version
-from .shape import Field
-from .shape import Fields
-from .shape import Group
-from .shape import Record
-from .shape import Variant
 from .times import Date
 from .times import Duration
 from .times import Milliseconds
 
-OLD: tuple[Version, ...] = ("1.0", "2.0")
 V3: tuple[Version, ...] = ("3.0",)
 V31: tuple[Version, ...] = ("3.1",)
 NEW: tuple[Version, ...] = ("3.0", "3.1")
 
 
 #: Formats up to 3.0 have an id beside the spec.
-INGRESS_ID = Field("id", Name(what="ingress"), "The ingress's id.", required=True)
-EGRESS_ID = Field("id", Name(what="egress"), "What functions name to write to it.", required=True)
+INGRESS_ID = Field("id", NamespacedName(what="ingress"), "The ingress's id.", required=True)
+EGRESS_ID = Field(
+    "id", NamespacedName(what="egress"), "The id that functions write to.", required=True
+)
 
 DIRECTION = {"ingresses": INGRESS_ID, "egresses": EGRESS_ID}
 ID_IN = dataclasses.replace(INGRESS_ID, versions=V31)
@@ -39,15 +40,15 @@ ID_OUT = dataclasses.replace(EGRESS_ID, versions=V31)
 
 _TARGETS = Field(
     "targets",
-    Many(Name(), minimum=1),
-    "The functions that get each record; its key is their id.",
+    Many(NamespacedName(), minimum=1),
+    "The functions that receive each record; its key is the id of the instance.",
     required=True,
 )
 _VALUE_TYPES: Fields = (
     Field(
         "valueType",
         Typename(),
-        "The typename that the records' bytes get.",
+        "The typename of the messages that records become.",
         "value_type",
         required=True,
         versions=NEW,
@@ -56,16 +57,16 @@ _VALUE_TYPES: Fields = (
     Field(
         "typeUrl",
         Typename(),
-        "The type URL that the records' bytes get, such as `com.googleapis/x.Y`.",
+        "The type URL of the messages that records become, such as `com.googleapis/x.Y`.",
         "value_type",
         required=True,
-        versions=OLD,
+        versions=model.V2_VERSIONS,
         instead="valueType",
     ),
 )
 _TOPIC_NAME = Field("topic", Text(), "The topic.", required=True)
-TOPIC = Record(model.Topic, (_TOPIC_NAME, *_VALUE_TYPES, _TARGETS))
-STREAM = Record(
+TOPIC = Struct(model.Topic, (_TOPIC_NAME, *_VALUE_TYPES, _TARGETS))
+STREAM = Struct(
     model.Topic,
     (dataclasses.replace(_TOPIC_NAME, name="stream", attribute="topic"), *_VALUE_TYPES, _TARGETS),
 )
@@ -91,7 +92,7 @@ STARTUP = Field(
                     Field(
                         "offsets",
                         Many(Pair(Integer(0), "`topic/partition: offset`", _partition), minimum=1),
-                        "Where to begin, as `- topic/partition: offset`.",
+                        "The first offsets, as `- topic/partition: offset`.",
                         required=True,
                     ),
                 ),
@@ -100,7 +101,7 @@ STARTUP = Field(
         ),
         "startup",
     ),
-    "Where to begin when there is no checkpoint or savepoint.",
+    "The first position, without a checkpoint or savepoint.",
     default="latest",
 )
 STREAM_STARTUP = dataclasses.replace(
@@ -113,14 +114,16 @@ def _properties(name: str, doc: str) -> Field:
     return Field(name, Many(Pair(PropertyValue())), doc, "properties")
 
 
-ADDRESS = Field("address", Text("host:port, …"), "The brokers, `host:port` with commas between.")
+ADDRESS = Field(
+    "address", Text("host:port, …"), "The brokers, as `host:port`, separated by commas."
+)
 KAFKA_PROPERTIES = _properties(
-    "properties", "Settings of Kafka's client, as `- key: value`; named fields go before them."
+    "properties", "Settings of Kafka's client, as `- key: value`; the fields above take precedence."
 )
 _MILLIS = Field(
     "transactionTimeoutMillis",
     Milliseconds(),
-    "The same as a bare number; goes before it.",
+    "The same in milliseconds; takes precedence.",
     "transaction_timeout",
 )
 DELIVERY = Field(
@@ -147,7 +150,7 @@ DELIVERY = Field(
         ),
         "delivery",
     ),
-    "What a failure may do to records.",
+    "The delivery guarantee.",
     default="at-least-once",
     versions=V31,
 )
@@ -222,13 +225,13 @@ AWS: Fields = (
                     "profile",
                     (
                         Field("profileName", Text(), "The profile.", required=True),
-                        Field("profilePath", Text("path"), "The file it is in."),
+                        Field("profilePath", Text("path"), "The file of the profile."),
                     ),
                 ),
             ),
             "credentials",
         ),
-        "Who the job is to AWS.",
+        "The credentials for AWS.",
         default="the machine's",
     ),
     _properties("clientConfigProperties", "Settings of the client, as `- key: value`."),

@@ -1,6 +1,6 @@
-"""The kinds of values that fields have: how each is read, written and described.
+"""The kinds of values that fields have: each is read, written and described.
 
-Reading returns None for what is refused, with a finding in the report.
+Reading returns None for a refused value, with a finding in the report.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import typing as t
 
 from ..values._text import did_you_mean
 from ..values._text import suggestions
+from .model import V2_VERSIONS
 from .nodes import Mapping
 from .nodes import Node
 from .nodes import Report
@@ -19,12 +20,12 @@ from .nodes import Scalar
 from .nodes import Sequence
 from .nodes import Unread
 
-#: What the runtime's parser reads as a number or a truth value when it is not quoted.
+#: Unquoted scalars that the runtime's parser reads as a number or a boolean.
 NOT_TEXT = re.compile(r"[-+]?(\d[\d_]*)?\.?\d+([eE][-+]?\d+)?|0x[\da-fA-F]+|true|false", re.I)
 INTEGER = re.compile(r"[-+]?\d+")
+#: Java's Long, which is the largest number that the runtime reads.
+MAX_INTEGER = 2**63 - 1
 _PLACEHOLDER = re.compile(r"\$\{[^}]*\}")
-#: Formats whose reader refuses a number where it wants a text.
-STRICT = ("1.0", "2.0")
 
 
 class Kind(t.Protocol):
@@ -32,17 +33,17 @@ class Kind(t.Protocol):
 
     @property
     def label(self) -> str:
-        """What it is, for the reference."""
+        """Its name in the reference."""
 
     def read(self, node: Node, report: Report) -> t.Any:
         """Return the value of a node, or None."""
 
     def write(self, value: t.Any) -> t.Any:
-        """Return what YAML's writer takes."""
+        """Return the value for the serializer."""
 
 
-def text_of(node: Node, report: Report, what: str = "a text") -> str | None:
-    """Return the text of a scalar; anything else is reported."""
+def text_of(node: Node, report: Report, what: str = "a string") -> str | None:
+    """Return the text of a scalar; other nodes are reported."""
     if not isinstance(node, Scalar):
         if not isinstance(node, Unread):
             report.error(
@@ -56,7 +57,7 @@ def text_of(node: Node, report: Report, what: str = "a text") -> str | None:
         report.error(
             node,
             "placeholder",
-            f"'{found[0]}' is not replaced: no release of StateFun has placeholders.",
+            f"'{found[0]}' is not replaced: StateFun has no placeholders.",
             "Write the value, or replace it before the file is deployed.",
         )
         return None
@@ -65,25 +66,27 @@ def text_of(node: Node, report: Report, what: str = "a text") -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """Any text."""
+    """A string."""
 
-    label: str = "text"
+    label: str = "string"
 
     def read(self, node: Node, report: Report) -> str | None:
         """Return the text."""
         text = text_of(node, report)
         if text is None:
             return None
-        if report.version in STRICT and node_is_number(node):
+        if report.version in V2_VERSIONS and node_is_number(node):
             report.error(
                 node,
                 "unquoted",
-                f"{text} is no text without quotes, so format {report.version} refuses it.",
+                f"{text} is not a string without quotes, so format {report.version} refuses it.",
                 f'Write "{text}".',
             )
             return None
         if not text:
-            report.error(node, "empty", "This text is empty.", "Write a value, or remove it.")
+            report.error(
+                node, "empty", "This string is empty.", "Write a value, or remove the field."
+            )
             return None
         return self.check(node, text, report)
 
@@ -97,12 +100,12 @@ class Text:
 
 
 def node_is_number(node: Node) -> bool:
-    """Return whether a node is a number or truth value to the runtime's parser."""
+    """Return whether the runtime's parser reads a node as a number or a boolean."""
     return isinstance(node, Scalar) and node.plain and bool(NOT_TEXT.fullmatch(node.text))
 
 
 @dataclasses.dataclass(frozen=True)
-class Name(Text):
+class NamespacedName(Text):
     """``namespace/name``.
 
     :param what: What it names.
@@ -128,11 +131,11 @@ class Name(Text):
             )
             return None
         if "*" in namespace or ("*" in name and not (self.wildcard and name == "*")):
-            many = "an endpoint's functions can be 'namespace/*' and nothing else with a '*'"
             report.error(
                 node,
                 "bad-wildcard",
-                f"'{text}' has a '*' where none is allowed: {many}.",
+                f"'{text}' has a '*' in the wrong place: only an endpoint's functions can be"
+                " 'namespace/*'.",
                 f"Write '{namespace}/*'." if self.wildcard and "*" not in namespace
                 else "Write the whole name.",
             )  # fmt: skip
@@ -146,7 +149,7 @@ def _article(what: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Typename(Text):
-    """The typename of a topic's records; the runtime hands it on as it is."""
+    """The typename of a topic's records, which the runtime passes to functions unchanged."""
 
     label: str = "typename"
 
@@ -156,7 +159,7 @@ class Typename(Text):
             report.warning(
                 node,
                 "bad-typename",
-                f"'{text}' has no slash, so it is no typename of any SDK.",
+                f"'{text}' has no slash, so it is not a typename of any SDK.",
                 "Write it as 'namespace/name'; that of a protobuf message is"
                 f" 'type.googleapis.com/{text}'.",
             )
@@ -167,14 +170,14 @@ class Typename(Text):
 class Integer:
     """A whole number.
 
-    :param minimum: The least that is allowed.
+    :param minimum: The smallest number that is allowed.
     """
 
     minimum: int | None = None
 
     @property
     def label(self) -> str:
-        """What it is."""
+        """Its name in the reference."""
         return "number" if self.minimum is None else f"number from {self.minimum}"
 
     def read(self, node: Node, report: Report) -> int | None:
@@ -182,17 +185,18 @@ class Integer:
         text = text_of(node, report, "a number")
         if text is None:
             return None
-        quoted = isinstance(node, Scalar) and not node.plain and report.version in STRICT
+        quoted = isinstance(node, Scalar) and not node.plain and report.version in V2_VERSIONS
         if quoted or INTEGER.fullmatch(text) is None:
             report.error(
                 node,
                 "bad-number",
-                f"'{text}' is {'a text' if quoted else 'not a whole number'}.",
+                f"'{text}' is {'a string' if quoted else 'not a whole number'}.",
                 f"Write {text} without quotes." if quoted and INTEGER.fullmatch(text)
                 else "Write digits only, such as 1000.",
             )  # fmt: skip
             return None
-        if self.minimum is not None and int(text) < self.minimum:
+        number = integer_of(node, text, report)
+        if number is not None and self.minimum is not None and number < self.minimum:
             report.error(
                 node,
                 "small-number",
@@ -200,18 +204,33 @@ class Integer:
                 f"Write a number from {self.minimum}.",
             )
             return None
-        return int(text)
+        return number
 
     def write(self, value: int) -> int:
         """Return the number."""
         return value
 
 
+def integer_of(node: Node, text: str, report: Report) -> int | None:
+    """Return the number of some digits; one that is too large is reported."""
+    # Python refuses to read thousands of digits.
+    if len(text) <= 100 and abs(int(text)) <= MAX_INTEGER:
+        return int(text)
+    shown = text if len(text) <= 40 else f"{text[:40]}…"
+    report.error(
+        node,
+        "large-number",
+        f"{shown} is too large for the runtime.",
+        f"Write a number up to {MAX_INTEGER}.",
+    )
+    return None
+
+
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One of some texts.
+    """One of several strings.
 
-    :param any_case: Whether capital letters are the same; the value is in small ones.
+    :param any_case: Whether case is ignored; the value is in lower case.
     """
 
     values: tuple[str, ...]
@@ -219,7 +238,7 @@ class Choice:
 
     @property
     def label(self) -> str:
-        """The texts."""
+        """The strings."""
         return " or ".join(f"`{value}`" for value in self.values)
 
     def read(self, node: Node, report: Report) -> str | None:
@@ -241,19 +260,34 @@ class Choice:
 def report_choice(
     node: Node, text: str, values: cabc.Collection[str], report: Report, what: str = ""
 ) -> None:
-    """Report a text that is none of those allowed."""
+    """Report a string that is not one of the allowed ones."""
     near = suggestions(text.lower(), values)
     report.error(
         node,
         "bad-choice",
         f"'{text}' is not {what or 'allowed here'}.{did_you_mean(near[:1])}",
-        f"Write {_either(values)}.",
+        f"Write {either(values)}.",
     )
 
 
-def _either(values: cabc.Collection[str]) -> str:
+def either(values: cabc.Iterable[str]) -> str:
+    """Return strings in quotes with "or" before the last."""
     *first, last = (f"'{value}'" for value in values)
     return f"{', '.join(first)} or {last}" if first else last
+
+
+def report_unknown(node: Mapping, name: str, known: cabc.Collection[str], report: Report) -> None:
+    """Report a name in a mapping that is not one of the known ones."""
+    if report.is_full:
+        report.omitted += 1  # Computing a suggestion takes long.
+        return
+    report.warning(
+        node.keys[name],
+        "unknown-field",
+        f"'{name}' is not known here, so the runtime ignores it."
+        f"{did_you_mean(suggestions(name, known)[:1])}",
+        "Correct the name, or remove it.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,7 +295,7 @@ class Many:
     """A list.
 
     :param item: The kind of its items.
-    :param minimum: How many there must be.
+    :param minimum: The smallest number of items.
     """
 
     item: Kind
@@ -269,7 +303,7 @@ class Many:
 
     @property
     def label(self) -> str:
-        """What it is."""
+        """Its name in the reference."""
         return f"list of {self.item.label}"
 
     def read(self, node: Node, report: Report) -> tuple[t.Any, ...] | None:
@@ -299,7 +333,7 @@ class Pair:
     """An item of a list of mappings with one entry each: ``- key: value``.
 
     :param value: The kind of the values.
-    :param check: Returns what is wrong with a key, in a sentence, or nothing.
+    :param check: Returns a sentence about what is wrong with a key, or nothing.
     """
 
     value: Kind

@@ -1,4 +1,4 @@
-"""``statefun.lock``: the states that a running job may hold, so that a change to them is seen."""
+"""``statefun.lock``: the states that a running job may hold, so that changes are detected."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ..core.registry import FunctionRegistry
 from ..values.state import ValueSpec
 from . import declared
 from . import durations
-from .errors import Finding
-from .errors import ModuleError
+from .findings import Finding
+from .findings import ModuleError
 
 FILE = "statefun.lock"
 
-#: A state's life: how long, and what it is counted from. None for one that never expires.
+#: The expiration of a state: a duration and its mode. None if it never expires.
 Life: t.TypeAlias = "tuple[dt.timedelta, str] | None"
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A state as it was when it was locked.
+    """A state in the lock.
 
     :param type: Its typename.
     """
@@ -43,13 +43,11 @@ class Entry:
         return cls(spec.type.typename, life)
 
     def __str__(self) -> str:
-        if self.life is None:
-            return "never expires"
-        return f"expires {durations.written(self.life[0])} {self.life[1].replace('-', ' ')}"
+        return durations.expiration(*(self.life or (None, "")))
 
 
 class _State(msgspec.Struct, omit_defaults=True):
-    """An entry as it is in the file."""
+    """An entry in the file."""
 
     type: str
     expire: str = ""
@@ -64,7 +62,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 class Lock:
     """Entries by ``namespace/name/state``.
 
-    :param file: What findings call it.
+    :param file: The name of the file in findings.
     """
 
     def __init__(self, entries: cabc.Mapping[str, Entry], file: str = FILE) -> None:
@@ -100,7 +98,7 @@ class Lock:
     def parse(cls, data: bytes, name: str = FILE) -> t.Self:
         """Return the lock in a file's bytes.
 
-        :raises ModuleError: They are none.
+        :raises ModuleError: The bytes are not a lock.
         """
         try:
             made = msgspec.json.decode(data, type=_File)
@@ -114,7 +112,7 @@ class Lock:
         return cls(entries, name)
 
     def text(self) -> str:
-        """Return it as it is in a file: JSON, sorted, so that a change is few lines of a diff."""
+        """Return the lock as JSON. It is sorted, so that a change makes a small diff."""
         states: dict[str, dict[str, t.Any]] = {}
         for key, entry in self.entries.items():
             typename, _, name = key.rpartition("/")
@@ -127,14 +125,14 @@ class Lock:
         return json.dumps({"version": 1, "states": states}, indent=2) + "\n"
 
     def check(self, app: Lock) -> list[Finding]:
-        """Return what an app declares otherwise, by how much it costs."""
+        """Return the differences between the lock and an app."""
         found = [self._changed(key, app.entries[key]) for key in self.entries if key in app.entries]
         found += [self._vanished(key) for key in self.entries if key not in app.entries]
         found += [self._new(key) for key in app.entries if key not in self.entries]
         return [each for each in found if each is not None]
 
     def refused(self, app: Lock, accepted: cabc.Collection[str]) -> list[Finding]:
-        """Return what a new lock may not take over: changed and vanished entries not accepted."""
+        """Return the changed and vanished entries that a new lock may not take over."""
         return [
             finding
             for key in self.entries

@@ -1,6 +1,6 @@
-"""What a module.yaml says, whichever format it is written in.
+"""The contents of a module.yaml, whichever format it is written in.
 
-Every part knows its node in the file it was read from, which takes no part in comparisons.
+Every part has its node in the file, which comparisons ignore.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import typing as t
 
 from .nodes import Node
 
-#: The formats: those of one document by their ``version``, and the one of several documents.
+#: The formats: those of one document have a ``version``; 3.1 stands for that of several documents.
 Version: t.TypeAlias = t.Literal["1.0", "2.0", "3.0", "3.1"]
 VERSIONS: tuple[Version, ...] = ("1.0", "2.0", "3.0", "3.1")
+#: The formats of StateFun 2.x.
+V2_VERSIONS: tuple[Version, ...] = ("1.0", "2.0")
 
 Properties: t.TypeAlias = tuple[tuple[str, str], ...]
 
@@ -25,21 +27,31 @@ _NAME = "{function.name}"
 class Part:
     """A part of a module.
 
-    :param node: Where it was read from; None if it was not read.
+    :param node: Its node in the file; None if it was not read from one.
     """
 
     node: Node | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def place(self, *names: str | int) -> Node:
-        """Return the node of a field by its name in the file, or the nearest there is."""
+        """Return the node of a field by its name in the file, or the nearest one that exists."""
         return self.node.at(*names) if self.node is not None else Node(0, 0)
+
+    def name_place(self, version: str) -> Node:
+        """Return the node of the id, or of the functions that the part serves.
+
+        :param version: The format of the file.
+        """
+        if isinstance(self, HttpEndpoint | GrpcFunction):
+            old = version in V2_VERSIONS
+            return self.place("meta", "type") if old else self.place("spec", "functions")
+        return self.place("spec" if version == "3.1" else "meta", "id")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class State(Part):
     """A state as formats 1.0 and 2.0 declare it.
 
-    :param expire_mode: ``after-invoke`` or ``after-write``; means nothing without `expire_after`.
+    :param expire_mode: ``after-invoke`` or ``after-write``; has no effect without `expire_after`.
     """
 
     name: str
@@ -48,17 +60,18 @@ class State(Part):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Endpoint(Part):
-    """Where functions are, and how the runtime calls them.
+class HttpEndpoint(Part):
+    """An HTTP endpoint: the URL of functions, and how the runtime calls it.
 
     :param functions: ``ns/name`` or ``ns/*``.
-    :param url: May hold ``{function.name}``, see :meth:`url_for`.
-    :param max_batch: How many messages a request may have; 0 and less for any number.
+    :param url: May contain ``{function.name}``, see :meth:`url_for`.
+    :param max_batch: The largest number of messages of a request; 0 or less is no limit.
     :param transport: ``async`` or ``okhttp``.
-    :param call: The time for a request with all its retries; None for the default, see
-        :attr:`call_timeout`. The others likewise; `read` and `write` exist for ``okhttp``.
-    :param payload_max_bytes: How long an answer may be.
-    :param states: What formats 1.0 and 2.0 declare; None in the others, where the functions do.
+    :param call: The time for a request, retries included; None is the default, see
+        :attr:`call_timeout`. `read` and `write` exist for ``okhttp`` only.
+    :param payload_max_bytes: The largest size of a response.
+    :param states: The states in formats 1.0 and 2.0; None in later ones, where functions declare
+        them.
     """
 
     functions: str
@@ -80,25 +93,25 @@ class Endpoint(Part):
 
     @property
     def is_wildcard(self) -> bool:
-        """Whether it is for a whole namespace."""
+        """Whether it serves a whole namespace."""
         return self.functions.endswith("/*")
 
     @property
     def call_timeout(self) -> dt.timedelta:
-        """The time for a request with all its retries."""
+        """The time for a request, retries included."""
         if self.call is not None:
             return self.call
         return dt.timedelta(minutes=2 if self.transport == "async" else 1)
 
     def url_for(self, typename: str) -> str:
-        """Return where a function is called.
+        """Return the URL at which a function is called.
 
-        :param typename: ``ns/name``; its name takes the place of ``{function.name}``.
+        :param typename: ``ns/name``; its name replaces ``{function.name}``.
         """
         return self.url.replace(_NAME, typename.rpartition("/")[2])
 
     def serves(self, typename: str) -> bool:
-        """Return whether the pattern is for a function."""
+        """Return whether the pattern matches a function."""
         if self.is_wildcard:
             return typename.rpartition("/")[0] == self.functions[:-2]
         return typename == self.functions
@@ -106,7 +119,7 @@ class Endpoint(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GrpcFunction(Part):
-    """A function behind gRPC, which only formats 1.0 and 2.0 have."""
+    """A function that is called over gRPC; only formats 1.0 and 2.0 have it."""
 
     functions: str
     host: str
@@ -115,10 +128,10 @@ class GrpcFunction(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Topic(Part):
-    """A Kafka topic, or a Kinesis stream, and where its records go.
+    """A Kafka topic or a Kinesis stream, and the functions that receive its records.
 
-    :param value_type: The typename that the records' bytes get: ``valueType``, or ``typeUrl``.
-    :param targets: The functions that each record is sent to; its key is their id.
+    :param value_type: The typename of the messages: ``valueType``, or ``typeUrl``.
+    :param targets: The functions; the record's key is the id of the instance.
     """
 
     topic: str
@@ -130,7 +143,7 @@ class Topic(Part):
 class KafkaIngress(Part):
     """Reads Kafka topics.
 
-    :param address: ``host:port,…``; None if `properties` say it. `group` likewise.
+    :param address: ``host:port,…``; None if `properties` have it. `group` likewise.
     :param startup: ``latest``, ``earliest``, ``group-offsets``, ``specific-offsets`` or ``date``.
     :param offsets: For ``specific-offsets``: ``topic/partition`` and its offset.
     :param date: For ``date``: ``yyyy-MM-dd HH:mm:ss.SSS Z``.
@@ -150,18 +163,18 @@ class KafkaIngress(Part):
 
     @property
     def bootstrap(self) -> str | None:
-        """The address, wherever it is said."""
+        """The address, from the field or the property."""
         return self.address or dict(self.properties).get("bootstrap.servers")
 
     @property
     def consumer_group(self) -> str | None:
-        """The consumer group, wherever it is said."""
+        """The consumer group, from the field or the property."""
         return self.group or dict(self.properties).get("group.id")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Aws(Part):
-    """What is common to Kinesis' both directions."""
+    """The fields that the Kinesis ingress and egress share."""
 
     region: str = "default"
     region_id: str | None = None
@@ -191,7 +204,7 @@ class KinesisIngress(Aws):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlaygroundIngress(Part):
-    """Takes messages over HTTP: ``PUT /ns/name/id``."""
+    """Receives messages over HTTP: ``PUT /ns/name/id``."""
 
     kind: t.ClassVar[str] = "playground"
     id: t.ClassVar[str] = "io.statefun.playground/ingress"
@@ -218,7 +231,7 @@ class KafkaEgress(Part):
 
     @property
     def largest(self) -> int:
-        """How large a record may be, in bytes: Kafka's own limit if no property says another."""
+        """The largest size of a record in bytes: Kafka's default, or the property's."""
         text = dict(self.properties).get("max.request.size", "")
         return int(text) if text.isdecimal() else 1 << 20
 
@@ -235,7 +248,7 @@ class KinesisEgress(Aws):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PlaygroundEgress(Part):
-    """Keeps what functions write until ``GET /topic`` takes it."""
+    """Keeps records until ``GET /topic`` takes them."""
 
     kind: t.ClassVar[str] = "playground"
     id: t.ClassVar[str] = "io.statefun.playground/egress"
@@ -246,13 +259,14 @@ class PlaygroundEgress(Part):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Extension(Part):
-    """A component of a kind that this package does not know; a jar may bring it.
+    """A component of a kind that this package does not know; a jar may provide it.
 
     :param section: ``functions``, ``endpoints``, ``ingresses``, ``egresses`` or ``routers``; in the
         format of several documents ``extensions``.
     :param type: The kind as it is written.
-    :param id: Which formats up to 3.0 have beside the kind.
-    :param spec: YAML.
+    :param id: The ingress's or egress's id, or the function's typename; formats up to 3.0 have it
+        beside the kind.
+    :param spec: The ``spec`` as YAML.
     """
 
     kind: t.ClassVar[str] = "extension"
@@ -266,7 +280,7 @@ class Extension(Part):
 
 Ingress: t.TypeAlias = KafkaIngress | KinesisIngress | PlaygroundIngress
 Egress: t.TypeAlias = KafkaEgress | KinesisEgress | PlaygroundEgress
-Component: t.TypeAlias = Endpoint | GrpcFunction | Ingress | Egress | Extension
+Component: t.TypeAlias = HttpEndpoint | GrpcFunction | Ingress | Egress | Extension
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,8 +288,8 @@ class Module:
     """A module.yaml.
 
     :param version: The format; ``3.1`` stands for that of several documents.
-    :param components: Everything in it, in order.
-    :param file: Where it was read from.
+    :param components: The components in the order of the file.
+    :param file: The file's name.
     """
 
     version: Version
@@ -283,33 +297,33 @@ class Module:
     file: str = dataclasses.field(default="module.yaml", compare=False)
 
     @property
-    def endpoints(self) -> list[Endpoint]:
-        """Where functions are."""
-        return [each for each in self.components if isinstance(each, Endpoint)]
+    def endpoints(self) -> list[HttpEndpoint]:
+        """The HTTP endpoints."""
+        return [each for each in self.components if isinstance(each, HttpEndpoint)]
 
     @property
     def ingresses(self) -> list[Ingress]:
-        """Where messages come from."""
+        """The ingresses."""
         return [each for each in self.components if isinstance(each, Ingress)]
 
     @property
     def egresses(self) -> list[Egress]:
-        """Where records go to."""
+        """The egresses."""
         return [each for each in self.components if isinstance(each, Egress)]
 
     @property
     def extensions(self) -> list[Extension]:
-        """What is of a kind that this package does not know."""
+        """The components of kinds that this package does not know."""
         return [each for each in self.components if isinstance(each, Extension)]
 
-    def endpoint_for(self, typename: str) -> Endpoint | None:
-        """Return where a function is, None if nowhere. Its own endpoint goes before ``ns/*``."""
+    def endpoint_for(self, typename: str) -> HttpEndpoint | None:
+        """Return the endpoint of a function, or None. Its own takes precedence over ``ns/*``."""
         return self._by_pattern.get(typename) or self._by_pattern.get(
             f"{typename.rpartition('/')[0]}/*"
         )
 
     @functools.cached_property
-    def _by_pattern(self) -> dict[str, Endpoint]:
+    def _by_pattern(self) -> dict[str, HttpEndpoint]:
         return {each.functions: each for each in self.endpoints}
 
     def egress(self, identifier: str) -> Egress | None:

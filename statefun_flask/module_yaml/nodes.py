@@ -1,7 +1,7 @@
-"""YAML as nodes that know their place.
+"""YAML as nodes with positions.
 
-Values are kept as the text that is written: PyYAML would read ``1:30`` as 90 and ``no`` as False
-where the runtime's parser reads text.
+Scalars keep the text as written: PyYAML would read ``1:30`` as 90 and ``no`` as False where the
+runtime's parser reads a string.
 """
 
 from __future__ import annotations
@@ -12,26 +12,29 @@ import typing as t
 
 import yaml
 
-from .errors import Finding
-from .errors import Severity
+from .findings import Finding
+from .findings import Severity
 
-#: How many collections may be inside one another; YAML's own parser has no limit.
+#: The depth of nested collections that is allowed; the YAML parser has no limit.
 MAX_DEPTH = 50
+
+#: The number of findings after which further ones of a file are only counted.
+MAX_FINDINGS = 1000
 
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 
-#: libyaml's parser where PyYAML has it, which is ten times as fast.
+#: libyaml's parser if PyYAML has it; it is ten times as fast.
 _Loader: t.Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Node:
-    """A place in a file.
+    """A node of a YAML file.
 
     :param line: From 1.
     :param column: From 1.
     :param parent: The node around it, None for a document.
-    :param key: What it is there: a name in a mapping, a number in a sequence. For a document its
-        number, or None when it is the only one.
+    :param key: Its name in a mapping or its index in a sequence. For a document its index, or None
+        if it is the only one.
     """
 
     __slots__ = ("column", "key", "line", "parent")
@@ -44,7 +47,7 @@ class Node:
 
     @property
     def path(self) -> str:
-        """Where it is in the file: ``[1].spec.topics[0].topic``."""
+        """Its path in the file: ``[1].spec.topics[0].topic``."""
         steps: list[str] = []
         node: Node | None = self
         while node is not None:
@@ -69,40 +72,50 @@ class Node:
 
     @property
     def is_null(self) -> bool:
-        """Whether nothing is written here."""
+        """Whether the value is empty or ``null``."""
         return False
 
 
 class Scalar(Node):
-    """A text.
+    """A string or number, as text.
 
     :param plain: Whether it is written without quotes.
+    :param start: The index of its first character in the file's text.
+    :param end: The index behind its last character.
     """
 
-    __slots__ = ("plain", "text")
+    __slots__ = ("end", "plain", "start", "text")
 
-    what = "a text"
+    what = "a string"
 
-    def __init__(self, line: int, column: int, text: str, plain: bool) -> None:
+    def __init__(
+        self, line: int, column: int, text: str, plain: bool, start: int = 0, end: int = 0
+    ) -> None:
         super().__init__(line, column)
         self.text = text
         self.plain = plain
+        self.start = start
+        self.end = end
 
     @property
     def is_null(self) -> bool:
-        """Whether nothing is written here."""
+        """Whether the value is empty or ``null``."""
         return self.plain and self.text in _NULLS
 
 
 class Mapping(Node):
-    """Names and their values."""
+    """Names and their values.
 
-    __slots__ = ("keys", "values")
+    :param flow: Whether it is written in braces.
+    """
+
+    __slots__ = ("flow", "keys", "values")
 
     what = "a mapping"
 
     def __init__(self, line: int, column: int) -> None:
         super().__init__(line, column)
+        self.flow = False
         self.keys: dict[str, Scalar] = {}
         self.values: dict[str, Node] = {}
 
@@ -113,7 +126,7 @@ class Mapping(Node):
 
 
 class Sequence(Node):
-    """Values one after the other."""
+    """A list."""
 
     __slots__ = ("items",)
 
@@ -125,7 +138,7 @@ class Sequence(Node):
 
 
 class Unread(Node):
-    """What stands where something was refused that has its finding already."""
+    """Stands in the place of a value that has been refused with a finding."""
 
     __slots__ = ()
 
@@ -133,7 +146,7 @@ class Unread(Node):
 
     @property
     def is_null(self) -> bool:
-        """Whether nothing is written here."""
+        """Whether the value is empty or ``null``."""
         return True
 
 
@@ -144,35 +157,45 @@ class Report:
     file: str
     version: str = "3.1"
     findings: list[Finding] = dataclasses.field(default_factory=list)
+    omitted: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether further findings are only counted."""
+        return len(self.findings) >= MAX_FINDINGS
 
     def error(self, node: Node, code: str, text: str, fix: str) -> None:
-        """Add something that ends the job or loses something."""
+        """Add a finding about something that ends the job or loses data."""
         self.add(node, code, text, fix, "error")
 
     def warning(self, node: Node, code: str, text: str, fix: str) -> None:
-        """Add something that the runtime passes over in silence."""
+        """Add a finding about something that the runtime ignores."""
         self.add(node, code, text, fix, "warning")
 
     def add(self, node: Node, code: str, text: str, fix: str, severity: Severity) -> None:
         """Add a finding at a node."""
+        if self.is_full:
+            self.omitted += 1
+            return
         self.findings.append(
             Finding(code, text, fix, node.path, self.file, node.line, node.column, severity)
         )
 
-    @property
-    def has_errors(self) -> bool:
-        """Whether something was found that is not a mere warning."""
-        return any(finding.severity == "error" for finding in self.findings)
-
     def sorted(self) -> tuple[Finding, ...]:
-        """Return all findings in the order of their places."""
-        return tuple(sorted(self.findings, key=lambda each: (each.line, each.column, each.code)))
+        """Return the findings in the order of their positions."""
+        found = sorted(self.findings, key=lambda each: (each.line, each.column, each.code))
+        if self.omitted:
+            text = f"The file has {self.omitted} more findings."
+            found.append(
+                Finding("too-many", text, "Correct these first, and check again.", file=self.file)
+            )
+        return tuple(found)
 
 
 def compose(text: str, report: Report) -> list[Node]:
-    """Return a stream's documents, without the empty ones.
+    """Return a stream's documents without the empty ones.
 
-    What YAML can do and the runtime cannot is reported, and left out.
+    YAML that the runtime does not support is reported and left out.
     """
     composer = _Composer(report)
     try:
@@ -191,7 +214,7 @@ def compose(text: str, report: Report) -> list[Node]:
             else "A character here is not allowed in YAML.",
             "Remove it.",
         )
-    # The document that an error is in has lost its end, so that much would seem to be missing.
+    # The document with the error is cut off, so that fields would seem to be missing.
     whole = composer.documents[:-1] if composer.unfinished else composer.documents
     documents = [node for node in whole if not node.is_null]
     if len(documents) > 1:
@@ -201,16 +224,18 @@ def compose(text: str, report: Report) -> list[Node]:
 
 
 def _report_syntax(exc: yaml.MarkedYAMLError, report: Report) -> None:
-    # An open quote is found at the end of the file; it is where it began that helps.
+    # An open quote is detected at the end of the file; the user needs the place where it began.
     at_end = exc.context_mark is not None and "end of stream" in (exc.problem or "")
     mark = exc.context_mark if at_end else exc.problem_mark or exc.context_mark
     place = Node(mark.line + 1, mark.column + 1) if mark else Node(1, 1)
     what = ", ".join(filter(None, (exc.context, exc.problem)))
-    report.error(place, "syntax", f"This is not YAML: {what}.", "Correct the indents or quotes.")
+    report.error(
+        place, "syntax", f"This is not YAML: {what}.", "Correct the indentation or the quotes."
+    )
 
 
 class _Composer:
-    """Makes nodes of the parser's events."""
+    """Builds nodes from the parser's events."""
 
     def __init__(self, report: Report) -> None:
         self.documents: list[Node] = []
@@ -240,13 +265,15 @@ class _Composer:
             self._refuse(
                 node,
                 "alias",
-                f"'*{event.anchor}' is an alias, which the runtime does not follow.",
+                f"The runtime does not support the alias '*{event.anchor}'.",
                 "Write the value itself.",
             )
 
     def _scalar(self, event: t.Any) -> None:
-        mark = event.start_mark
-        node = Scalar(mark.line + 1, mark.column + 1, event.value, event.implicit[0])
+        mark, end = event.start_mark, event.end_mark
+        node = Scalar(
+            mark.line + 1, mark.column + 1, event.value, event.implicit[0], mark.index, end.index
+        )
         self._add(node)
         if event.anchor is not None or event.tag is not None:
             self._refuse_properties(node, event)
@@ -262,12 +289,17 @@ class _Composer:
             self._refuse(
                 node,
                 "nesting",
-                f"This is nested more than {MAX_DEPTH} deep.",
-                "Remove it; nothing in a module file is.",
+                f"This is nested more than {MAX_DEPTH} levels deep.",
+                "Remove levels; a module file needs only a few.",
             )
             self._too_deep = 1
             return
-        made = self._place(event, Mapping) if mapping else self._place(event, Sequence)
+        made: Mapping | Sequence
+        if mapping:
+            made = self._place(event, Mapping)
+            made.flow = bool(event.flow_style)
+        else:
+            made = self._place(event, Sequence)
         self._add(made)
         if event.anchor is not None or event.tag is not None:
             self._refuse_properties(made, event)
@@ -303,9 +335,7 @@ class _Composer:
         if isinstance(node, Scalar):
             node.key = node.text
             return node
-        self._refuse(
-            node, "bad-key", "A key must be a text.", "Put a ':' behind it, and its value there."
-        )
+        self._refuse(node, "bad-key", "A key must be a string.", "Write 'name: value'.")
         return Scalar(node.line, node.column, "?", plain=False)
 
     def _set(self, around: Mapping, key: Scalar, node: Node) -> None:
@@ -313,7 +343,7 @@ class _Composer:
             self._refuse(
                 key,
                 "merge-key",
-                "'<<' merges nothing in the runtime.",
+                "The runtime does not support the merge key '<<'.",
                 "Write the fields.",
             )
             return
@@ -322,7 +352,7 @@ class _Composer:
             self._refuse(
                 key,
                 "duplicate-key",
-                f"'{key.text}' is here twice, on lines {first.line} and {key.line}.",
+                f"'{key.text}' appears twice, on lines {first.line} and {key.line}.",
                 "Remove one of them.",
             )
             return
@@ -334,8 +364,8 @@ class _Composer:
             self._refuse(
                 node,
                 "anchor",
-                f"'&{event.anchor}' is an anchor, and the runtime does not follow aliases.",
-                "Remove it, and write the value where it is used.",
+                f"The runtime does not support the anchor '&{event.anchor}'.",
+                "Remove it, and write the value in each place.",
             )
         if event.tag is not None and event.tag != "!":
             self._refuse(
@@ -354,6 +384,6 @@ N = t.TypeVar("N", Mapping, Sequence, Unread)
 
 
 def items(node: Node | None) -> cabc.Iterator[Node]:
-    """Yield the items of a list, nothing for what is none."""
+    """Yield the items of a list; other nodes have none."""
     if isinstance(node, Sequence):
         yield from node.items

@@ -8,17 +8,17 @@ import os
 import pathlib
 import typing as t
 
-from ..values._text import did_you_mean
-from ..values._text import suggestions
 from .components import read_document
 from .components import read_entry
-from .errors import Finding
-from .errors import ModuleError
+from .fields import mapping_of
+from .findings import Finding
+from .findings import ModuleError
 from .kinds import node_is_number
+from .kinds import report_unknown
 from .kinds import text_of
 from .model import Component
-from .model import Endpoint
 from .model import Extension
+from .model import HttpEndpoint
 from .model import Module
 from .model import Version
 from .nodes import compose
@@ -27,7 +27,6 @@ from .nodes import Mapping
 from .nodes import Node
 from .nodes import Report
 from .nodes import Scalar
-from .shape import mapping_of
 
 #: The sections of the formats of one document.
 _SECTIONS: dict[str, tuple[str, ...]] = {
@@ -38,19 +37,21 @@ _SECTIONS: dict[str, tuple[str, ...]] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
-    """What was read, and what is wrong with it.
+class ReadResult:
+    """A module with the findings about its file.
 
-    :param module: What could be read, without the parts that are wrong.
-    :param findings: In the order of their places.
+    :param module: The components without errors.
+    :param findings: The errors and warnings, in the order of their positions.
+    :param text: The file's text.
     """
 
     module: Module
     findings: tuple[Finding, ...]
+    text: str
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """The findings that are not mere warnings."""
+        """The findings that are errors."""
         return tuple(each for each in self.findings if each.severity == "error")
 
 
@@ -58,7 +59,7 @@ def load(source: str | os.PathLike[str]) -> Module:
     """Return a module.
 
     :param source: A path, or the text itself, which has at least one line break.
-    :raises ModuleError: It has errors, or cannot be read.
+    :raises ModuleError: The file has errors, or cannot be read.
     """
     reading = read(source)
     if reading.errors:
@@ -66,11 +67,11 @@ def load(source: str | os.PathLike[str]) -> Module:
     return reading.module
 
 
-def read(source: str | os.PathLike[str], file: str | None = None) -> Reading:
-    """Return what can be read of a module, with all that is wrong.
+def read(source: str | os.PathLike[str], file: str | None = None) -> ReadResult:
+    """Return the components of a module that have no errors, and all findings.
 
     :param source: A path, or the text itself, which has at least one line break.
-    :param file: What findings call it.
+    :param file: The name of the file in findings.
     :raises ModuleError: The file cannot be opened.
     """
     name, text = _text(source)
@@ -80,7 +81,7 @@ def read(source: str | os.PathLike[str], file: str | None = None) -> Reading:
         report.error(
             Node(1, 1),
             "empty",
-            "The file says nothing.",
+            "The file has no content.",
             "Write at least an endpoint and an ingress in it.",
         )
     components: list[Component] = []
@@ -93,12 +94,12 @@ def read(source: str | os.PathLike[str], file: str | None = None) -> Reading:
         components += [each for each in found if each is not None]
     _check_duplicates(components, report)
     version = t.cast("Version", report.version)
-    return Reading(Module(version, tuple(components), report.file), report.sorted())
+    return ReadResult(Module(version, tuple(components), report.file), report.sorted(), text)
 
 
 def _text(source: str | os.PathLike[str]) -> tuple[str, str]:
     if isinstance(source, str) and "\n" in source:
-        return "module.yaml", source
+        return "module.yaml", source.removeprefix("\ufeff")
     name = os.fspath(source)
     try:
         return name, pathlib.Path(source).read_text(encoding="utf-8-sig")
@@ -133,7 +134,7 @@ def _is_old(document: Mapping) -> bool:
 
 
 def _version(document: Mapping, report: Report) -> str:
-    """Return the format, or the one that is meant."""
+    """Return the format, or the likely one if it is not valid."""
     node = document.get("version")
     spec = document.at("module", "spec")
     guess = "2.0" if isinstance(spec, Mapping) and "functions" in spec.values else "3.0"
@@ -159,7 +160,7 @@ def _version(document: Mapping, report: Report) -> str:
         report.error(
             node,
             "unquoted-version",
-            f"The version {version} is a number without quotes, and the runtime wants a text.",
+            f"The version {version} is a number without quotes, and the runtime expects a string.",
             f'Write version: "{version}".',
         )
     return version
@@ -212,7 +213,9 @@ def _check_remote(module: Mapping, report: Report) -> None:
 def _below(node: Mapping, name: str, report: Report) -> Mapping | None:
     value = node.get(name)
     if value is None:
-        report.error(node, "missing", f"'{name}' is missing.", f"Write '{name}:' and what it has.")
+        report.error(
+            node, "missing", f"'{name}' is missing.", f"Write '{name}:' with its contents."
+        )
         return None
     return mapping_of(value, report)
 
@@ -221,14 +224,15 @@ def _only(node: Mapping, known: cabc.Collection[str], report: Report) -> None:
     for name in node.values:
         if name in known:
             continue
-        if name in ("functions", "routers"):
-            text = f"'{name}' is of StateFun before 3.1, and later ones ignore it."
-            fix = "Write 'endpoints' for functions, and 'targets' in topics for routers."
-        else:
-            text = f"'{name}' is not known here, so the runtime ignores it."
-            text += did_you_mean(suggestions(name, known)[:1])
-            fix = "Correct the name, or remove it."
-        report.warning(node.keys[name], "unknown-field", text, fix)
+        if name not in ("functions", "routers"):
+            report_unknown(node, name, known, report)
+            continue
+        report.warning(
+            node.keys[name],
+            "unknown-field",
+            f"'{name}' belongs to StateFun before 3.0, and later versions ignore it.",
+            "Write 'endpoints' for functions, and 'targets' in topics for routers.",
+        )
 
 
 def _check_duplicates(components: list[Component], report: Report) -> None:
@@ -238,17 +242,15 @@ def _check_duplicates(components: list[Component], report: Report) -> None:
             continue
         if (functions := getattr(component, "functions", None)) is not None:
             what, name = "functions", functions
-            old = report.version in ("1.0", "2.0")
-            place = component.place("meta", "type") if old else component.place("spec", "functions")
         else:
             what = "ingress" if "Ingress" in type(component).__name__ else "egress"
             name = getattr(component, "id", "")
-            place = component.place("spec" if report.version == "3.1" else "meta", "id")
+        place = component.name_place(report.version)
         if (what, name) in seen:
             report.error(
                 place,
                 "duplicate",
-                f"{_called(what, component)} '{name}' is here twice, first on line"
+                f"{_called(what, component)} '{name}' appears twice, first on line"
                 f" {seen[what, name]}.",
                 "Remove one of them, or give it another name.",
             )
@@ -260,6 +262,6 @@ def _called(what: str, component: Component) -> str:
         return f"The {what}"
     return (
         "The pattern"
-        if isinstance(component, Endpoint) and component.states is None
+        if isinstance(component, HttpEndpoint) and component.states is None
         else "The function"
     )

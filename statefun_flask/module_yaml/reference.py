@@ -1,31 +1,31 @@
-"""The reference of all fields, as Markdown."""
+"""Writes the reference of all fields as Markdown."""
 
 from __future__ import annotations
 
 import collections.abc as cabc
 import typing as t
 
-from . import fields
+from . import shapes
+from .fields import Field
+from .fields import Fields
+from .fields import Group
+from .fields import Struct
 from .kinds import Kind
 from .kinds import Many
 from .model import Version
 from .model import VERSIONS
-from .shape import Field
-from .shape import Fields
-from .shape import Group
-from .shape import Record
 
-#: How the formats are called in the reference.
+#: The names of the formats in the reference.
 _FORMATS = {"1.0": "1.0", "2.0": "2.0", "3.0": "3.0", "3.1": "3.1 and later"}
 
 
 def markdown() -> str:
     """Return the reference: a section for each kind of component, with a table of its fields."""
-    sections = [_section(shape) for shape in fields.SHAPES]
-    return "# module.yaml\n\n" + "\n".join(sections)
+    sections = [_section(shape) for shape in shapes.SHAPES]
+    return "# The fields of module.yaml\n\n" + "\n".join(sections)
 
 
-def _section(shape: fields.Shape) -> str:
+def _section(shape: shapes.Shape) -> str:
     named: dict[str, list[str]] = {}
     for version in VERSIONS:
         if version in shape.kinds:
@@ -58,16 +58,16 @@ def _variants(group: Group, around: str, versions: tuple[Version, ...]) -> cabc.
     if group.attribute:
         tags = " or ".join(f"`{tag}`" for tag in group.tags)
         first = group.variants[0].written_tag
-        yield f"| `{around}type` | {tags} | `{first}` | Which one it is. |"
+        yield f"| `{around}type` | {tags} | `{first}` | The variant. |"
     for variant in group.variants:
         for row in _rows(variant.fields, around, versions):
-            note = f" Only of `{variant.written_tag}`. |" if group.attribute else " |"
+            note = f" Only for `{variant.written_tag}`. |" if group.attribute else " |"
             yield row.removesuffix(" |") + note
 
 
-def _record(kind: Kind) -> Record[t.Any] | None:
+def _record(kind: Kind) -> Struct[t.Any] | None:
     item = kind.item if isinstance(kind, Many) else None
-    return item if isinstance(item, Record) else None
+    return item if isinstance(item, Struct) else None
 
 
 def _row(field: Field, around: str, note: str) -> str:

@@ -1,4 +1,4 @@
-"""What can be wrong with a component that has all its fields."""
+"""Checks of a component whose fields are all valid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .nodes import Node
 from .nodes import Report
 from .nodes import Sequence
 
-#: Looks at a component and its spec, and reports.
+#: A check of a component and its spec, which adds findings to the report.
 Rule: t.TypeAlias = cabc.Callable[[t.Any, Mapping, Report], None]
 
 _SCHEMES = ("http", "https", "http+unix", "https+unix")
@@ -24,21 +24,22 @@ _BRACES = re.compile(r"\{[^}]*\}?|\}")
 _ILLEGAL = re.compile(r"[\s<>\"\\^`|\x00-\x1f]")
 _BROKER = re.compile(r"([A-Z]+://)?[^\s:/,]+:\d+|([A-Z]+://)?\[[\da-fA-F:.]+\]:\d+")
 
-#: Where formats have the timeouts of a request.
+#: The names of the timeouts of a request in the formats.
 _TIMEOUTS = {
     "call": ("call", "timeout"),
     "connect": ("connect", "connectTimeout"),
     "read": ("read", "readTimeout"),
     "write": ("write", "writeTimeout"),
 }
+_TRANSACTION_TIMEOUTS = ("transactionTimeout", "transactionTimeoutMillis")
 _BROKER_LIMIT = dt.timedelta(minutes=15)
 
 
-def url(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
-    """Check where requests go to."""
+def url(endpoint: model.HttpEndpoint, spec: Mapping, report: Report) -> None:
+    """Check the URL."""
     node = spec.at("urlPathTemplate") if "urlPathTemplate" in spec.values else spec.at("endpoint")
     for braces in _BRACES.finditer(endpoint.url):
-        if report.version in ("1.0", "2.0"):
+        if report.version in model.V2_VERSIONS:
             report.error(
                 node,
                 "bad-template",
@@ -50,7 +51,7 @@ def url(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
             report.error(
                 node,
                 "bad-template",
-                f"'{braces[0]}' is not replaced: '{{function.name}}' is all there is.",
+                f"'{braces[0]}' is not replaced; only '{{function.name}}' is.",
                 "Write '{function.name}', or the value.",
             )
             return
@@ -59,7 +60,7 @@ def url(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
         parts = urllib.parse.urlsplit(plain)
         _ = parts.port
     except ValueError as exc:
-        report.error(node, "bad-url", f"'{endpoint.url}' is not a URL: {exc}.", "Correct it.")
+        report.error(node, "bad-url", f"'{endpoint.url}' is not a URL: {exc}.", "Correct the URL.")
         return
     if illegal := _ILLEGAL.search(plain):
         report.error(
@@ -85,7 +86,7 @@ def url(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
 
 
 def _check_for_async(
-    endpoint: model.Endpoint, parts: urllib.parse.SplitResult, node: Node, report: Report
+    endpoint: model.HttpEndpoint, parts: urllib.parse.SplitResult, node: Node, report: Report
 ) -> None:
     if parts.scheme.endswith("+unix"):
         report.error(
@@ -110,8 +111,8 @@ def _check_for_async(
         )
 
 
-def batch(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
-    """Check how many messages a request may have."""
+def batch(endpoint: model.HttpEndpoint, spec: Mapping, report: Report) -> None:
+    """Check the number of messages in a request."""
     if endpoint.max_batch <= 0:
         report.warning(
             spec.at("maxNumBatchRequests"),
@@ -121,8 +122,8 @@ def batch(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
         )
 
 
-def okhttp_timeouts(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
-    """Check that no part of a call may take longer than all of it."""
+def okhttp_timeouts(endpoint: model.HttpEndpoint, spec: Mapping, report: Report) -> None:
+    """Check that no timeout is longer than that of the whole call."""
     if endpoint.transport != "okhttp":
         return
     call = endpoint.call_timeout
@@ -130,12 +131,12 @@ def okhttp_timeouts(endpoint: model.Endpoint, spec: Mapping, report: Report) -> 
         given = getattr(endpoint, name)
         if (given or dt.timedelta(seconds=10)) <= call:
             continue
-        field = _TIMEOUTS[name][report.version in ("1.0", "2.0")]
-        told = f"{written(given)}" if given else "10s by default"
+        field = _TIMEOUTS[name][report.version in model.V2_VERSIONS]
+        shown = f"{written(given)}" if given else "10s by default"
         report.error(
             _timeout(spec, name if given else "call"),
             "timeouts",
-            f"'{field}' is {told}, longer than the {written(call)} of the whole call.",
+            f"'{field}' is {shown}, longer than the {written(call)} of the whole call.",
             f"Write '{field}: {written(call)}' or less, or let the call take longer.",
         )
 
@@ -149,8 +150,8 @@ def _timeout(spec: Mapping, name: str) -> Node:
     return spec
 
 
-def async_timeouts(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
-    """Check that timeouts are not said in two ways."""
+def async_timeouts(endpoint: model.HttpEndpoint, spec: Mapping, report: Report) -> None:
+    """Check that timeouts are not written in two forms."""
     transport = spec.get("transport")
     if endpoint.transport != "async" or not isinstance(transport, Mapping):
         return
@@ -159,12 +160,12 @@ def async_timeouts(endpoint: model.Endpoint, spec: Mapping, report: Report) -> N
             report.warning(
                 transport.keys[name],
                 "overridden",
-                f"'timeouts' goes before '{name}', which the runtime ignores then.",
+                f"'timeouts' takes precedence over '{name}', which the runtime ignores.",
                 f"Move '{name}' into 'timeouts', or remove 'timeouts'.",
             )
 
 
-def tls(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
+def tls(endpoint: model.HttpEndpoint, spec: Mapping, report: Report) -> None:
     """Check the certificates."""
     names = ("trust_cacerts", "client_cert", "client_key", "client_key_password")
     given = {name: value for name in names if (value := getattr(endpoint, name)) is not None}
@@ -177,7 +178,7 @@ def tls(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
             report.error(
                 spec.at("transport", name),
                 "half-tls",
-                f"'{name}' is of no use without '{needed}'.",
+                f"'{name}' has no effect without '{needed}'.",
                 f"Write '{needed}: …' beside it.",
             )
     for name, path in given.items():
@@ -185,7 +186,7 @@ def tls(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
             report.error(
                 spec.at("transport", name),
                 "home",
-                f"'{path}' begins with a '~', which is not replaced.",
+                f"'{path}' begins with a '~', which is not expanded.",
                 "Write the whole path.",
             )
     if given and not endpoint.url.startswith("https"):
@@ -193,12 +194,12 @@ def tls(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
         report.warning(
             spec.at("transport", name),
             "no-tls",
-            f"'{name}' is of no use for '{endpoint.url}', which is not https.",
+            f"'{name}' has no effect for '{endpoint.url}', which is not https.",
             "Write an https URL, or remove it.",
         )
 
 
-def states(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
+def states(endpoint: model.HttpEndpoint, spec: Mapping, report: Report) -> None:
     """Check the states of a function."""
     seen: dict[str, Node] = {}
     for state in endpoint.states or ():
@@ -207,7 +208,7 @@ def states(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
             report.error(
                 place,
                 "duplicate-state",
-                f"The state '{state.name}' is here twice, first on line {seen[state.name].line}.",
+                f"The state '{state.name}' appears twice, first on line {seen[state.name].line}.",
                 "Remove one of them.",
             )
         seen.setdefault(state.name, place)
@@ -215,7 +216,7 @@ def states(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
             report.error(
                 place,
                 "reserved-state",
-                f"'{state.name}' is the name of a state that the runtime keeps for itself.",
+                f"'{state.name}' is a name that the runtime reserves.",
                 "Choose another name.",
             )
         mode = state.place("expireMode")
@@ -223,7 +224,7 @@ def states(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
             report.warning(
                 mode,
                 "never-expires",
-                "'expireMode' means nothing without 'expireAfter': the state never expires.",
+                "'expireMode' has no effect without 'expireAfter': the state never expires.",
                 "Write 'expireAfter: …' beside it, or remove it.",
             )
 
@@ -231,7 +232,7 @@ def states(endpoint: model.Endpoint, spec: Mapping, report: Report) -> None:
 def kafka_settings(
     part: model.KafkaIngress | model.KafkaEgress, spec: Mapping, report: Report
 ) -> None:
-    """Check the brokers, and that no property says what a field says."""
+    """Check the brokers, and that no property repeats a field."""
     named = {"bootstrap.servers": "address", "group.id": "consumerGroupId"}
     node = spec.get("properties")
     seen: dict[str, int] = {}
@@ -241,7 +242,7 @@ def kafka_settings(
             report.warning(
                 item,
                 "duplicate-property",
-                f"The property '{key}' is here twice, on lines {seen[key]} and {item.line}.",
+                f"The property '{key}' appears twice, on lines {seen[key]} and {item.line}.",
                 "Remove one of them.",
             )
         seen.setdefault(key, item.line)
@@ -249,7 +250,7 @@ def kafka_settings(
             report.warning(
                 item,
                 "overridden",
-                f"'{named[key]}' goes before the property '{key}', which is ignored then.",
+                f"'{named[key]}' takes precedence over the property '{key}', which is ignored.",
                 "Remove one of them.",
             )
     address = part.address
@@ -264,7 +265,7 @@ def kafka_settings(
 
 
 def kafka_ingress(ingress: model.KafkaIngress, spec: Mapping, report: Report) -> None:
-    """Check what may be said in one of two places."""
+    """Check that the address and the group are in a field or in a property."""
     for name, value, key in (
         ("address", ingress.bootstrap, "bootstrap.servers"),
         ("consumerGroupId", ingress.consumer_group, "group.id"),
@@ -290,9 +291,9 @@ def topics(
             report.error(
                 place,
                 "duplicate-topic",
-                f"The {field} '{topic.topic}' is here twice, on lines {seen[topic.topic]} and"
-                f" {place.line}; the runtime takes only the last.",
-                "Write all its targets in one of them.",
+                f"The {field} '{topic.topic}' appears twice, on lines {seen[topic.topic]} and"
+                f" {place.line}; the runtime uses only the last.",
+                "Write all targets in one of them.",
             )
         seen.setdefault(topic.topic, place.line)
 
@@ -302,7 +303,9 @@ def delivery(egress: model.KafkaEgress, spec: Mapping, report: Report) -> None:
     if egress.delivery != "exactly-once":
         return
     node = spec.at("deliverySemantic")
-    given = [name for name in node.values if "Timeout" in name] if isinstance(node, Mapping) else []
+    given: list[str] = []
+    if isinstance(node, Mapping):
+        given = [name for name in _TRANSACTION_TIMEOUTS if node.get(name) is not None]
     field = "transactionTimeout" + ("" if report.version == "3.1" else "Millis")
     if not given:
         report.error(
@@ -315,7 +318,8 @@ def delivery(egress: model.KafkaEgress, spec: Mapping, report: Report) -> None:
         report.warning(
             spec.at("deliverySemantic", "transactionTimeout"),
             "overridden",
-            "'transactionTimeoutMillis' goes before 'transactionTimeout', which is ignored then.",
+            "'transactionTimeoutMillis' takes precedence over 'transactionTimeout', which is"
+            " ignored.",
             "Remove 'transactionTimeoutMillis'.",
         )
     span = egress.transaction_timeout

@@ -1,4 +1,4 @@
-"""The kinds of values that are times."""
+"""The kinds of values that are durations or dates."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import re
 
 from . import durations
 from .kinds import INTEGER
+from .kinds import integer_of
 from .kinds import node_is_number
-from .kinds import STRICT
 from .kinds import Text
 from .kinds import text_of
+from .model import V2_VERSIONS
 from .nodes import Node
 from .nodes import Report
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [-+]\d{4}")
+
+#: What a timedelta can hold; StateFun's own limit is far below.
+_MAX_MILLISECONDS = dt.timedelta.max // dt.timedelta(milliseconds=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +37,11 @@ class Duration:
         text = text_of(node, report, "a duration")
         if text is None:
             return None
-        if report.version in STRICT and node_is_number(node):
+        if report.version in V2_VERSIONS and node_is_number(node):
             report.error(
                 node,
                 "unquoted",
-                f"{text} is no text without a unit, so format {report.version} refuses it.",
+                f"{text} is a number without a unit, which format {report.version} refuses.",
                 f"Write {text}ms.",
             )
             return None
@@ -56,8 +60,8 @@ class Duration:
             report.error(
                 node,
                 "zero-duration",
-                f"'{text}' is no time at all.",
-                "Write a duration of more than zero, such as 10s.",
+                f"'{text}' is not allowed: the duration must be more than zero.",
+                "Write a longer duration, such as 10s.",
             )
             return None
         return span
@@ -78,7 +82,11 @@ class Milliseconds:
         text = text_of(node, report, "a number")
         if text is None:
             return None
-        if INTEGER.fullmatch(text) is None or int(text) <= 0:
+        matched = INTEGER.fullmatch(text)
+        number = integer_of(node, text, report) if matched else 0
+        if number is None:
+            return None
+        if number <= 0 or number > _MAX_MILLISECONDS:
             try:
                 meant = f" {durations.parse(text) // dt.timedelta(milliseconds=1)}"
             except ValueError:
@@ -87,14 +95,14 @@ class Milliseconds:
                 node,
                 "bad-milliseconds",
                 f"'{text}' is not a number of milliseconds; the runtime reads it as 0 and fails."
-                if not INTEGER.fullmatch(text)
-                else f"{text} is not a number of milliseconds from 1.",
+                if matched is None
+                else f"{text} is not a number of milliseconds from 1 to {_MAX_MILLISECONDS}.",
                 f"Write{meant}, digits only."
                 if meant.strip("0 ")
                 else "Write digits, such as 60000.",
             )
             return None
-        return dt.timedelta(milliseconds=int(text))
+        return dt.timedelta(milliseconds=number)
 
     def write(self, value: dt.timedelta) -> int:
         """Return the milliseconds."""
@@ -118,8 +126,8 @@ class Date(Text):
                 node,
                 "bad-date",
                 f"'{text}' is not a date that the runtime reads.",
-                "Write it as '2020-02-01 04:15:00.000 +0000': three digits of a second, and the"
-                " zone as a number.",
+                "Write it as '2020-02-01 04:15:00.000 +0000': three digits of a second, and a"
+                " numeric zone.",
             )
             return None
         return text

@@ -1,64 +1,62 @@
-"""Writes a module in any format that can say what it holds."""
+"""Writes a module in any format that can express it."""
 
 from __future__ import annotations
 
-import collections.abc as cabc
 import dataclasses
 import datetime as dt
 import typing as t
 
 from ..values._any import wrap
-from . import fields
-from . import text
+from . import serializer
+from . import shapes
 from .components import ENTRIES
 from .endpoint_fields import TYPE
-from .errors import FormatError
+from .fields import write_fields
+from .findings import FormatError
 from .io_fields import DIRECTION
 from .model import Component
-from .model import Endpoint
 from .model import Extension
+from .model import HttpEndpoint
 from .model import KafkaIngress
 from .model import KinesisIngress
 from .model import Module
+from .model import V2_VERSIONS
 from .model import Version
-from .shape import write_fields
-
-OLD = ("1.0", "2.0")
 
 
 def dump(module: Module, version: Version | None = None) -> str:
     """Return a module as text.
 
     :param version: The format; the module's own if not given.
-    :raises FormatError: The format cannot say what the module holds.
+    :raises FormatError: The format cannot express the module.
     """
     version = version or module.version
     if version == "3.1":
-        return text.dump([_document(each) for each in module.components])
+        return serializer.dump([_document(each) for each in module.components])
     spec: dict[str, list[t.Any]] = {}
     for component in module.components:
         section, entry = _entry(component, version)
         spec.setdefault(section, []).append(entry)
     top = {"version": version, "module": {"meta": {"type": "remote"}, "spec": spec}}
-    return text.dump([top])
+    return serializer.dump([top])
 
 
 def _document(component: Component) -> dict[str, t.Any]:
     if isinstance(component, Extension):
         if component.section != "extensions":
             raise _other_section(component, "3.1")
-        return {"kind": component.type, "spec": text.Raw(component.spec)}
+        return {"kind": component.type, "spec": serializer.Raw(component.spec)}
     shape = _shape(component, "3.1")
     return {"kind": shape.kinds["3.1"], "spec": write_fields(shape.fields, component, "3.1")}
 
 
 def _entry(component: Component, version: Version) -> tuple[str, dict[str, t.Any]]:
-    """Return the section of a component, and what is in it."""
+    """Return the section of a component, and its entry there."""
     if isinstance(component, Extension):
         section, type = component.section, component.type
         if section not in ENTRIES:
             raise _other_section(component, version)
-        spec: t.Any = text.Raw(component.spec)
+        spec: t.Any = serializer.Raw(component.spec)
     else:
         shape = _shape(component, version)
         section, type = shape.section, shape.kinds[version]
@@ -69,41 +67,45 @@ def _entry(component: Component, version: Version) -> tuple[str, dict[str, t.Any
         meta = {"type": type}
     else:
         meta = {"kind": type}
-        if section == "functions":
+        if section == "functions" and isinstance(component, Extension):
+            meta |= {} if component.id is None else {"type": component.id}
+        elif section == "functions":
             meta |= write_fields((TYPE,), component, version)
     return section, {ENTRIES[section]: {"meta": meta, "spec": spec}}
 
 
-def _shape(component: Component, version: Version) -> fields.Shape:
+def _shape(component: Component, version: Version) -> shapes.Shape:
     """Return the first shape of the table that fits a component.
 
-    :raises FormatError: There is none.
+    :raises FormatError: The format has none.
     """
-    for shape in fields.SHAPES:
+    for shape in shapes.SHAPES:
         if version in shape.kinds and isinstance(component, shape.model):
             _check(component, shape, version)
             return shape
-    what = type(component).__name__
-    raise FormatError(f"Format {version} has no {what}. Remove it, or write another format.")
+    title = next(each.title for each in shapes.SHAPES if isinstance(component, each.model))
+    raise FormatError(
+        f"Format {version} has no component '{title}'. Remove it, or write another format."
+    )
 
 
-def _check(component: Component, shape: fields.Shape, version: Version) -> None:
-    """Refuse what would be lost or read as something else."""
-    if not isinstance(component, Endpoint):
+def _check(component: Component, shape: shapes.Shape, version: Version) -> None:
+    """Refuse a component that the format would lose or change."""
+    if not isinstance(component, HttpEndpoint):
         return
     functions = component.functions
     states = component.states or ()
-    if version in OLD and component.is_wildcard:
+    if version in V2_VERSIONS and component.is_wildcard:
         raise FormatError(
             f"'{functions}' stands for many functions, and in format {version} each has an entry of"
             " its own. Name the functions."
         )
-    if version in OLD and "{" in component.url:
+    if version in V2_VERSIONS and "{" in component.url:
         raise FormatError(
             f"'{component.url}' is a template, which format {version} does not have. Write the URL"
             f" of '{functions}'."
         )
-    if version not in OLD and states:
+    if version not in V2_VERSIONS and states:
         names = ", ".join(f"'{state.name}'" for state in states)
         raise FormatError(
             f"Format {version} does not declare states, such as {names} of '{functions}'. Declare"
@@ -113,9 +115,9 @@ def _check(component: Component, shape: fields.Shape, version: Version) -> None:
         for state in states:
             if state.expire_after is not None:
                 raise FormatError(
-                    f"The state '{state.name}' of '{functions}' expires, and in format 1.0 a state"
-                    " is a mere name: it would stay for ever. Write format 2.0, which StateFun 2.2"
-                    " and later read."
+                    f"The state '{state.name}' of '{functions}' expires, which format 1.0 cannot"
+                    " express: it would stay for ever. Write format 2.0, which StateFun 2.2 and"
+                    " later read."
                 )
     wanted = shape.constants.get("transport")
     if wanted is not None and component.transport != wanted:
@@ -127,19 +129,19 @@ def _check(component: Component, shape: fields.Shape, version: Version) -> None:
 
 def _other_section(component: Extension, version: Version) -> FormatError:
     return FormatError(
-        f"'{component.type}' is of another format, and nobody knows what it is in {version}."
-        " Remove it, and write by hand what takes its place."
+        f"'{component.type}' belongs to another format, and has no known equivalent in {version}."
+        " Remove it, and write its replacement by hand."
     )
 
 
 def convert(module: Module, version: Version) -> Module:
-    """Return a module that another format can say.
+    """Return a module that another format can express.
 
-    Endpoints of formats up to 3.0 are called with OkHttp, which stays so in 3.1; the other way the
-    settings that only the async transport has are left out. States are left out for 3.0 and 3.1,
-    where functions declare them. Typenames of topics get the prefix that is usual in the format.
+    Endpoints of formats up to 3.0 are called with OkHttp, and keep it in 3.1. Conversion to them
+    drops the settings that only the async transport has. Conversion to 3.0 and 3.1 drops states,
+    which functions declare there. Typenames of topics get the prefix that is usual in the format.
 
-    :raises FormatError: The format has no such thing.
+    :raises FormatError: The format has no equivalent of a component.
     """
     components = tuple(_converted(each, version) for each in module.components)
     made = Module(version, components, module.file)
@@ -148,7 +150,7 @@ def convert(module: Module, version: Version) -> Module:
 
 
 def _converted(component: Component, version: Version) -> Component:
-    if isinstance(component, Endpoint):
+    if isinstance(component, HttpEndpoint):
         return _converted_endpoint(component, version)
     if isinstance(component, KafkaIngress | KinesisIngress):
         topics = tuple(
@@ -159,9 +161,11 @@ def _converted(component: Component, version: Version) -> Component:
     return component
 
 
-def _converted_endpoint(endpoint: Endpoint, version: Version) -> Endpoint:
-    changes: dict[str, t.Any] = {"states": (endpoint.states or ()) if version in OLD else None}
-    if version in OLD:
+def _converted_endpoint(endpoint: HttpEndpoint, version: Version) -> HttpEndpoint:
+    changes: dict[str, t.Any] = {
+        "states": (endpoint.states or ()) if version in V2_VERSIONS else None
+    }
+    if version in V2_VERSIONS:
         changes["url"] = endpoint.url_for(endpoint.functions)
     if version != "3.1" and endpoint.transport == "async":
         names = [each.name for each in dataclasses.fields(endpoint)]
@@ -180,16 +184,11 @@ def _converted_endpoint(endpoint: Endpoint, version: Version) -> Endpoint:
 
 
 def value_type(typename: str, version: Version) -> str:
-    """Return a typename as it is usual in a format: its prefix, and the names of primitives."""
-    if version in OLD:
+    """Return a typename in the usual form of a format: its prefix, and the names of primitives."""
+    if version in V2_VERSIONS:
         typename, _ = wrap(typename, b"")
     prefixes = ("com.googleapis/", "type.googleapis.com/")
     for prefix in prefixes:
         if typename.startswith(prefix):
-            return prefixes[version not in OLD] + typename.removeprefix(prefix)
+            return prefixes[version not in V2_VERSIONS] + typename.removeprefix(prefix)
     return typename
-
-
-def commented(comment: cabc.Iterable[str], body: str) -> str:
-    """Return a text under lines of comment."""
-    return "".join(f"# {line}\n" for line in comment) + body

@@ -13,10 +13,10 @@ import flask
 from ..core.registry import FunctionRegistry
 from ..embedded.errors import UnknownTarget
 from ..flink import Cluster
-from ..flink import EngineError
+from ..flink import FlinkError
 from ..flink import Kafka
-from ..flink.failures import job_failure
-from ..flink.serving import Server
+from ..flink.explain import job_failure
+from ..flink.serving import WorkerServer
 from ..module_yaml import dump
 from ..transport.direct import Served
 from ..transport.wsgi import application
@@ -57,8 +57,8 @@ class FlinkTestEngine(TestEngine):
         self._topics: dict[str, _Topic] = {}
         self._since = _now()
         self._served = served
-        self._worker = Server(application(served, direct=False)[0])
-        self._sender = Server(application(sender.registry(), direct=True)[0], threads=2)
+        self._worker = WorkerServer(application(served, direct=False)[0])
+        self._sender = WorkerServer(application(sender.registry(), direct=True)[0], threads=2)
         if not isinstance(served, FunctionRegistry):
             flask.got_request_exception.connect(self._note, served)
         self._worker.start()
@@ -101,7 +101,7 @@ class FlinkTestEngine(TestEngine):
         self._producer.produce(self._wiring.topic(topic).topic, key=key, value=value)
         left = self._producer.flush(30)
         if left:
-            raise EngineError(
+            raise FlinkError(
                 f"Kafka did not accept a record for '{topic}' within 30 s. Check whether the broker"
                 " named at the start of the test's output still runs."
             )
@@ -133,7 +133,7 @@ class FlinkTestEngine(TestEngine):
             return failure is not None and failure[0] >= killed and self._job.running()
 
         if not self._poll(has_recovered, _RECOVERY):
-            raise EngineError(
+            raise FlinkError(
                 f"The job does not run {_RECOVERY:g} s after its TaskManager was killed. See the"
                 " JobManager's log for the reason."
             )
@@ -196,7 +196,7 @@ class FlinkTestEngine(TestEngine):
         """
         try:
             self._job.cancel(timeout=10)
-        except EngineError:
+        except FlinkError:
             self._cluster.kill_taskmanager()
             self._cluster.start_taskmanager()
             self._job.cancel()
@@ -239,7 +239,7 @@ class _Topic:
         while messages := self._consumer.consume(500, timeout=0.1):
             for message in messages:
                 if message.error() is not None:
-                    raise EngineError(
+                    raise FlinkError(
                         f"The topic '{self._name}' cannot be read: {message.error()}. Check"
                         " whether the broker still runs."
                     )

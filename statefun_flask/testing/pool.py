@@ -120,7 +120,7 @@ class EnginePool:
             from .flink import CHECKPOINTS
 
             cluster = Cluster(
-                engine=VERSION,
+                release=VERSION,
                 kafka=self.kafka,
                 checkpoint_interval=CHECKPOINTS,
                 report=self._report,
@@ -155,18 +155,18 @@ def _raise(reason: str) -> t.NoReturn:
 
 def _lacking() -> str | None:
     """Return what Flink and Kafka need and this machine lacks."""
-    from ..flink import EngineError
+    from ..flink import FlinkError
     from ..flink import jars
     from ..flink import java
-    from ..flink.engines import ENGINES
-    from ..flink.engines import KAFKA
+    from ..flink.releases import KAFKA
+    from ..flink.releases import RELEASES
 
     try:
         java.java()
-        bundles = (KAFKA, ENGINES[VERSION].bundle)
+        bundles = (KAFKA, RELEASES[VERSION].bundle)
         if not all((jars.cache() / bundle.folder).is_dir() for bundle in bundles):
             java.maven()
-    except EngineError as exc:
+    except FlinkError as exc:
         return str(exc)
     if importlib.util.find_spec("confluent_kafka") is None:
         return (

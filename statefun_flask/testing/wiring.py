@@ -123,7 +123,9 @@ def _sender(version: Version, url: str, kafka: str, tag: str) -> tuple[module_ya
         topic=sender.TOPIC + tag, value_type=sender.TYPENAME, targets=(sender.FUNCTION,)
     )
     return (
-        module_yaml.Endpoint(functions=sender.FUNCTION, url=f"{url}/statefun", transport=transport),
+        module_yaml.HttpEndpoint(
+            functions=sender.FUNCTION, url=f"{url}/statefun", transport=transport
+        ),
         module_yaml.KafkaIngress(
             id="statefun.testing/tests",
             address=kafka,
@@ -143,7 +145,7 @@ def _rewritten(
     tag: str,
 ) -> module_yaml.Component:
     """Return a component with the addresses of the test; other workers keep their URLs."""
-    if isinstance(component, module_yaml.Endpoint):
+    if isinstance(component, module_yaml.HttpEndpoint):
         if not any(component.serves(typename) for typename in registry):
             return component
         scheme, host, *_ = urllib.parse.urlsplit(worker)

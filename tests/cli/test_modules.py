@@ -81,7 +81,7 @@ def test_module_writes_a_file_that_names_its_command() -> None:
 
 
 @pytest.mark.parametrize("version", ["3", "3.0", "2.0", "1.0"])
-def test_check_passes_what_module_writes(version: str) -> None:
+def test_check_finds_nothing_in_a_generated_module(version: str) -> None:
     app = app_with("seen")
     more = ("--egress", "other/out", "--group", "g", "--exactly-once", "--format", version)
     pathlib.Path("module.yaml").write_text(run(app, "module", *KAFKA, *more).output)
@@ -132,7 +132,7 @@ def test_module_converts_a_file() -> None:
         ),
     ],
 )
-def test_module_says_what_is_wrong(arguments: tuple[str, ...], message: str) -> None:
+def test_module_refuses_wrong_options(arguments: tuple[str, ...], message: str) -> None:
     result = run(app_with(), "module", *arguments)
 
     assert result.exit_code != 0
@@ -146,8 +146,8 @@ def test_1_0_refuses_a_state_that_expires() -> None:
 
     assert result.exit_code == 1
     assert result.output == (
-        "Error: The state 'seen' of 'example/greeter' expires, and in format 1.0 a state is a mere"
-        " name: it would stay for ever. Write format 2.0, which StateFun 2.2 and later read.\n"
+        "Error: The state 'seen' of 'example/greeter' expires, which format 1.0 cannot express: it"
+        " would stay for ever. Write format 2.0, which StateFun 2.2 and later read.\n"
     )
 
 
@@ -207,6 +207,18 @@ def test_check_writes_annotations_for_github() -> None:
     )
 
 
+@pytest.mark.parametrize("output", ["text", "json", "github"])
+def test_check_writes_no_character_that_a_terminal_acts_on(output: str) -> None:
+    name = r'"\e]0;title\a\n::error::forged\u009b31m\u202e\r"'
+    pathlib.Path("module.yaml").write_text(BROKEN.replace("greeter", name))
+
+    lines = run(app_with(), "check", "module.yaml", "--format", output).output.split("\n")
+
+    assert all(line.isprintable() for line in lines)
+    assert not any(line.startswith("::error::forged") for line in lines)
+    assert any("forged" in line for line in lines)
+
+
 def test_check_compares_with_the_app() -> None:
     pathlib.Path("module.yaml").write_text(BROKEN.replace("greeter", "example/greeter"))
 
@@ -245,7 +257,7 @@ def test_lock_adds_and_refuses_changes_that_are_not_accepted() -> None:
     assert [path.name for path in pathlib.Path().iterdir()] == ["statefun.lock"]
 
 
-def test_lock_accepts_only_what_it_has() -> None:
+def test_lock_accepts_only_locked_states() -> None:
     run(app_with("seen"), "lock")
 
     result = run(app_with("seen"), "lock", "--accept", "example/greeter/sen")

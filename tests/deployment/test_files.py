@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 
 from statefun_flask.config import Settings
 from statefun_flask.flink import configuration
-from statefun_flask.flink.engines import ENGINES
+from statefun_flask.flink.releases import RELEASES
 from statefun_flask.transport.waitress import DRAIN
 
 HERE = pathlib.Path(greeter.__file__).parent
@@ -247,7 +247,7 @@ def test_the_runtime_finds_its_master() -> None:
 
 def test_flink_is_set_up_as_the_engine_of_the_tests() -> None:
     """What the e2e tests run with, which the runtime's image must not lack."""
-    engine = ENGINES["3.3.0"]
+    engine = RELEASES["3.3.0"]
     for key in (
         "classloader.parent-first-patterns.additional",
         "restart-strategy",

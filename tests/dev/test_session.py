@@ -130,7 +130,7 @@ def test_an_app_of_2_x_is_refused() -> None:
         Session(app, Options(port=0))
     assert str(caught.value) == (
         "The embedded engine speaks 3.x, and STATEFUN_PROTOCOL is 'v2'. Set it to 'auto',"
-        " or run the app with 'flask statefun flink --engine 2.2.2'."
+        " or run the app with 'flask statefun flink --release 2.2.2'."
     )
 
 

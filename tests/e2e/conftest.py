@@ -18,13 +18,13 @@ import uuid
 import pytest
 
 from statefun_flask.flink import Cluster
-from statefun_flask.flink import EngineError
+from statefun_flask.flink import FlinkError
 from statefun_flask.flink import jars
 from statefun_flask.flink import java
 from statefun_flask.flink import Kafka
-from statefun_flask.flink.engines import ENGINES
-from statefun_flask.flink.engines import KAFKA
-from statefun_flask.flink.serving import Server
+from statefun_flask.flink.releases import KAFKA
+from statefun_flask.flink.releases import RELEASES
+from statefun_flask.flink.serving import WorkerServer
 from statefun_flask.testing import EnginePool
 
 Record = tuple[str, bytes]
@@ -37,10 +37,10 @@ def require_engine() -> None:
     """Skip the tests on a machine that lacks Java or Maven; fail them there if it is CI's."""
     try:
         java.java()
-        bundles = [KAFKA, *(engine.bundle for engine in ENGINES.values())]
+        bundles = [KAFKA, *(engine.bundle for engine in RELEASES.values())]
         if not all((jars.cache() / bundle.folder).is_dir() for bundle in bundles):
             java.maven()
-    except EngineError as exc:
+    except FlinkError as exc:
         if os.environ.get("CI"):
             pytest.fail(str(exc))
         pytest.skip(str(exc))
@@ -66,7 +66,7 @@ def unique() -> cabc.Callable[[str], str]:
 def start_cluster(kafka: Kafka) -> cabc.Iterator[cabc.Callable[..., Cluster]]:
     """Return a function that starts a cluster, which ends with the test.
 
-    ``start_cluster(module, engine="3.3.0", endpoint=server.url, …)`` takes what
+    ``start_cluster(module, release="3.3.0", endpoint=server.url, …)`` takes what
     :class:`~statefun_flask.flink.Cluster` takes; Kafka is the tests' broker, and checkpoints are
     made twice a second if nothing else is said. When it returns, the module's job runs and has
     a checkpoint. Without a module, submit jobs with ``cluster.submit(module)``. The warnings in
@@ -85,14 +85,14 @@ def start_cluster(kafka: Kafka) -> cabc.Iterator[cabc.Callable[..., Cluster]]:
 
 
 @pytest.fixture
-def serve() -> cabc.Iterator[cabc.Callable[..., Server]]:
+def serve() -> cabc.Iterator[cabc.Callable[..., WorkerServer]]:
     """Return a function that serves a WSGI app on a free port until the test ends.
 
     ``server = serve(app)`` has ``server.url``, and ``server.stop()`` and ``server.start()`` for
     a worker that goes away and comes back at the same port.
     """
     with contextlib.ExitStack() as stack:
-        yield lambda app, **options: stack.enter_context(Server(app, **options))
+        yield lambda app, **options: stack.enter_context(WorkerServer(app, **options))
 
 
 @pytest.fixture

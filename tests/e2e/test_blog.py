@@ -20,13 +20,13 @@ from blog_pb2 import GreetRequest
 from blog_pb2 import GreetResponse
 
 from statefun_flask.flink import Cluster
-from statefun_flask.flink.serving import Server
+from statefun_flask.flink.serving import WorkerServer
 from statefun_flask.transport import wsgi_app
 
 pytestmark = pytest.mark.e2e
 
 StartCluster = cabc.Callable[..., Cluster]
-Serve = cabc.Callable[..., Server]
+Serve = cabc.Callable[..., WorkerServer]
 Unique = cabc.Callable[[str], str]
 
 MODULE = pathlib.Path(blog.__file__).with_name("module.yaml")
@@ -106,7 +106,7 @@ def test_ten_thousand_names_are_counted_exactly_through_a_killed_taskmanager(
 ) -> None:
     server = serve(blog_app.app)
     module = named(MODULE.read_text(), unique("names"), unique("group"))
-    cluster = start_cluster(module, engine="2.2.2", endpoint=server.url)
+    cluster = start_cluster(module, release="2.2.2", endpoint=server.url)
     restarted = cluster.job.restarted()
 
     produce(unique("names"), requests("name", 100, 100))
@@ -131,8 +131,8 @@ def test_one_app_serves_both_engines_at_once(
     server = serve(wsgi_app(blog.registry))
     of_2 = named(MODULE.read_text(), unique("names-2"), unique("group-2"))
     of_3 = named(MODULE_OF_3, unique("names-3"), unique("group-3"))
-    start_cluster(of_2, engine="2.2.2", endpoint=server.url)
-    start_cluster(of_3, engine="3.3.0", endpoint=server.url)
+    start_cluster(of_2, release="2.2.2", endpoint=server.url)
+    start_cluster(of_3, release="3.3.0", endpoint=server.url)
 
     # The same names, so that a state which got into the other engine would be seen.
     produce(unique("names-2"), requests("name", 50, 20))
@@ -149,7 +149,7 @@ def test_the_command_of_the_readme_runs_the_program() -> None:
     from confluent_kafka import Consumer
     from confluent_kafka import Producer
 
-    arguments = ["--app", "blog_app", "statefun", "flink", "--engine", "2.2.2", "--kafka"]
+    arguments = ["--app", "blog_app", "statefun", "flink", "--release", "2.2.2", "--kafka"]
     assert f"flask {' '.join(arguments)}\n" in MODULE.with_name("README.md").read_text()
     with subprocess.Popen(
         [sys.executable, "-m", "flask", *arguments, "--port", "0"],

@@ -14,9 +14,9 @@ import typing as t
 import pytest
 
 from statefun_flask.flink import Cluster
-from statefun_flask.flink import EngineError
+from statefun_flask.flink import FlinkError
 from statefun_flask.flink.process import wait_until
-from statefun_flask.flink.serving import Server
+from statefun_flask.flink.serving import WorkerServer
 from statefun_flask.flink.watch import Watch
 from statefun_flask.protocol.schema import egress
 from statefun_flask.protocol.schema import request_reply_v3 as v3
@@ -24,7 +24,7 @@ from statefun_flask.protocol.schema import request_reply_v3 as v3
 pytestmark = pytest.mark.e2e
 
 StartCluster = cabc.Callable[..., Cluster]
-Serve = cabc.Callable[..., Server]
+Serve = cabc.Callable[..., WorkerServer]
 Unique = cabc.Callable[[str], str]
 
 MODULE = """\
@@ -168,7 +168,7 @@ def test_failing_calls_and_jobs_are_told_in_sentences(
 
 def test_a_module_that_the_engine_refuses_says_why(start_cluster: StartCluster) -> None:
     cluster = start_cluster(kafka=False)
-    with pytest.raises(EngineError) as info:
+    with pytest.raises(FlinkError) as info:
         cluster.submit("kind: example/nothing\nspec: {}\n")
     assert str(info.value) == (
         "StateFun refuses 'module.yaml': An extension with type TypeName(example, nothing) does"
@@ -180,7 +180,7 @@ def test_a_taken_kafka_port_says_so(kafka: t.Any) -> None:
     from statefun_flask.flink import Kafka
 
     other = Kafka(port=kafka.port)
-    with pytest.raises(EngineError) as info:
+    with pytest.raises(FlinkError) as info:
         other.start()
     assert str(info.value) == (
         f"Cannot start Kafka at {kafka.bootstrap}: the port is taken. Choose another one, or stop"

@@ -9,7 +9,7 @@ import pytest
 
 from statefun_flask.flink import Cluster
 from statefun_flask.flink.process import wait_until
-from statefun_flask.flink.serving import Server
+from statefun_flask.flink.serving import WorkerServer
 from statefun_flask.flink.watch import Watch
 from statefun_flask.protocol.schema import egress
 from statefun_flask.protocol.schema import request_reply_v2 as v2
@@ -17,7 +17,7 @@ from statefun_flask.protocol.schema import request_reply_v2 as v2
 pytestmark = pytest.mark.e2e
 
 StartCluster = cabc.Callable[..., Cluster]
-Serve = cabc.Callable[..., Server]
+Serve = cabc.Callable[..., WorkerServer]
 Unique = cabc.Callable[[str], str]
 
 # The format of the blog post, of 2020.
@@ -103,7 +103,7 @@ def test_the_blog_posts_engine_counts_through_a_killed_taskmanager_and_a_savepoi
     start_cluster: StartCluster, serve: Serve, unique: Unique, produce: t.Any, consume: t.Any
 ) -> None:
     server = serve(counting(unique("out")))
-    cluster = start_cluster(module(unique), engine="2.2.2", endpoint=server.url)
+    cluster = start_cluster(module(unique), release="2.2.2", endpoint=server.url)
     restarted = cluster.job.restarted()
     produce(unique("in"), [(f"k{number % 10}", b"") for number in range(500)])
     cluster.kill_taskmanager()
@@ -133,7 +133,7 @@ def test_a_failing_job_is_told_in_sentences(
         return []
 
     server = serve(failing)
-    cluster = start_cluster(module(unique), engine="2.2.2", endpoint=server.url)
+    cluster = start_cluster(module(unique), release="2.2.2", endpoint=server.url)
     watch = Watch(cluster)
     produce(unique("in"), [("bob", b"")])
     told: list[str] = []

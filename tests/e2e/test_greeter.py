@@ -12,7 +12,7 @@ from greeter_pb2 import GreetRequest
 from greeter_pb2 import GreetResponse
 
 from statefun_flask.flink import Cluster
-from statefun_flask.flink.serving import Server
+from statefun_flask.flink.serving import WorkerServer
 
 pytestmark = pytest.mark.e2e
 
@@ -29,13 +29,13 @@ def quiet_waitress(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.fixture
-def worker(serve: cabc.Callable[..., Server]) -> Server:
+def worker(serve: cabc.Callable[..., WorkerServer]) -> WorkerServer:
     return serve(greeter.app)
 
 
 @pytest.fixture
 def cluster(
-    start_cluster: cabc.Callable[..., Cluster], worker: Server, unique: Unique, topic: str
+    start_cluster: cabc.Callable[..., Cluster], worker: WorkerServer, unique: Unique, topic: str
 ) -> Cluster:
     """Return a cluster that runs the example's module on topics of the test's own."""
     module = MODULE.read_text().replace("topic: names", f"topic: {topic}")
@@ -78,7 +78,7 @@ def expected(prefix: str) -> dict[str, list[str]]:
 
 def test_every_name_is_greeted_in_order_through_stops_and_kills(
     cluster: Cluster,
-    worker: Server,
+    worker: WorkerServer,
     topic: str,
     unique: Unique,
     produce: cabc.Callable[..., None],

@@ -44,7 +44,7 @@ from statefun_flask.embedded.kafka.startup import Startup
 from statefun_flask.flink import Cluster
 from statefun_flask.flink import Kafka
 from statefun_flask.flink.process import wait_until
-from statefun_flask.flink.serving import Server
+from statefun_flask.flink.serving import WorkerServer
 from statefun_flask.testing.embedded import EmbeddedTestEngine
 
 pytestmark = pytest.mark.e2e
@@ -58,7 +58,7 @@ Unique = cabc.Callable[[str], str]
 Produce = cabc.Callable[[str, cabc.Iterable[tuple[t.Any, t.Any]]], None]
 Consume = cabc.Callable[..., list[tuple[str, bytes]]]
 StartCluster = cabc.Callable[..., Cluster]
-Serve = cabc.Callable[..., Server]
+Serve = cabc.Callable[..., WorkerServer]
 
 
 def greeter_module(topic: str, group: str) -> str:

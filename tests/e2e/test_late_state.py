@@ -17,7 +17,7 @@ from statefun_flask import StateFunFlask
 from statefun_flask import utf8_type
 from statefun_flask import ValueSpec
 from statefun_flask.flink import Cluster
-from statefun_flask.flink.serving import Server
+from statefun_flask.flink.serving import WorkerServer
 
 pytestmark = pytest.mark.e2e
 
@@ -47,7 +47,7 @@ spec:
 
 Command: t.TypeAlias = t.Annotated[str, utf8_type("test/command")]
 
-Serve = cabc.Callable[..., Server]
+Serve = cabc.Callable[..., WorkerServer]
 StartCluster = cabc.Callable[..., Cluster]
 
 

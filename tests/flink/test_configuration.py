@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from statefun_flask.flink import configuration
-from statefun_flask.flink import EngineError
-from statefun_flask.flink import engines
+from statefun_flask.flink import FlinkError
+from statefun_flask.flink import releases
 
 FOLDER = pathlib.Path("/somewhere")
 
@@ -16,7 +16,7 @@ FOLDER = pathlib.Path("/somewhere")
 def settings(version: str = "3.3.0", **more: str) -> dict[str, str]:
     text = configuration.text(
         configuration.flink(
-            engines.engine(version),
+            releases.release(version),
             FOLDER,
             rpc_port=6123,
             rest_port=8081,
@@ -63,7 +63,7 @@ def test_the_users_settings_win() -> None:
     assert settings(**{"parallelism.default": "4"})["parallelism.default"] == "4"
 
 
-def test_the_memory_of_a_taskmanager_fits_what_its_virtual_machine_gets() -> None:
+def test_the_memory_of_a_taskmanager_fits_its_virtual_machine() -> None:
     chosen = settings()
 
     def megabytes(*parts: str) -> int:
@@ -81,7 +81,7 @@ def test_the_broker_tells_clients_the_address_it_listens_on() -> None:
     assert chosen["listeners"] == "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"
 
 
-def test_an_unknown_engine_names_those_there_are() -> None:
-    with pytest.raises(EngineError) as info:
-        engines.engine("9.9.9")
-    assert str(info.value) == "There is no engine '9.9.9'. Choose one of 3.3.0, 2.2.2."
+def test_an_unknown_release_names_the_known_ones() -> None:
+    with pytest.raises(FlinkError) as info:
+        releases.release("9.9.9")
+    assert str(info.value) == "StateFun 9.9.9 is not supported. Choose one of 3.3.0, 2.2.2."

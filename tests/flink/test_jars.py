@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from statefun_flask.flink import EngineError
+from statefun_flask.flink import FlinkError
 from statefun_flask.flink import jars
-from statefun_flask.flink.engines import Bundle
+from statefun_flask.flink.releases import Bundle
 
 BUNDLE = Bundle("Thing 1.0", ("org.example:thing:1.0",))
 
@@ -55,11 +55,11 @@ def install(tmp_path: pathlib.Path, maven: str) -> None:
     (tmp_path / "bin" / "mvn").chmod(0o755)
 
 
-def test_jars_are_fetched_once_and_progress_is_told(cache: pathlib.Path) -> None:
+def test_jars_are_fetched_once_and_progress_is_reported(cache: pathlib.Path) -> None:
     said: list[str] = []
     folder = jars.fetch(BUNDLE, said.append)
     assert said == [
-        "Fetching Thing 1.0 with Maven, which is done once …",
+        "Fetching Thing 1.0 with Maven. This happens once …",
         f"Thing 1.0 is now in '{cache}/{BUNDLE.folder}'.",
     ]
     assert (folder / "thing-1.0.jar").read_text() == "whole"
@@ -80,7 +80,7 @@ def test_other_artifacts_are_another_folder() -> None:
 def test_two_processes_at_once_both_get_whole_jars(cache: pathlib.Path) -> None:
     program = (
         "from statefun_flask.flink import jars\n"
-        "from statefun_flask.flink.engines import Bundle\n"
+        "from statefun_flask.flink.releases import Bundle\n"
         f"folder = jars.fetch({BUNDLE!r})\n"
         "print((folder / 'thing-1.0.jar').read_text())\n"
     )
@@ -97,7 +97,7 @@ def test_a_killed_process_leaves_nothing_behind(cache: pathlib.Path) -> None:
     started = cache.parent / "started"
     program = (
         "from statefun_flask.flink import jars\n"
-        "from statefun_flask.flink.engines import Bundle\n"
+        "from statefun_flask.flink.releases import Bundle\n"
         f"jars.fetch({BUNDLE!r})\n"
     )
     env = {**os.environ, "STARTED": str(started)}
@@ -108,13 +108,13 @@ def test_a_killed_process_leaves_nothing_behind(cache: pathlib.Path) -> None:
     wait_for(lambda: not alive(maven) and not list(cache.iterdir()))
 
 
-def test_a_failure_shows_what_maven_says_is_wrong(cache: pathlib.Path) -> None:
+def test_a_failure_shows_the_errors_of_maven(cache: pathlib.Path) -> None:
     install(cache.parent, FAILING)
-    with pytest.raises(EngineError) as info:
+    with pytest.raises(FlinkError) as info:
         jars.fetch(BUNDLE)
     assert str(info.value) == (
-        "Maven could not fetch Thing 1.0. It says:\n[ERROR] Failed to execute goal on project x:"
-        " Could not resolve dependencies for project x:x:jar:1: Could not find artifact"
+        "Maven cannot fetch Thing 1.0. Its errors are:\n[ERROR] Failed to execute goal on project"
+        " x: Could not resolve dependencies for project x:x:jar:1: Could not find artifact"
         " org.apache.kafka:kafka_2.13:jar:9.9.9 in central -> [Help 1]"
     )
     assert list(cache.iterdir()) == []
@@ -122,7 +122,7 @@ def test_a_failure_shows_what_maven_says_is_wrong(cache: pathlib.Path) -> None:
 
 def test_a_failure_without_an_error_line_shows_the_end(cache: pathlib.Path) -> None:
     install(cache.parent, "#!/bin/sh\necho no java here\nexit 2\n")
-    with pytest.raises(EngineError, match=r"It says:\nno java here$"):
+    with pytest.raises(FlinkError, match=r"Its errors are:\nno java here$"):
         jars.fetch(BUNDLE)
 
 

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from statefun_flask.flink import EngineError
+from statefun_flask.flink import FlinkError
 from statefun_flask.flink import java
 
 
@@ -25,22 +25,24 @@ def install(folder: pathlib.Path, name: str, says: str) -> pathlib.Path:
     return program
 
 
-def test_a_missing_java_says_what_is_needed() -> None:
-    with pytest.raises(EngineError) as info:
+def test_a_missing_java_is_refused_with_the_needed_version() -> None:
+    with pytest.raises(FlinkError) as info:
         java.java()
     assert str(info.value) == (
-        "Java is not installed, or not on the PATH. The engine needs a Java of version 17 or"
-        " later; set JAVA_HOME or PATH to it."
+        "Java is not installed, or not on the PATH. Install Java 17 or later, or set JAVA_HOME to"
+        " it."
     )
 
 
 @pytest.mark.parametrize("version", ["1.8.0_402", "11.0.22", "16"])
-def test_a_java_that_is_too_old_says_what_is_needed(programs: pathlib.Path, version: str) -> None:
+def test_an_old_java_is_refused_with_the_needed_version(
+    programs: pathlib.Path, version: str
+) -> None:
     program = install(programs, "java", f'openjdk version "{version}" 2024-01-16')
-    with pytest.raises(EngineError) as info:
+    with pytest.raises(FlinkError) as info:
         java.java()
     assert str(info.value) == (
-        f"The Java at '{program}' is version {version}. The engine needs version 17 or later; set"
+        f"The Java at '{program}' is version {version}, and Flink needs version 17 or later. Set"
         " JAVA_HOME or PATH to one."
     )
 
@@ -49,6 +51,53 @@ def test_a_java_that_is_too_old_says_what_is_needed(programs: pathlib.Path, vers
 def test_a_recent_java_is_taken(programs: pathlib.Path, version: str) -> None:
     program = install(programs, "java", f'openjdk version "{version}" 2025-04-15')
     assert java.java() == str(program)
+
+
+def test_a_version_without_a_number_is_refused(programs: pathlib.Path) -> None:
+    program = install(programs, "java", 'openjdk version "ea"')
+    with pytest.raises(FlinkError) as info:
+        java.java()
+    assert str(info.value) == (
+        f"The Java at '{program}' does not work: 'java -version' prints 'openjdk version \"ea\"'."
+        " Set JAVA_HOME or PATH to another one."
+    )
+
+
+def test_a_java_that_cannot_be_executed_is_refused(programs: pathlib.Path) -> None:
+    program = install(programs, "java", "")
+    program.write_bytes(b"\x7fELF, cut off")
+    with pytest.raises(FlinkError) as info:
+        java.java()
+    assert str(info.value) == (
+        f"The Java at '{program}' does not work: it cannot be executed: Exec format error. Set"
+        " JAVA_HOME or PATH to another one."
+    )
+
+
+def test_a_java_that_hangs_is_refused(
+    programs: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(java, "TIMEOUT", 0.2)
+    program = install(programs, "java", "")
+    program.write_text("#!/bin/sh\nexec /bin/sleep 1000\n")
+    with pytest.raises(FlinkError) as info:
+        java.java()
+    assert str(info.value) == (
+        f"The Java at '{program}' does not work: 'java -version' does not end within 0.2 seconds."
+        " Set JAVA_HOME or PATH to another one."
+    )
+
+
+def test_a_java_newer_than_the_tested_ones_is_reported(programs: pathlib.Path) -> None:
+    reports: list[str] = []
+    program = install(programs, "java", 'openjdk version "26.0.1"')
+    assert java.java(reports.append) == str(program)
+    assert reports == [
+        (
+            f"The Java at '{program}' is version 26.0.1, newer than the tested version 25. If Flink"
+            " does not start, set JAVA_HOME to a Java 17."
+        )
+    ]
 
 
 def test_java_home_goes_before_the_path(
@@ -63,18 +112,18 @@ def test_java_home_goes_before_the_path(
 
 def test_a_java_that_is_a_mere_placeholder_is_refused(programs: pathlib.Path) -> None:
     program = install(programs, "java", "No Java runtime present.")
-    with pytest.raises(EngineError) as info:
+    with pytest.raises(FlinkError) as info:
         java.java()
     assert str(info.value) == (
-        f"The Java at '{program}' does not work: it answers '-version' with 'No Java runtime"
-        " present.'. Set JAVA_HOME or PATH to another one."
+        f"The Java at '{program}' does not work: 'java -version' prints 'No Java runtime present.'."
+        " Set JAVA_HOME or PATH to another one."
     )
 
 
-def test_a_missing_maven_says_what_it_is_for() -> None:
-    with pytest.raises(EngineError) as info:
+def test_a_missing_maven_is_refused_with_its_purpose() -> None:
+    with pytest.raises(FlinkError) as info:
         java.maven()
     assert str(info.value) == (
-        "Maven is not installed, or 'mvn' is not on the PATH. It is needed once, to fetch the"
-        " engine; install it, or set PATH to it."
+        "Maven is not installed, or 'mvn' is not on the PATH. Install Maven, which is needed once"
+        " to fetch Flink, or set PATH to it."
     )

@@ -2,20 +2,23 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 import time
 
 import pytest
 
-from statefun_flask.flink import EngineError
+from statefun_flask.flink import FlinkError
+from statefun_flask.flink import leash
 from statefun_flask.flink import ports
 from statefun_flask.flink.errors import PortTaken
 from statefun_flask.flink.process import Process
 from statefun_flask.flink.process import wait_until
+from statefun_flask.flink.watch import Log
 
 
-def test_what_a_process_writes_is_in_its_log(tmp_path: pathlib.Path) -> None:
+def test_the_output_of_a_process_is_in_its_log(tmp_path: pathlib.Path) -> None:
     process = Process("Greeter", ["sh", "-c", "echo hello; echo there >&2; exit 3"], tmp_path)
     assert process.wait() == 3
     assert process.log == tmp_path / "greeter.log"
@@ -27,29 +30,96 @@ def test_a_process_has_no_input(tmp_path: pathlib.Path) -> None:
     assert Process("Reader", ["cat"], tmp_path).wait() == 0
 
 
-def test_the_end_of_a_process_is_told_with_the_end_of_its_log(tmp_path: pathlib.Path) -> None:
+def test_a_process_that_ended_is_an_error_with_the_end_of_its_log(tmp_path: pathlib.Path) -> None:
     process = Process("Greeter", ["sh", "-c", "echo out of names; exit 3"], tmp_path)
-    with pytest.raises(EngineError) as info:
+    with pytest.raises(FlinkError) as info:
         wait_until(lambda: False, "it greets", [process])
     assert str(info.value) == ("The Greeter ended with status 3. Its log ends with:\nout of names")
     process.stop()
 
 
-def test_a_taken_port_is_told_apart(tmp_path: pathlib.Path) -> None:
-    said = "java.net.BindException: Address already in use"
-    process = Process("Greeter", ["sh", "-c", f"echo {said}; exit 1"], tmp_path)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "java.net.BindException: Could not start rest endpoint on any port",
+        "Caused by: java.net.BindException: Address already in use",
+        "Caused by: a.netty4.unix.Errors$NativeIoException: bind(..): Address already in use",
+    ],
+)
+def test_a_taken_port_is_an_error_of_its_own(tmp_path: pathlib.Path, line: str) -> None:
+    process = Process("Greeter", ["sh", "-c", f"echo {shlex.quote(line)}; exit 1"], tmp_path)
     with pytest.raises(PortTaken):
         wait_until(lambda: False, "it greets", [process])
     process.stop()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "12:00 WARN example/greeter - the printer says: Address already in use",
+        "Error: Address already in use",
+    ],
+)
+def test_other_lines_about_a_taken_port_do_not_count(tmp_path: pathlib.Path, line: str) -> None:
+    process = Process("Greeter", ["sh", "-c", f"echo {shlex.quote(line)}; exit 1"], tmp_path)
+    process.wait()
+    with pytest.raises(FlinkError) as info:
+        process.check()
+    assert not isinstance(info.value, PortTaken)
+
+
+def test_a_log_keeps_only_its_end(tmp_path: pathlib.Path) -> None:
+    script = tmp_path / "leash.py"
+    source = pathlib.Path(leash.__file__).read_text()
+    source = source.replace("16 << 20", "1000").replace("1 << 20", "100").replace("2.0", "0.01")
+    script.write_text(source)
+    program = "while :; do echo a line; sleep 0.001; done"
+    log = tmp_path / "out.log"
+    with (
+        log.open("ab+") as file,
+        subprocess.Popen(
+            [sys.executable, "-I", "-S", script, tmp_path / "folder", "sh", "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=file,
+        ) as process,
+    ):
+        sizes = [0]
+
+        def was_cut() -> bool:
+            sizes.append(log.stat().st_size)
+            return sizes[-1] < sizes[-2]
+
+        wait_until(was_cut, "the log is cut", timeout=20)
+        process.kill()
+    assert max(sizes) < 100_000
+    assert log.read_text().endswith("a line\n")
+
+
+def test_a_watch_reads_on_after_a_log_was_cut(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leash, "LIMIT", 60)
+    monkeypatch.setattr(leash, "KEPT", 20)
+    path = tmp_path / "out.log"
+    path.write_text("an old line\n" * 6)
+    log = Log(path)
+    assert len(log.lines()) == 6
+    with path.open("ab+") as file:
+        leash.cut(file.fileno())
+        file.write(b"a new line\n")
+    assert log.lines() == ["a new line"]
+
+
 def test_a_condition_that_never_holds_is_an_error_that_names_it(tmp_path: pathlib.Path) -> None:
     process = Process("Greeter", ["sh", "-c", "echo thinking; sleep 1000"], tmp_path)
     wait_until(lambda: process.tail() == "thinking", "it thinks", [process])
-    with pytest.raises(EngineError) as info:
+    with pytest.raises(FlinkError) as info:
         wait_until(lambda: False, "it greets", [process], timeout=0.1)
     process.kill()
-    assert str(info.value) == "Waited 0.1 seconds in vain until it greets.\nGreeter:\nthinking"
+    assert str(info.value) == (
+        "Gave up after 0.1 seconds of waiting until it greets. The end of each log may say why:\n"
+        "Greeter:\nthinking"
+    )
 
 
 def test_stop_ends_a_process_that_ignores_it(
@@ -62,7 +132,7 @@ def test_stop_ends_a_process_that_ignores_it(
     assert not process.alive()
 
 
-def test_a_missing_program_is_told(tmp_path: pathlib.Path) -> None:
+def test_a_missing_program_is_named_in_the_log(tmp_path: pathlib.Path) -> None:
     process = Process("Nothing", [str(tmp_path / "nothing")], tmp_path)
     assert process.wait() == 1
     assert process.tail() == f"{tmp_path}/nothing: No such file or directory"

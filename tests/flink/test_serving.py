@@ -7,10 +7,10 @@ import urllib.request
 
 import pytest
 
-from statefun_flask.flink import EngineError
+from statefun_flask.flink import FlinkError
 from statefun_flask.flink.ports import free
 from statefun_flask.flink.serving import is_loopback
-from statefun_flask.flink.serving import Server
+from statefun_flask.flink.serving import WorkerServer
 
 
 def app(environ: dict[str, t.Any], start_response: t.Any) -> list[bytes]:
@@ -26,7 +26,7 @@ def fetch(url: str) -> bytes:
 
 
 def test_a_server_answers_until_it_is_stopped_and_again_at_the_same_port() -> None:
-    with Server(app) as server:
+    with WorkerServer(app) as server:
         url = server.url
         assert fetch(url) == b"hello"
         server.stop()
@@ -38,7 +38,7 @@ def test_a_server_answers_until_it_is_stopped_and_again_at_the_same_port() -> No
 
 
 def test_stop_closes_connections_that_are_kept_open() -> None:
-    with Server(app) as server:
+    with WorkerServer(app) as server:
         connection = http.client.HTTPConnection(server.url.removeprefix("http://"))
         connection.request("GET", "/")
         assert connection.getresponse().read() == b"hello"
@@ -51,7 +51,7 @@ def test_stop_closes_connections_that_are_kept_open() -> None:
 
 def test_as_many_connections_as_the_engine_opens_are_answered() -> None:
     # waitress takes 100 if it is not told otherwise, and then stops the engine for 20 seconds.
-    with Server(app) as server:
+    with WorkerServer(app) as server:
         connections = [
             http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=5)
             for _ in range(150)
@@ -63,9 +63,9 @@ def test_as_many_connections_as_the_engine_opens_are_answered() -> None:
             connection.close()
 
 
-def test_a_taken_port_says_so() -> None:
-    with Server(app) as server, pytest.raises(EngineError) as info:
-        Server(app, server.url).start()
+def test_a_taken_port_is_named() -> None:
+    with WorkerServer(app) as server, pytest.raises(FlinkError) as info:
+        WorkerServer(app, server.url).start()
     assert str(info.value) == (
         f"Cannot serve the app at {server.url}: Address already in use. Stop what listens there,"
         " or choose another port."
@@ -73,9 +73,9 @@ def test_a_taken_port_says_so() -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_a_server_listens_where_the_url_says_whatever_its_path(host: str) -> None:
+def test_a_server_listens_at_the_host_and_port_of_a_url(host: str) -> None:
     url = f"http://{host}:{free(1)[0]}"
-    with Server(app, f"{url}/statefun") as server:
+    with WorkerServer(app, f"{url}/statefun") as server:
         assert server.url == url
         assert fetch(f"{url}/anything") == b"hello"
 
@@ -87,7 +87,7 @@ def test_requests_are_answered_side_by_side() -> None:
         both.wait()
         return app(environ, start_response)
 
-    with Server(meeting, threads=2) as server:
+    with WorkerServer(meeting, threads=2) as server:
         threads = [threading.Thread(target=fetch, args=(server.url,)) for _ in range(2)]
         for thread in threads:
             thread.start()

@@ -8,8 +8,8 @@ import typing as t
 import pytest
 from hypothesis import strategies as st
 
-from statefun_flask.module_yaml import Endpoint
 from statefun_flask.module_yaml import GrpcFunction
+from statefun_flask.module_yaml import HttpEndpoint
 from statefun_flask.module_yaml import KafkaEgress
 from statefun_flask.module_yaml import KafkaIngress
 from statefun_flask.module_yaml import KinesisEgress
@@ -38,7 +38,7 @@ def optional(strategy: st.SearchStrategy[t.Any]) -> st.SearchStrategy[t.Any]:
 
 
 @st.composite
-def endpoints(draw: st.DrawFn, version: Version) -> Endpoint:
+def endpoints(draw: st.DrawFn, version: Version) -> HttpEndpoint:
     scheme = draw(st.sampled_from(["http", "https"]))
     url = f"{scheme}://{draw(addresses)}/{draw(words)}"
     if version not in OLD:
@@ -72,7 +72,7 @@ def endpoints(draw: st.DrawFn, version: Version) -> Endpoint:
         )
         unique = st.lists(states, unique_by=lambda state: state.name, max_size=3)
         values["states"] = draw(optional(unique.map(tuple)))
-    return Endpoint(**values)
+    return HttpEndpoint(**values)
 
 
 topics = st.lists(
@@ -155,7 +155,7 @@ def modules(draw: st.DrawFn, version: Version) -> Module:
         parts.append(PlaygroundIngress(port=8090))
         parts.append(PlaygroundEgress(port=8091, topics=("greetings", "1.0")))
     found = {key(each): each for each in parts}
-    # Formats of one document have sections, so that kinds keep together.
+    # Formats of one document have sections, so that kinds keep job_rules.
     order = sorted(found.values(), key=_section) if version != "3.1" else list(found.values())
     return Module(version, tuple(order)) if order else Module(version, (PARTS,))
 

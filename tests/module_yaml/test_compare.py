@@ -103,12 +103,12 @@ def test_files_of_one_job_are_looked_at_together(registry: FunctionRegistry) -> 
     ]
 
 
-def test_what_is_in_two_files_is_found(registry: FunctionRegistry) -> None:
+def test_components_in_two_files_are_found(registry: FunctionRegistry) -> None:
     first = found(registry, V3, V3)[0]
 
     assert str(first) == (
-        "1.yaml:3:14: [0].spec.functions: The pattern 'example/*' is in '0.yaml' too. Remove one of"
-        " them, or give it another name."
+        "1.yaml:3:14: [0].spec.functions: The pattern 'example/*' is also in '0.yaml'. Remove one"
+        " of them, or give it another name."
     )
 
 
@@ -119,7 +119,7 @@ def test_what_is_in_two_files_is_found(registry: FunctionRegistry) -> None:
             V3,
             ("- example/greeter", "- exmple/greeter"),
             (
-                "0.yaml:15:11: [1].spec.topics[0].targets[0]: No endpoint is for the target"
+                "0.yaml:15:11: [1].spec.topics[0].targets[0]: No endpoint serves the target"
                 " 'exmple/greeter', so its first record ends the job. Correct the name, or write an"
                 " endpoint for it."
             ),
@@ -157,8 +157,8 @@ def test_what_is_in_two_files_is_found(registry: FunctionRegistry) -> None:
             (
                 "0.yaml:12:30: module.spec.functions[0].function.spec.states[0].expireAfter: The"
                 " state 'seen_count' of 'example/greeter' expires 2h after write here, and expires"
-                " 1h after write in the app; 2.x goes by the file. Write '{name: seen_count,"
-                " expireAfter: 1h, expireMode: after-write}'."
+                " 1h after write in the app; StateFun 2.x uses the file's. Write"
+                " '{name: seen_count, expireAfter: 1h, expireMode: after-write}'."
             ),
         ),
         (
@@ -170,13 +170,13 @@ def test_what_is_in_two_files_is_found(registry: FunctionRegistry) -> None:
             (
                 "0.yaml:11:17: module.spec.functions[0].function.spec.states[0]: The state"
                 " 'seen_count' of 'example/greeter' never expires here, and expires 1h after write"
-                " in the app; 2.x goes by the file. Write '{name: seen_count, expireAfter: 1h,"
-                " expireMode: after-write}'."
+                " in the app; StateFun 2.x uses the file's. Write '{name: seen_count,"
+                " expireAfter: 1h, expireMode: after-write}'."
             ),
         ),
     ],
 )
-def test_what_does_not_fit_is_found_at_its_place(
+def test_a_mismatch_is_found_at_its_place(
     registry: FunctionRegistry, base: str, change: tuple[str, str], message: str
 ) -> None:
     assert change[0] in base
@@ -199,7 +199,7 @@ def test_missing_and_extra_states_are_found(registry: FunctionRegistry) -> None:
     )
 
 
-def test_an_endpoint_of_nobody_is_found_unless_another_app_has_it(
+def test_an_unserved_endpoint_is_found_unless_another_app_has_it(
     registry: FunctionRegistry,
 ) -> None:
     more = (

@@ -102,7 +102,7 @@ def test_functions_are_named_when_others_of_the_namespace_get_messages(
     with pytest.raises(FormatError) as info:
         generate(registry, request(old=without))
     assert str(info.value) == (
-        "The app has no function 'example/elsewhere', which records would go to. Did you mean"
+        "The app has no function 'example/elsewhere', the target of a topic. Did you mean"
         " 'example/relay'? Correct the name, or register it."
     )
 
@@ -137,7 +137,7 @@ def test_format_2_0_has_the_states_and_the_names_of_2_x() -> None:
     ]
 
 
-def test_a_module_is_taken_over_and_gets_what_it_lacks(registry: FunctionRegistry) -> None:
+def test_an_old_module_is_kept_and_completed(registry: FunctionRegistry) -> None:
     old = generate(registry, request())
     registry.register("other/say", say, egresses=["other/said"])
 
@@ -187,16 +187,16 @@ def test_a_pattern_is_written_out_for_2_0(registry: FunctionRegistry) -> None:
         (
             {"ingresses": (("names", "example/greter", None),)},
             (
-                "The app has no function 'example/greter', which 'names' is for. Did you mean"
-                " 'example/greeter'? Name one of the app's, or its type too: --ingress"
+                "The app has no function 'example/greter', the target of 'names'. Did you mean"
+                " 'example/greeter'? Name one of the app's functions, or add the type: --ingress"
                 " names=example/greter:TYPENAME."
             ),
         ),
         (
             {"ingresses": (("names", "example/relay", None),)},
             (
-                "'example/relay' takes messages of more than one type: any. Name that of the"
-                " topic: --ingress names=example/relay:TYPENAME."
+                "'example/relay' handles messages of more than one type: any. Add the topic's"
+                " type: --ingress names=example/relay:TYPENAME."
             ),
         ),
         (
@@ -208,7 +208,7 @@ def test_a_pattern_is_written_out_for_2_0(registry: FunctionRegistry) -> None:
         ),
     ],
 )
-def test_what_does_not_fit_the_app_is_refused(
+def test_a_request_that_does_not_fit_the_app_is_refused(
     registry: FunctionRegistry, options: dict[str, t.Any], message: str
 ) -> None:
     with pytest.raises(FormatError) as info:
@@ -240,7 +240,7 @@ apps = st.dictionaries(
 @pytest.mark.parametrize("version", VERSIONS)
 @settings(max_examples=30, deadline=None)
 @given(app=apps, exactly_once=st.booleans())
-def test_what_is_generated_passes_the_check(
+def test_generated_modules_pass_the_check(
     app: dict[str, dict[str, t.Any]], exactly_once: bool, version: Version
 ) -> None:
     registry = FunctionRegistry()

@@ -116,21 +116,21 @@ def test_a_change_is_graded(specs: list[ValueSpec[t.Any]], message: str) -> None
     assert [str(each) for each in BASE.check(locked(*specs))] == [message]
 
 
-def test_what_is_new_is_taken_over_and_what_is_gone_must_be_accepted() -> None:
+def test_new_states_are_added_and_vanished_ones_must_be_accepted() -> None:
     app = locked(ValueSpec("last", str, expire_after_write=HOUR), ValueSpec("new", int))
 
     assert [each.code for each in BASE.refused(app, ())] == ["vanished-state"]
     assert BASE.refused(app, ("example/greeter/seen",)) == []
 
 
-def test_a_file_that_is_not_there_is_no_lock(tmp_path: pathlib.Path) -> None:
+def test_a_missing_file_is_not_a_lock(tmp_path: pathlib.Path) -> None:
     assert Lock.read(tmp_path / "statefun.lock") is None
 
 
 @pytest.mark.parametrize(
     "text", ["{", '{"version": 2, "states": {}}', '{"version": 1, "states": {"a/b": {"c": 5}}}']
 )
-def test_a_file_that_is_no_lock_says_so(tmp_path: pathlib.Path, text: str) -> None:
+def test_a_file_that_is_not_a_lock_is_refused(tmp_path: pathlib.Path, text: str) -> None:
     path = tmp_path / "statefun.lock"
     path.write_text(text)
 
@@ -151,7 +151,7 @@ entries = st.builds(Entry, st.sampled_from(["a/T", "b/T"]), lives)
 
 
 @given(st.dictionaries(st.sampled_from(["a/b/c", "a/b/d", "x/y/z"]), entries))
-def test_what_is_written_reads_back(made: dict[str, Entry]) -> None:
+def test_a_written_lock_is_read_back(made: dict[str, Entry]) -> None:
     lock = Lock(made)
 
     assert Lock.parse(lock.text().encode()).entries == lock.entries

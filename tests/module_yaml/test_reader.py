@@ -176,7 +176,7 @@ def test_a_functions_own_endpoint_goes_before_its_namespaces() -> None:
     ] == ["http://h:2/", "http://h:1/other", None]
 
 
-def test_text_that_yaml_reads_as_something_else_stays_text() -> None:
+def test_strings_that_yaml_reads_as_other_types_stay_strings() -> None:
     module = load(
         "kind: io.statefun.kafka.v1/ingress\n"
         "spec:\n"
@@ -215,8 +215,8 @@ def test_timeouts_that_only_okhttp_has_name_it() -> None:
 
     assert str(finding) == (
         "module.yaml:5:26: warning: spec.transport.timeouts.read: 'read' is not known here, so the"
-        " runtime ignores it. Write 'type: io.statefun.transports.v1/okhttp' in 'transport' to have"
-        " it, which is not the default from StateFun 3.2 on; or remove it."
+        " runtime ignores it. Remove it, or write 'type: io.statefun.transports.v1/okhttp' in"
+        " 'transport', which is not the default from StateFun 3.2 on."
     )
 
 
@@ -238,8 +238,8 @@ def test_an_error_lists_all_findings_with_their_places(tmp_path: pathlib.Path) -
     assert str(info.value) == (
         f"{path}:3:14: [0].spec.functions: 'greeter' is not the name of a function. Write it as"
         " 'namespace/name' or 'namespace/*', with one slash.\n"
-        f"{path}:4:20: [0].spec.urlPathTemplate: '${{HOST}}' is not replaced: no release of"
-        " StateFun has placeholders. Write the value, or replace it before the file is deployed.\n"
+        f"{path}:4:20: [0].spec.urlPathTemplate: '${{HOST}}' is not replaced: StateFun has"
+        " no placeholders. Write the value, or replace it before the file is deployed.\n"
         f"{path}:7:73: [1].spec.transport.call: '2mins' is not a duration. Did you mean '2min'?"
         " Write a whole number and one of the units d, h, min, s, ms, µs, ns, such as 30s."
     )
@@ -260,7 +260,7 @@ def test_warnings_do_not_stop_a_load() -> None:
     )
 
 
-def test_a_file_that_is_not_there_is_one_finding() -> None:
+def test_a_missing_file_is_one_finding() -> None:
     with pytest.raises(ModuleError) as info:
         load("nowhere.yaml")
 
@@ -301,10 +301,60 @@ def test_a_character_that_yaml_forbids_has_its_place() -> None:
     assert (finding.code, finding.line) == ("syntax", 2)
 
 
+@pytest.mark.parametrize(
+    ("field", "code"),
+    [
+        ("maxNumBatchRequests: {}", "large-number"),
+        ("maxNumBatchRequests: -{}", "large-number"),
+        ("transport: {{type: io.statefun.transports.v1/async, call: {}d}}", "bad-duration"),
+        ("transport: {{type: io.statefun.transports.v1/async, call: {}.9d}}", "bad-duration"),
+    ],
+)
+def test_numbers_of_thousands_of_digits_are_refused(field: str, code: str) -> None:
+    text = "kind: io.statefun.endpoints.v2/http\nspec:\n  functions: a/b\n"
+    text += f"  urlPathTemplate: http://h:1/s\n  {field.format('9' * 5000)}\n"
+
+    assert [each.code for each in read(text).findings] == [code]
+
+
+def test_milliseconds_of_thousands_of_digits_are_refused() -> None:
+    text = "kind: io.statefun.kafka.v1/egress\nspec:\n  id: a/b\n  address: h:1\n"
+    text += "  deliverySemantic: {type: exactly-once, transactionTimeoutMillis: "
+    text += "9" * 5000 + "}\n"
+
+    assert [each.code for each in read(text).findings] == ["large-number"]
+
+
+def test_further_findings_are_only_counted() -> None:
+    fields = "".join(f"  field{number}: 1\n" for number in range(5000))
+
+    result = read(f"kind: io.statefun.endpoints.v2/http\nspec:\n{fields}")
+
+    assert len(result.findings) == 1001
+    assert str(result.findings[-1]) == (
+        "module.yaml: The file has 4002 more findings. Correct these first, and check again."
+    )
+    assert result.errors
+
+
+def test_a_byte_order_mark_in_a_text_is_ignored() -> None:
+    assert read("\ufeffkind: a/b\nspec: {}\n").module == read("kind: a/b\nspec: {}\n").module
+
+
+def test_a_finding_escapes_control_characters() -> None:
+    name = r'"\e]0;title\a\n::error::forged\u009b31m\u202e\u2028"'
+    finding = read(f"kind: a/b\nspec: {{}}\n{name}: 1\n", "a\n.yaml").findings[-1]
+
+    assert "\x1b]0;title\x07\n::error::forged\x9b31m\u202e\u2028" in finding.text
+    assert str(finding).isprintable()
+    assert r"'\x1b]0;title\x07\n::error::forged\x9b31m\u202e\u2028'" in str(finding)
+    assert str(finding).startswith(r"a\n.yaml:3:1: ")
+
+
 def test_duplicate_keys_name_both_lines() -> None:
     finding = read("kind: a/b\nspec: {}\nkind: a/c\n").findings[-1]
 
-    assert finding.text == "'kind' is here twice, on lines 1 and 3."
+    assert finding.text == "'kind' appears twice, on lines 1 and 3."
 
 
 def test_importing_the_package_does_not_import_yaml() -> None:

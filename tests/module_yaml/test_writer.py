@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from statefun_flask.module_yaml import convert
 from statefun_flask.module_yaml import dump
-from statefun_flask.module_yaml import Endpoint
 from statefun_flask.module_yaml import Extension
 from statefun_flask.module_yaml import FormatError
+from statefun_flask.module_yaml import HttpEndpoint
 from statefun_flask.module_yaml import KafkaEgress
 from statefun_flask.module_yaml import KafkaIngress
 from statefun_flask.module_yaml import load
@@ -27,7 +27,7 @@ from statefun_flask.module_yaml import VERSIONS
 from statefun_flask.module_yaml.model import Version
 
 HOUR = dt.timedelta(hours=1)
-GREETER = Endpoint(
+GREETER = HttpEndpoint(
     functions="example/greeter",
     url="http://app:8000/statefun",
     transport="okhttp",
@@ -38,7 +38,7 @@ GREETER = Endpoint(
 @pytest.mark.parametrize("version", VERSIONS)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_what_is_written_reads_back_equal_and_without_a_finding(
+def test_written_modules_are_read_back_equal_and_without_a_finding(
     data: st.DataObject, version: Version, modules_of: t.Any
 ) -> None:
     module = data.draw(modules_of(version))
@@ -80,7 +80,7 @@ def test_writes_the_documents_of_3_1() -> None:
     module = Module(
         "3.1",
         (
-            Endpoint(
+            HttpEndpoint(
                 functions="example/*",
                 url="http://app:8000/{function.name}",
                 transport="okhttp",
@@ -143,7 +143,7 @@ spec:
 def test_writes_functions_with_states_in_2_0() -> None:
     state = State(name="seen_count", expire_after=HOUR, expire_mode="after-write")
     module = Module(
-        "2.0", (GREETER, Endpoint(**{**vars(GREETER), "functions": "a/b", "states": (state,)}))
+        "2.0", (GREETER, HttpEndpoint(**{**vars(GREETER), "functions": "a/b", "states": (state,)}))
     )
 
     assert (
@@ -185,8 +185,8 @@ def test_1_0_refuses_a_state_that_expires() -> None:
         dump(module)
 
     assert str(info.value) == (
-        "The state 'seen_count' of 'example/greeter' expires, and in format 1.0 a state is a mere"
-        " name: it would stay for ever. Write format 2.0, which StateFun 2.2 and later read."
+        "The state 'seen_count' of 'example/greeter' expires, which format 1.0 cannot express:"
+        " it would stay for ever. Write format 2.0, which StateFun 2.2 and later read."
     )
 
 
@@ -195,7 +195,7 @@ def test_1_0_refuses_a_state_that_expires() -> None:
     [
         (
             "2.0",
-            Endpoint(functions="a/*", url="http://h:1", transport="okhttp"),
+            HttpEndpoint(functions="a/*", url="http://h:1", transport="okhttp"),
             (
                 "'a/*' stands for many functions, and in format 2.0 each has an entry of its own."
                 " Name the functions."
@@ -203,7 +203,7 @@ def test_1_0_refuses_a_state_that_expires() -> None:
         ),
         (
             "2.0",
-            Endpoint(functions="a/b", url="http://h:1/{function.name}", transport="okhttp"),
+            HttpEndpoint(functions="a/b", url="http://h:1/{function.name}", transport="okhttp"),
             (
                 "'http://h:1/{function.name}' is a template, which format 2.0 does not have. Write"
                 " the URL of 'a/b'."
@@ -211,7 +211,7 @@ def test_1_0_refuses_a_state_that_expires() -> None:
         ),
         (
             "3.0",
-            Endpoint(functions="a/b", url="http://h:1"),
+            HttpEndpoint(functions="a/b", url="http://h:1"),
             (
                 "'a/b' is called with the async transport, and format 3.0 has only okhttp. Convert"
                 " the module first."
@@ -228,25 +228,44 @@ def test_1_0_refuses_a_state_that_expires() -> None:
         (
             "3.0",
             PlaygroundIngress(port=1),
-            "Format 3.0 has no PlaygroundIngress. Remove it, or write another format.",
+            "Format 3.0 has no component 'Playground ingress'. Remove it, or write another format.",
         ),
         (
             "3.1",
             Extension(section="routers", type="a/router", spec="{}"),
             (
-                "'a/router' is of another format, and nobody knows what it is in 3.1. Remove it,"
-                " and write by hand what takes its place."
+                "'a/router' belongs to another format, and has no known equivalent in 3.1. Remove"
+                " it, and write its replacement by hand."
             ),
         ),
     ],
 )
-def test_what_a_format_cannot_say_is_refused(
+def test_a_component_that_a_format_cannot_express_is_refused(
     version: Version, component: t.Any, message: str
 ) -> None:
     with pytest.raises(FormatError) as info:
         dump(Module(version, (component,)))
 
     assert str(info.value) == message
+
+
+@pytest.mark.parametrize("kind", ["/", "a/b", "grcp"])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_a_function_of_an_unknown_kind_keeps_its_name(version: Version, kind: str) -> None:
+    text = (
+        f'version: "{version}"\n'
+        "module:\n"
+        "  meta: {type: remote}\n"
+        "  spec:\n"
+        "    functions:\n"
+        f"      - function: {{meta: {{kind: {kind}, type: a/f}}, spec: {{host: h}}}}\n"
+    )
+    module = read(text).module
+
+    written = dump(module)
+
+    assert "type: a/f" in written
+    assert read(written).module == module
 
 
 def test_a_conversion_from_2_0_drops_states_and_renames_types() -> None:
@@ -262,7 +281,7 @@ def test_a_conversion_from_2_0_drops_states_and_renames_types() -> None:
 
 
 def test_a_conversion_to_okhttp_keeps_the_call_timeout() -> None:
-    module = Module("3.1", (Endpoint(functions="a/b", url="http://h:1/s", pool_size=5),))
+    module = Module("3.1", (HttpEndpoint(functions="a/b", url="http://h:1/s", pool_size=5),))
 
     made = convert(module, "3.0")
 
@@ -272,7 +291,7 @@ def test_a_conversion_to_okhttp_keeps_the_call_timeout() -> None:
 
 def test_a_conversion_to_okhttp_bounds_the_other_timeouts() -> None:
     second = dt.timedelta(seconds=1)
-    module = Module("3.1", (Endpoint(functions="a/b", url="http://h:1/s", call=5 * second),))
+    module = Module("3.1", (HttpEndpoint(functions="a/b", url="http://h:1/s", call=5 * second),))
 
     made = convert(module, "3.0")
 

@@ -98,7 +98,7 @@ def _outlet(egress: module_yaml.Egress) -> Outlet:
     return outlets.Playground(egress.id, frozenset(egress.topics))
 
 
-def _tls(endpoint: module_yaml.Endpoint) -> ssl.SSLContext | None:
+def _tls(endpoint: module_yaml.HttpEndpoint) -> ssl.SSLContext | None:
     """Return what an endpoint says of certificates; None for the system's."""
     if not (endpoint.trust_cacerts or endpoint.client_cert):
         return None

@@ -18,7 +18,7 @@ import scripted
 import stimuli
 
 from statefun_flask import Message
-from statefun_flask.flink.serving import Server
+from statefun_flask.flink.serving import WorkerServer
 from statefun_flask.testing import EnginePool
 from statefun_flask.testing import TestEngine
 
@@ -114,7 +114,7 @@ def suite(request: pytest.FixtureRequest, statefun_engine_pool: EnginePool) -> c
     kafka = statefun_engine_pool.kafka if name == "flink" else None
     options: dict[str, t.Any] = {"clock": "real"} if threads else {}
     worker = scripted.Worker(threads=bool(threads) or name == "flink")
-    with Server(worker, threads=16) as server, EnginePool(report=print, kafka=kafka) as pool:
+    with WorkerServer(worker, threads=16) as server, EnginePool(report=print, kafka=kafka) as pool:
         namespaces = sorted({each.partition("/")[0] for each in behaving.app.statefun.registry})
         endpoints = "\n".join(ENDPOINT.format(namespace=each) for each in namespaces)
         module = MODULE.format(endpoints=endpoints, url=server.url)

@@ -1,4 +1,4 @@
-"""Nodes, and what fields write, as YAML."""
+"""Turns nodes, and the values of fields, into YAML."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def serialize(node: Node) -> str:
 
 
 def dump(documents: cabc.Sequence[t.Any]) -> str:
-    """Return mappings, lists, texts and numbers as YAML, each of the values a document."""
+    """Return mappings, lists, strings and numbers as YAML, a document for each value."""
     return _serialize([_of_value(each) for each in documents])
 
 
 def _serialize(nodes: cabc.Sequence[yaml.Node]) -> str:
-    # An explicit start for every document would put one at the top too.
+    # An explicit start for every document would also put one at the top.
     texts = (
         yaml.serialize(node, Dumper=_Dumper, allow_unicode=True, width=2**31) for node in nodes
     )
@@ -77,7 +77,7 @@ def _plain(text: str) -> yaml.ScalarNode:
 
 
 def _text(text: str, style: str | None = None) -> yaml.ScalarNode:
-    """Return a text, which is quoted where one parser or the other reads something else."""
+    """Return a string, quoted if YAML 1.1 or the runtime's parser would not read it as one."""
     if NOT_TEXT.fullmatch(text):
         style = '"'
     return yaml.ScalarNode(_TAG + "str", text, style=style)

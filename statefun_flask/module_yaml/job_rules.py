@@ -1,15 +1,14 @@
-"""What can be wrong between the module files of one job."""
+"""Checks across the module files of one job."""
 
 from __future__ import annotations
 
 import collections.abc as cabc
 
-from .errors import Finding
-from .errors import Severity
-from .model import Component
-from .model import Endpoint
+from .findings import Finding
+from .findings import Severity
 from .model import Extension
 from .model import GrpcFunction
+from .model import HttpEndpoint
 from .model import Ingress
 from .model import Module
 from .nodes import Node
@@ -22,24 +21,12 @@ def at(
     return Finding(code, text, fix, node.path, module.file, node.line, node.column, severity)
 
 
-def pattern(module: Module, part: Endpoint | GrpcFunction) -> Node:
-    """Return where a part says which functions it is for."""
-    if module.version in ("1.0", "2.0"):
-        return part.place("meta", "type")
-    return part.place("spec", "functions")
-
-
-def name(module: Module, part: Component) -> Node:
-    """Return where an ingress or egress says its id."""
-    return part.place("spec" if module.version == "3.1" else "meta", "id")
-
-
 def check(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
-    """Yield what the runtime refuses in all the files of a job, and what it misses at run time."""
-    # The class of a part of an extension is unknown: it may be either.
+    """Yield what the runtime refuses, or fails on later, in all the files of a job."""
+    # An extension may be an endpoint or an ingress.
     foreign = any(module.extensions for module in modules)
     parts = [part for module in modules for part in module.components]
-    if not foreign and not any(isinstance(part, Endpoint | GrpcFunction) for part in parts):
+    if not foreign and not any(isinstance(part, HttpEndpoint | GrpcFunction) for part in parts):
         yield at(
             modules[0],
             Node(0, 0),
@@ -67,24 +54,24 @@ _ROUTING = ("functions", "endpoints", "extensions")
 
 
 def _duplicates(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
-    """Yield what is in two files; what is twice in one is found in reading it."""
+    """Yield components that two files have; the reader finds those that one file has twice."""
     seen: dict[tuple[str, str], str] = {}
     for module in modules:
         own: dict[tuple[str, str], str] = {}
         for part in module.components:
             if isinstance(part, Extension):
                 continue
-            if isinstance(part, Endpoint | GrpcFunction):
-                key, node = ("The pattern", part.functions), pattern(module, part)
+            if isinstance(part, HttpEndpoint | GrpcFunction):
+                key = ("The pattern", part.functions)
             else:
                 what = "The ingress" if isinstance(part, Ingress) else "The egress"
-                key, node = (what, part.id), name(module, part)
+                key = (what, part.id)
             if key in seen:
                 yield at(
                     module,
-                    node,
+                    part.name_place(module.version),
                     "duplicate",
-                    f"{key[0]} '{key[1]}' is in '{seen[key]}' too.",
+                    f"{key[0]} '{key[1]}' is also in '{seen[key]}'.",
                     "Remove one of them, or give it another name.",
                 )
             own[key] = module.file
@@ -108,7 +95,7 @@ def _unserved_targets(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
                         module,
                         topic.place("targets", number),
                         "no-endpoint-for-target",
-                        f"No endpoint is for the target '{target}', so its first record ends the"
+                        f"No endpoint serves the target '{target}', so its first record ends the"
                         " job.",
                         "Correct the name, or write an endpoint for it.",
                     )

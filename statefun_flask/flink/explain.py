@@ -1,4 +1,4 @@
-"""Flink's words for what went wrong, turned into sentences about functions."""
+"""Turns Flink's logs and stack traces into sentences about functions."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import collections.abc as cabc
 import dataclasses
 import re
 
-#: How the engine gives up a call: there is no further attempt, and the job fails.
+#: The exception of a call that is not tried again, so that the job fails.
 _OUT_OF_TIME = r"RequestTimeoutException"
 
-#: What the engine says of a failed call, and what that means.
+#: Patterns of Flink's messages about failed calls, with their meaning as a clause.
 _REASONS = (
     (r"Unexpected response code (\d+) \((.*?)\)", "it answered {} {}"),
     (r"(?:HTTP response code|error is: invalid HTTP response code) (\d+)", "it answered {}"),
@@ -17,8 +17,8 @@ _REASONS = (
         r"(?:Unexpected content type|Wrong HTTP content-type) ?(\S*)",
         "it answered with the content type '{}' instead of 'application/octet-stream'",
     ),
-    (r"(?:Connection refused|Failed to connect to): ?\S*?/([\w.:\[\]]+)", "nobody listens at {}"),
-    (r"Failed to connect to \S*?/([\w.:\[\]]+)", "nobody listens at {}"),
+    (r"(?:Connection refused|Failed to connect to): ?\S*?/([\w.:\[\]]+)", "nothing listens at {}"),
+    (r"Failed to connect to \S*?/([\w.:\[\]]+)", "nothing listens at {}"),
     (_OUT_OF_TIME, "the time that its endpoint has for a call and its retries is over"),
     (r"SocketTimeoutException", "it took longer than its endpoint allows"),
     (r"InvalidProtocolBufferException\S*: (.*)", "its answer is not a FromFunction message: {}"),
@@ -47,9 +47,9 @@ _TARGET = re.compile(r"Address\((.*?), (.*?), (.*)\)$|invoke function FunctionTy
 
 @dataclasses.dataclass(frozen=True)
 class FailedCall:
-    """A request to a function that the engine tries again.
+    """A failed request to a function, which StateFun tries again.
 
-    :param attempt: Counts from 1; None where the engine does not say it.
+    :param attempt: Counts from 1; None if the log does not have it.
     :param reason: Why, as a clause that begins with "it" or a noun.
     """
 
@@ -60,13 +60,13 @@ class FailedCall:
 
 
 class CallLog:
-    """Reads failed calls out of a TaskManager's log, however it is cut into pieces."""
+    """Reads failed calls from a TaskManager's log, which may come in pieces."""
 
     def __init__(self) -> None:
         self._header: re.Match[str] | None = None
 
     def read(self, lines: cabc.Iterable[str]) -> cabc.Iterator[FailedCall]:
-        """Yield the failed calls that more lines of the log speak of."""
+        """Yield the failed calls in further lines of the log."""
         for line in lines:
             header, self._header = self._header, _CALL.search(line)
             if header is not None and not re.search(_OUT_OF_TIME, line):
@@ -76,11 +76,11 @@ class CallLog:
 
 
 class Digest:
-    """Tells of failed calls without saying the same thing over and over.
+    """Reports failed calls without repetition.
 
-    :param url: Returns where a function is, by its name.
+    :param url: Returns the URL of a function.
     :param clock: Returns the time, in seconds.
-    :param pause: The least time between two sentences on one subject, in seconds.
+    :param pause: The least time between two sentences about one subject, in seconds.
     """
 
     def __init__(
@@ -92,29 +92,29 @@ class Digest:
         self._url = url
         self._clock = clock
         self._pause = pause
-        self._told: dict[tuple[str, str], float] = {}
-        self._untold: dict[tuple[str, str], list[FailedCall]] = {}
+        self._reported: dict[tuple[str, str], float] = {}
+        self._unreported: dict[tuple[str, str], list[FailedCall]] = {}
 
     def add(self, call: FailedCall) -> None:
-        """Take note of a failed call."""
-        self._untold.setdefault((call.function, call.reason), []).append(call)
+        """Add a failed call."""
+        self._unreported.setdefault((call.function, call.reason), []).append(call)
 
     def sentences(self) -> cabc.Iterator[str]:
-        """Yield what there is to tell by now."""
+        """Yield the sentences that are due."""
         now = self._clock()
-        for subject, calls in list(self._untold.items()):
-            told = self._told.get(subject)
-            if told is not None and now - told < self._pause:
+        for subject, calls in list(self._unreported.items()):
+            reported = self._reported.get(subject)
+            if reported is not None and now - reported < self._pause:
                 continue
-            if told is None:
+            if reported is None:
                 yield self._first(calls[0])
                 del calls[0]
             else:
                 yield self._more(calls)
                 calls.clear()
             if not calls:
-                del self._untold[subject]
-            self._told[subject] = now
+                del self._unreported[subject]
+            self._reported[subject] = now
 
     def _first(self, call: FailedCall) -> str:
         url = self._url(call.function)
@@ -131,7 +131,7 @@ class Digest:
 
 
 def reason(text: str) -> str:
-    """Return what a Java exception means, as a clause."""
+    """Return the meaning of a Java exception as a clause."""
     for pattern, clause in _REASONS:
         found = re.search(pattern, text)
         if found:
@@ -140,11 +140,11 @@ def reason(text: str) -> str:
 
 
 def job_failure(trace: str) -> str:
-    """Return the sentence for the stack trace of a failed job: which function, and why."""
+    """Return a sentence about the stack trace of a failed job: the function and the cause."""
     causes = _causes(trace)
     clause = reason(causes[-1])
     for text in reversed(causes):
-        # The innermost exception is often a mere detail of one that says it better.
+        # The innermost exception is often a detail of a more helpful outer one.
         if any(re.search(pattern, text) for pattern, _ in _REASONS):
             clause = reason(text)
             break
@@ -159,7 +159,7 @@ def job_failure(trace: str) -> str:
 
 
 def cause(trace: str) -> str:
-    """Return what the innermost exception of a Java stack trace says, without a full stop."""
+    """Return the message of the innermost exception of a stack trace, without a full stop."""
     return _message(_causes(trace)[-1])
 
 

@@ -4,12 +4,12 @@ import typing as t
 
 import pytest
 
-from statefun_flask.flink.failures import CallLog
-from statefun_flask.flink.failures import cause
-from statefun_flask.flink.failures import Digest
-from statefun_flask.flink.failures import FailedCall
-from statefun_flask.flink.failures import job_failure
-from statefun_flask.flink.failures import reason
+from statefun_flask.flink.explain import CallLog
+from statefun_flask.flink.explain import cause
+from statefun_flask.flink.explain import Digest
+from statefun_flask.flink.explain import FailedCall
+from statefun_flask.flink.explain import job_failure
+from statefun_flask.flink.explain import reason
 
 # Lines as StateFun 3.3.0 wrote them, with their first stack frames.
 NETTY = """\
@@ -60,13 +60,13 @@ def read(text: str) -> list[FailedCall]:
 def test_failed_calls_are_read_out_of_the_log_of_the_async_transport() -> None:
     assert read(NETTY) == [
         FailedCall("example/greeter", "bob", 1, "it answered 500 Internal Server Error"),
-        FailedCall("example/greeter", "O'Neill, (b), c", 2, "nobody listens at 127.0.0.1:46133"),
+        FailedCall("example/greeter", "O'Neill, (b), c", 2, "nothing listens at 127.0.0.1:46133"),
     ]
 
 
 def test_failed_calls_are_read_out_of_the_log_of_the_okhttp_transport() -> None:
     assert read(OKHTTP) == [
-        FailedCall("example/greeter", "bob", None, "nobody listens at 127.0.0.1:43567")
+        FailedCall("example/greeter", "bob", None, "nothing listens at 127.0.0.1:43567")
     ]
 
 
@@ -128,7 +128,7 @@ def test_exceptions_are_put_in_words(exception: str, clause: str) -> None:
             " request time has elapsed. Last cause is attached\nCaused by: java.net"
             ".ConnectException: Failed to connect to /127.0.0.1:43567\nCaused by: java.net"
             ".ConnectException: Connection refused\n",
-            "example/greeter (id 'bob') failed: nobody listens at 127.0.0.1:43567.",
+            "example/greeter (id 'bob') failed: nothing listens at 127.0.0.1:43567.",
         ),
         (
             INVOCATION + "Caused by: java.lang.IllegalArgumentException: Cannot find a provider"
@@ -152,7 +152,7 @@ def test_the_failure_of_a_job_names_the_function_and_why(trace: str, sentence: s
     assert job_failure(trace) == sentence
 
 
-def test_the_cause_is_what_the_innermost_exception_says() -> None:
+def test_the_cause_is_the_message_of_the_innermost_exception() -> None:
     trace = (
         "org.apache.flink.client.program.ProgramInvocationException: The main method failed.\n"
         "\tat org.example.X\nCaused by: java.lang.IllegalStateException: There are no ingress"
@@ -165,7 +165,7 @@ def digest(clock: t.Callable[[], float]) -> Digest:
     return Digest(lambda function: "http://127.0.0.1:5000/statefun", clock)
 
 
-def test_the_first_failed_call_is_told_in_full() -> None:
+def test_the_first_failed_call_is_reported_in_full() -> None:
     telling = digest(lambda: 0.0)
     telling.add(FailedCall("example/greeter", "bob", 1, "it answered 500"))
     assert list(telling.sentences()) == [
@@ -177,7 +177,7 @@ def test_the_first_failed_call_is_told_in_full() -> None:
     assert list(telling.sentences()) == []
 
 
-def test_the_calls_after_it_are_counted_and_told_now_and_then() -> None:
+def test_later_failed_calls_are_counted_and_reported_at_intervals() -> None:
     now = 0.0
     telling = digest(lambda: now)
     for attempt in range(1, 301):
@@ -195,7 +195,7 @@ def test_the_calls_after_it_are_counted_and_told_now_and_then() -> None:
     ]
 
 
-def test_another_reason_or_function_is_told_at_once() -> None:
+def test_another_reason_or_function_is_reported_at_once() -> None:
     telling = digest(lambda: 0.0)
     for function, why in [("a/b", "it answered 500"), ("a/b", "it is slow"), ("a/c", "it is slow")]:
         telling.add(FailedCall(function, "x", 1, why))
