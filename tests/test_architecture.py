@@ -24,7 +24,7 @@ def test_a_new_import_changes_the_picture_of_the_parts(tmp_path: pathlib.Path) -
     before = layers.draw(layers.read(pictures.LAYER_TEST, copy))
 
     with (copy / "flink" / "__init__.py").open("a") as file:
-        file.write("\nfrom ..protocol import model\n")
+        file.write("\nfrom ..embedded import clock\n")
 
     assert layers.draw(layers.read(pictures.LAYER_TEST, copy)) != before
 
