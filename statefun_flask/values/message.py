@@ -88,17 +88,17 @@ def converter(reader: cabc.Callable[[bytes], T]) -> cabc.Callable[[Message], T]:
     return convert
 
 
-def encode(value: t.Any, type: t.Any = None) -> tuple[str, bytes]:
+def encode(value: t.Any, type_: t.Any = None) -> tuple[str, bytes]:
     """Return the typename and the payload of a value.
 
     For a :class:`Message` or a protobuf ``Any`` these are the ones that it contains.
 
-    :param type: A Type, or a class that has one, to use instead of the value's own.
+    :param type_: A Type, or a class that has one, to use instead of the value's own.
     :raises TypeError: The value has no type, or does not fit the given one.
     :raises ValueError: The value is out of the range of its type.
     """
-    if type is not None:
-        chosen = type_of(type)
+    if type_ is not None:
+        chosen = type_of(type_)
         return chosen.typename, chosen.serialize(value)
     primitive = PRIMITIVES.get(value.__class__)
     if primitive is not None:
