@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections.abc as cabc
 import typing as t
 
+T_co = t.TypeVar("T_co", covariant=True)
+
 if t.TYPE_CHECKING:
     from .values.context import Context
     from .values.effects import Effects
@@ -25,5 +27,16 @@ if t.TYPE_CHECKING:
     )
     #: An element of ``states``: a handle, or the name of an untyped state.
     State: t.TypeAlias = ValueSpec[t.Any] | str
+
+    class ListOf(t.Protocol[T_co]):
+        """A list or a tuple.
+
+        Text and mappings are iterable too, but do not have all of these methods.
+        """
+
+        def __contains__(self, value: object, /) -> bool: ...
+        def __iter__(self) -> cabc.Iterator[T_co]: ...
+        def __mul__(self, value: t.SupportsIndex, /) -> object: ...
+
 
 F = t.TypeVar("F", bound="Function")

@@ -50,7 +50,7 @@ class RequestHandler:
     ) -> None:
         self.registry = registry
         self.debug_checks = debug_checks
-        self._tables: dict[tuple[str, str], FunctionTable] | None = None
+        self._tables: cabc.Mapping[tuple[str, str], FunctionTable] | None = None
         self._read = detect.request_reader(protocol)
 
     def __call__(self, body: bytes) -> bytes:
@@ -126,11 +126,15 @@ class RequestHandler:
         with _verified():
             return request.codec.encode(await finish)
 
+    def compile(self) -> cabc.Mapping[tuple[str, str], FunctionTable]:
+        """Compile the registry. The first request calls this method."""
+        return self.registry.compile()
+
     def _prepare(self, body: bytes) -> _Prepared:
         """Decode a request, look up its functions, and check its states."""
         tables = self._tables
         if tables is None:
-            tables = self._tables = self.registry.compile()
+            tables = self._tables = self.compile()
         codec, batch = self._read(body, tables)
         table = tables.get(batch.target)
         if table is None:

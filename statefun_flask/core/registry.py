@@ -13,9 +13,13 @@ import typing as t
 from ..errors import FunctionNotFoundError
 from ..errors import RegistrationError
 from ..values.address import FunctionType
-from ..values.state import ValueSpec
 from .function import StatefulFunction
 from .table import FunctionTable
+
+if t.TYPE_CHECKING:
+    from ..typing import Function
+    from ..typing import ListOf
+    from ..typing import State
 
 
 class FunctionRegistry:
@@ -33,10 +37,10 @@ class FunctionRegistry:
     def register(
         self,
         typename: str,
-        function: cabc.Callable[..., t.Any],
+        function: Function,
         *,
-        states: cabc.Iterable[ValueSpec[t.Any] | str] = (),
-        egresses: cabc.Iterable[str] = (),
+        states: ListOf[State] = (),
+        egresses: ListOf[str] = (),
     ) -> None:
         """Register a function of ``(context, message)`` under a typename.
 

@@ -14,8 +14,11 @@ from .message import Message
 from .state import as_spec
 from .state import declared_type_mismatch
 from .state import StoredValue
+from .state import TypeOfTheValue
 from .state import unknown_state
 from .state import ValueSpec
+from .types import Container
+from .types import NeedsJsonType
 from .types import type_of
 from .types import TypeLike
 
@@ -45,7 +48,8 @@ class Context:
     :param caller_address: The function instance that sent the message; None for a message from an
         ingress.
     :param states: Values by :class:`ValueSpec` or name. A state that is not listed has no value. A
-        state that is listed by name can be read through any handle of that name.
+        state that is listed by name can be read through any handle of that name. Type checkers
+        compare the values with handles of one type; for states of several types they accept names.
     """
 
     __slots__ = ("_declared", "_named", "_stored", "caller_address", "self_address")
@@ -57,6 +61,29 @@ class Context:
     #: The values that the maker of this context gave by name.
     _named: cabc.Mapping[str, t.Any]
 
+    @t.overload
+    def __init__(
+        self,
+        self_address: Address | str,
+        caller_address: Address | str | None = None,
+        *,
+        states: cabc.Mapping[ValueSpec[TypeOfTheValue], object],
+    ) -> None: ...
+    @t.overload
+    def __init__(
+        self,
+        self_address: Address | str,
+        caller_address: Address | str | None = None,
+        states: cabc.Mapping[ValueSpec[T], T | None] | None = None,
+    ) -> None: ...
+    @t.overload
+    def __init__(
+        self,
+        self_address: Address | str,
+        caller_address: Address | str | None = None,
+        *,
+        states: cabc.Mapping[str, t.Any],
+    ) -> None: ...
     def __init__(
         self,
         self_address: Address | str,
@@ -77,6 +104,8 @@ class Context:
 
     @t.overload
     def get_state(self, state: Readable[T], /) -> T | None: ...
+    @t.overload
+    def get_state(self, state: str, type: Container, /) -> NeedsJsonType: ...
     @t.overload
     def get_state(self, state: str, type: TypeLike[T], /) -> T | None: ...
     @t.overload

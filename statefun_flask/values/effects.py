@@ -18,6 +18,7 @@ from .message import Message
 from .state import as_spec
 from .state import state_name
 from .state import StoredValue
+from .state import TypeOfTheValue
 from .state import ValueSpec
 from .types import BUILTIN
 
@@ -229,6 +230,8 @@ class Effects:
         self.records.append(EgressMessage(typename, payload, egress_identifier(identifier)))
         return self
 
+    @t.overload
+    def update_state(self, state: ValueSpec[TypeOfTheValue], value: object) -> t.Self: ...
     @t.overload
     def update_state(self, state: ValueSpec[T], value: T, *, type: t.Any = None) -> t.Self: ...
     @t.overload

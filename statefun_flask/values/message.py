@@ -9,11 +9,13 @@ import msgspec
 
 from ..errors import MessageTypeError
 from .address import check_text
+from .types import Container
+from .types import NeedsJsonType
 from .types import PRIMITIVES
 from .types import PROTOBUF
+from .types import Type
 from .types import type_of
 from .types import type_of_value
-from .types import TypeLike
 
 T = t.TypeVar("T")
 
@@ -43,7 +45,13 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         """
         return self.has_value and type_of(type).reader(self.typename) is not None
 
-    def as_type(self, type: TypeLike[T]) -> T:
+    @t.overload
+    def as_type(self, type: Type[T]) -> T: ...
+    @t.overload
+    def as_type(self, type: Container) -> NeedsJsonType: ...
+    @t.overload
+    def as_type(self, type: type[T]) -> T: ...
+    def as_type(self, type: t.Any) -> t.Any:
         """Return the value.
 
         :param type: A :class:`Type`, or a class that has one.
@@ -57,7 +65,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
                 f"A message of type '{self.typename}' cannot be read as '{wanted.typename}'."
                 " Check with 'is_type' first, or read it as the type it has."
             )
-        return read_message(self, t.cast("cabc.Callable[[bytes], T]", reader))
+        return read_message(self, reader)
 
 
 def read_message(message: Message, reader: cabc.Callable[[bytes], T]) -> T:

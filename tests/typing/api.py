@@ -147,8 +147,8 @@ def states(context: Context) -> None:
     print(word)
 
     Effects().update_state(SEEN, 3).update_state("untyped", 3, type=INT).delete_state(SEEN)
-    Effects().update_state(SEEN, "x")  # type: ignore[misc]
-    Effects().update_state(SEEN, None)  # type: ignore[misc]
+    Effects().update_state(SEEN, "x")  # type: ignore[arg-type]
+    Effects().update_state(SEEN, None)  # type: ignore[arg-type]
     ValueSpec("a", int, expire_after_write=dt.timedelta(hours=1))
     ValueSpec("a", int, expire_after_write=3)  # type: ignore[call-overload]
 
