@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import inspect
+import sys
 import types
 import typing as t
 
@@ -41,7 +42,7 @@ def read(function: t.Any, namespace: cabc.Mapping[str, t.Any] | None = None) -> 
     """
     target = plain_function(function)
     parameter = _second_parameter(function)
-    annotations = getattr(target, "__annotations__", {})
+    annotations = _annotations(target)
     names = _names(target, namespace or {})
 
     annotation = _resolve(annotations.get(parameter, Message), names, function, parameter)
@@ -72,7 +73,7 @@ def plain_function(function: t.Any) -> t.Any:
 def _second_parameter(function: t.Any) -> str:
     """Return the name of the parameter that takes the message."""
     try:
-        signature = inspect.signature(function)
+        signature = _inspected(function)
         signature.bind(None, None)
     except (TypeError, ValueError):
         raise RegistrationError(
@@ -80,6 +81,45 @@ def _second_parameter(function: t.Any) -> str:
             " A stateful function takes (context, message)."
         ) from None
     return list(signature.parameters)[1] if len(signature.parameters) > 1 else ""
+
+
+def _annotations(target: t.Any) -> cabc.Mapping[str, t.Any]:
+    """Return a function's annotations; a name that is not defined yet becomes a ForwardRef."""
+    if sys.version_info >= (3, 14):
+        # Reading __annotations__ would evaluate all annotations, the context's among them.
+        import annotationlib
+
+        return annotationlib.get_annotations(target, format=annotationlib.Format.FORWARDREF)
+    found: cabc.Mapping[str, t.Any] = getattr(target, "__annotations__", {})
+    return found
+
+
+def _inspected(function: t.Any) -> inspect.Signature:
+    """Return the parameters of a function without evaluating its annotations."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
+    return inspect.signature(function)
+
+
+def _evaluate(reference: t.ForwardRef, names: dict[str, t.Any]) -> t.Any:
+    if sys.version_info >= (3, 14):
+        # Its text may contain names that only the reference itself can resolve.
+        return reference.evaluate(globals=names)
+    return eval(reference.__forward_arg__, names)
+
+
+def _text(reference: t.ForwardRef) -> str:
+    """Return a reference as its author wrote it."""
+    text = reference.__forward_arg__
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        # A part that could be evaluated already is a made up name there.
+        for name, value in (reference.__extra_names__ or {}).items():
+            text = text.replace(name, annotationlib.type_repr(value))
+    return text
 
 
 def _names(target: t.Any, namespace: cabc.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -106,9 +146,11 @@ def _names(target: t.Any, namespace: cabc.Mapping[str, t.Any]) -> dict[str, t.An
 
 def _resolve(annotation: t.Any, names: dict[str, t.Any], function: t.Any, parameter: str) -> t.Any:
     """Return the value of an annotation that is text or an alias."""
-    if isinstance(annotation, t.ForwardRef):
-        annotation = annotation.__forward_arg__
+    shown = annotation
     try:
+        if isinstance(annotation, t.ForwardRef):
+            shown = _text(annotation)
+            return _resolve(_evaluate(annotation, names), names, function, parameter)
         if isinstance(annotation, str):
             return _resolve(eval(annotation, names), names, function, parameter)
         if type(annotation).__name__ == "TypeAliasType":  # type X = …, since Python 3.12
@@ -117,7 +159,7 @@ def _resolve(annotation: t.Any, names: dict[str, t.Any], function: t.Any, parame
         raise
     except Exception as exc:
         raise RegistrationError(
-            f"The annotation '{annotation}' of {_spot(function, parameter)} cannot be resolved:"
+            f"The annotation '{shown}' of {_spot(function, parameter)} cannot be resolved:"
             f" {exc}. Import what it names outside of 'if TYPE_CHECKING'."
         ) from exc
     return annotation
