@@ -201,10 +201,10 @@ def _unchanged(message: Message) -> Message:
     return message
 
 
-def _check_distinct(types_: cabc.Iterable[Type[t.Any]], function: t.Any, parameter: str) -> None:
+def _check_distinct(found: cabc.Iterable[Type[t.Any]], function: t.Any, parameter: str) -> None:
     """Check that no two different types of one parameter have the same typename."""
     by_typename: dict[str, Type[t.Any]] = {}
-    for each in types_:
+    for each in found:
         first = by_typename.setdefault(each.typename, each)
         if first != each:
             raise RegistrationError(

@@ -71,9 +71,7 @@ class FunctionTable:
     def _add_routes(self, accepted: Type[t.Any], function: StatefulFunction) -> None:
         # The typename that the type writes comes first, since users know it from error messages.
         for typename in (accepted.typename, *accepted.readers):
-            reader = accepted.reader(typename)
-            if reader is None:
-                continue
+            reader = t.cast("cabc.Callable[[bytes], t.Any]", accepted.reader(typename))
             route = self.routes.setdefault(typename, MessageRoute(converter(reader), function))
             if route.function is not function:
                 raise _duplicate(route.function, function, f"type '{typename}'")

@@ -81,9 +81,6 @@ class Codec:
     ]
     encode: cabc.Callable[[BatchResult | MissingStates], bytes]
 
-    def __repr__(self) -> str:
-        return f"<Codec {self.setting}>"
-
 
 def unreadable(body: bytes, version: str, reason: Exception) -> ProtocolError:
     """Return the error for bytes that cannot be parsed.

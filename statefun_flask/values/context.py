@@ -14,15 +14,13 @@ from .message import Message
 from .state import as_spec
 from .state import declared_type_mismatch
 from .state import StoredValue
+from .state import TypeOfTheValue
 from .state import unknown_state
 from .state import ValueSpec
+from .types import Container
+from .types import NeedsJsonType
 from .types import type_of
 from .types import TypeLike
-
-if t.TYPE_CHECKING:
-    from ..typing import Container
-    from ..typing import NeedsJsonType
-    from ..typing import TypeOfTheValue
 
 T = t.TypeVar("T")
 T_co = t.TypeVar("T_co", covariant=True)

@@ -18,11 +18,9 @@ from .message import Message
 from .state import as_spec
 from .state import state_name
 from .state import StoredValue
+from .state import TypeOfTheValue
 from .state import ValueSpec
 from .types import BUILTIN
-
-if t.TYPE_CHECKING:
-    from ..typing import TypeOfTheValue
 
 T = t.TypeVar("T")
 

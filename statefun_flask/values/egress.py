@@ -96,14 +96,14 @@ def _key(field: _wire.Header, key: object) -> bytes:
     return field[len(data)] + data if data else b""
 
 
-def _payload(value: t.Any, type: t.Any) -> bytes:
+def _payload(value: t.Any, type_: t.Any) -> bytes:
     """Return field 2, or nothing for an empty value."""
-    data = _serialized(value, type)
+    data = _serialized(value, type_)
     return _FIELD_2[len(data)] + data if data else b""
 
 
-def _serialized(value: t.Any, type: t.Any) -> bytes:
-    if type is None:
+def _serialized(value: t.Any, type_: t.Any) -> bytes:
+    if type_ is None:
         if isinstance(value, str):
             return check_text(value, "value of a record")
         if isinstance(value, bytes | bytearray | memoryview):
@@ -118,4 +118,4 @@ def _serialized(value: t.Any, type: t.Any) -> bytes:
                 f"{value!r} has no standard form in a record, since the SDKs write numbers"
                 " differently. Pass str(value), or name its type, for example type=LONG."
             )
-    return encode(value, type)[1]
+    return encode(value, type_)[1]

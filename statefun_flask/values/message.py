@@ -9,15 +9,13 @@ import msgspec
 
 from ..errors import MessageTypeError
 from .address import check_text
+from .types import Container
+from .types import NeedsJsonType
 from .types import PRIMITIVES
 from .types import PROTOBUF
+from .types import Type
 from .types import type_of
 from .types import type_of_value
-from .types import TypeLike
-
-if t.TYPE_CHECKING:
-    from ..typing import Container
-    from ..typing import NeedsJsonType
 
 T = t.TypeVar("T")
 
@@ -48,9 +46,11 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         return self.has_value and type_of(type).reader(self.typename) is not None
 
     @t.overload
+    def as_type(self, type: Type[T]) -> T: ...
+    @t.overload
     def as_type(self, type: Container) -> NeedsJsonType: ...
     @t.overload
-    def as_type(self, type: TypeLike[T]) -> T: ...
+    def as_type(self, type: type[T]) -> T: ...
     def as_type(self, type: t.Any) -> t.Any:
         """Return the value.
 
@@ -96,17 +96,17 @@ def converter(reader: cabc.Callable[[bytes], T]) -> cabc.Callable[[Message], T]:
     return convert
 
 
-def encode(value: t.Any, type: t.Any = None) -> tuple[str, bytes]:
+def encode(value: t.Any, type_: t.Any = None) -> tuple[str, bytes]:
     """Return the typename and the payload of a value.
 
     For a :class:`Message` or a protobuf ``Any`` these are the ones that it contains.
 
-    :param type: A Type, or a class that has one, to use instead of the value's own.
+    :param type_: A Type, or a class that has one, to use instead of the value's own.
     :raises TypeError: The value has no type, or does not fit the given one.
     :raises ValueError: The value is out of the range of its type.
     """
-    if type is not None:
-        chosen = type_of(type)
+    if type_ is not None:
+        chosen = type_of(type_)
         return chosen.typename, chosen.serialize(value)
     primitive = PRIMITIVES.get(value.__class__)
     if primitive is not None:

@@ -30,6 +30,15 @@ StoredValue: t.TypeAlias = "tuple[str, bytes] | None"
 RESERVED = ("batch", "request-state")
 
 
+class TypeOfTheValue:
+    """A class without instances, for the first overload of methods that take a state's value.
+
+    mypy reports a value of another type by the first overload: 'incompatible type
+    "ValueSpec[int]"; expected "ValueSpec[TypeOfTheValue]"'. Without that overload it reports
+    'Cannot infer value of type parameter "T"'.
+    """
+
+
 class ValueSpec(t.Generic[T]):
     """A state that a function declares, and the handle to read and write it. It is immutable.
 

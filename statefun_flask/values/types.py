@@ -87,6 +87,20 @@ class Type(t.Generic[T]):
 #: A class that has a type, or a :class:`Type`.
 TypeLike: t.TypeAlias = type[T] | Type[T]
 
+#: ``list[int]`` and the like, which are classes to type checkers. So are subclasses of list, dict
+#: and set.
+Container: t.TypeAlias = (
+    type[list[t.Any]] | type[dict[t.Any, t.Any]] | type[set[t.Any]] | type[frozenset[t.Any]]
+)
+
+
+class NeedsJsonType:
+    """The result, to type checkers, of reading a value as ``list[int]``.
+
+    ``list[int]`` has no typename, so the call always fails. Use
+    ``json_type("namespace/name", list[int])``.
+    """
+
 
 def match(table: cabc.Mapping[str, V], typename: str) -> V | None:
     """Look up a typename, then the protobuf name after its last slash.

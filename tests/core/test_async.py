@@ -91,7 +91,7 @@ def test_there_is_one_loop_thread_per_process(invoke: Invoke) -> None:
     assert names.count("statefun-loop") == 1
 
 
-def test_what_belongs_to_a_loop_stays_usable_between_requests(
+def test_objects_of_a_loop_stay_usable_between_requests(
     request_body: t.Any, answered: t.Any
 ) -> None:
     lock: list[asyncio.Lock] = []
@@ -153,7 +153,7 @@ def test_states_are_carried_through_an_async_batch(invoke: Invoke) -> None:
     assert invoke(function, "x", "y", "z", states={COUNT: 1}).changes == [("count", 4)]
 
 
-def test_what_an_async_function_raises_comes_out_with_its_note(invoke: Invoke) -> None:
+def test_an_exception_of_an_async_function_gets_a_note(invoke: Invoke) -> None:
     async def function(context: Context, message: str) -> Effects:
         await asyncio.sleep(0)
         raise KeyError(message)

@@ -326,7 +326,7 @@ WRAPPERS: list[tuple[Type[t.Any], t.Any]] = [
 
 @pytest.mark.parametrize(("type", "wrapper"), WRAPPERS, ids=["int", "long"])
 def test_ints_have_the_bytes_of_protobufs_wrappers(type: Type[t.Any], wrapper: t.Any) -> None:
-    """The integers from 0 to 999,999 have the bytes that protobuf writes."""
+    """Integers from 0 to 999,999 have the bytes that protobuf writes."""
     read = type.readers[type.typename]
     for number in range(0, 1_000_000, 97):
         payload = wrapper(value=number).SerializeToString()

@@ -142,7 +142,7 @@ def test_a_request_with_an_unset_state_and_one_int_is_read() -> None:
     assert batch.messages == [(None, Message("io.statefun.types/int", bytes.fromhex("0d01000000")))]
 
 
-def test_a_function_sees_what_the_sample_request_says() -> None:
+def test_a_function_sees_the_values_of_the_sample_request() -> None:
     seen: list[t.Any] = []
 
     def function(context: Context, message: int) -> Effects:

@@ -102,7 +102,7 @@ def test_a_deleted_state_reads_as_none_and_can_be_written_again(invoke: Invoke) 
     assert answer.changes == [("count", 1)]
 
 
-def test_what_is_changed_in_place_does_not_leak(invoke: Invoke) -> None:
+def test_a_value_changed_in_place_does_not_leak(invoke: Invoke) -> None:
     spec: ValueSpec[t.Any] = ValueSpec("seen", json_type("test/Seen", dict[str, list[str]]))
 
     def change(context: Context, message: str) -> Effects:
@@ -113,7 +113,7 @@ def test_what_is_changed_in_place_does_not_leak(invoke: Invoke) -> None:
     assert invoke(change, "a", "b", states={spec: {"names": []}}).texts == ["a", "b"]
 
 
-def test_what_is_changed_in_place_is_warned_of_when_watched(
+def test_the_debug_checks_warn_of_a_value_changed_in_place(
     invoke: Invoke, caplog: pytest.LogCaptureFixture
 ) -> None:
     spec: ValueSpec[t.Any] = ValueSpec("seen", json_type("test/Seen", dict))
@@ -131,7 +131,7 @@ def test_what_is_changed_in_place_is_warned_of_when_watched(
 
     (record,) = caplog.records
     assert record.getMessage() == (
-        "'test_what_is_changed_in_place_is_warned_of_when_watched.<locals>.forget' changed the"
+        "'test_the_debug_checks_warn_of_a_value_changed_in_place.<locals>.forget' changed the"
         " value of the state 'seen' in place, and the change is lost."
         " Return Effects().update_state(…) with the changed value."
     )
@@ -298,7 +298,7 @@ def test_an_untyped_state_reads_as_any_class_that_it_holds(invoke: Invoke) -> No
 # -- messages -------------------------------------------------------------------------------------
 
 
-def test_the_context_tells_who_is_called_by_whom(invoke: Invoke, sent_by: t.Any) -> None:
+def test_the_context_has_both_addresses(invoke: Invoke, sent_by: t.Any) -> None:
     def tell(context: Context, message: str) -> Effects:
         return Effects().send(TO, f"{context.self_address} {context.caller_address}")
 
@@ -344,7 +344,7 @@ def test_messages_are_routed_by_type_to_the_functions_of_a_typename(
     ]
 
 
-def test_a_message_that_no_function_takes_is_refused(invoke: Invoke) -> None:
+def test_a_message_that_no_function_accepts_is_refused(invoke: Invoke) -> None:
     with pytest.raises(MessageTypeError) as info:
         invoke(count, "a", 5, states={COUNT: 1})
 
@@ -510,7 +510,7 @@ def test_yielded_effects_of_a_generator_that_fails_are_not_sealed(
 # -- errors out of user code ----------------------------------------------------------------------
 
 
-def test_what_a_function_raises_comes_out_with_a_note(invoke: Invoke) -> None:
+def test_an_exception_of_a_function_gets_a_note(invoke: Invoke) -> None:
     error = KeyError("mine")
 
     def fail(context: Context, message: str) -> Effects:
@@ -600,7 +600,7 @@ def test_a_token_is_free_again_once_cancelled(invoke: Invoke) -> None:
     assert invoke(delays, "send t\ncancel t", "send t").delayed == [message, "t", message]
 
 
-def test_messages_without_a_token_are_no_two_of_one(invoke: Invoke) -> None:
+def test_messages_without_a_token_do_not_collide(invoke: Invoke) -> None:
     assert len(invoke(delays, "send\nsend", "send").delayed) == 3
 
 
@@ -618,10 +618,10 @@ def test_two_pending_messages_with_one_token_are_refused(
     assert len(info.value.__notes__) == 1
 
 
-# -- what is no request ---------------------------------------------------------------------------
+# -- malformed requests ---------------------------------------------------------------------------
 
 
-def test_an_unknown_function_is_told_with_near_names(request_body: t.Any) -> None:
+def test_the_error_for_an_unknown_function_has_suggestions(request_body: t.Any) -> None:
     registry = FunctionRegistry()
     registry.register("test/greeter", count, states=[COUNT])
 
@@ -634,14 +634,14 @@ def test_an_unknown_function_is_told_with_near_names(request_body: t.Any) -> Non
     )
 
 
-def test_a_body_that_is_no_request_is_kept_in_the_error() -> None:
+def test_the_error_for_a_malformed_body_has_the_body() -> None:
     with pytest.raises(ProtocolError) as info:
         RequestHandler(FunctionRegistry(), protocol="v3")(b"\xff\xff")
 
     assert info.value.body == b"\xff\xff"
 
 
-def test_values_are_verified_when_watched(invoke: Invoke) -> None:
+def test_the_debug_checks_verify_values(invoke: Invoke) -> None:
     import msgspec
 
     class Point(msgspec.Struct):

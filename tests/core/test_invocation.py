@@ -85,7 +85,7 @@ class AsyncCalled:
 
 
 def passes_on(function: t.Any) -> t.Any:
-    """A decorator that knows nothing of async functions."""
+    """A decorator that does not support async functions."""
 
     @functools.wraps(function)
     def wrapper(*args: t.Any) -> t.Any:
@@ -331,7 +331,7 @@ def test_an_exception_that_is_raised_again_has_one_note(path: Answer, request_by
 def test_a_batch_is_refused_at_the_first_token_that_is_pending(
     request_bytes: t.Any, batch: list[list[tuple[bool, str]]]
 ) -> None:
-    """Beside a model that looks at one effect after the other."""
+    """The result equals that of a model that handles one effect after the other."""
     pending: set[str] = set()
     refused_at = None
     for position, effects in enumerate(batch):

@@ -1,4 +1,4 @@
-"""Properties: nothing is lost on the way, batches may be cut anywhere, no body breaks a handler."""
+"""Properties: values survive encoding, batches may be cut anywhere, no body breaks a handler."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def same(one: t.Any, other: t.Any) -> bool:
 @pytest.mark.parametrize(("type", "values"), VALUES.values(), ids=VALUES)
 @given(data=st.data())
 @quick
-def test_what_was_encoded_is_decoded(
+def test_an_encoded_value_is_decoded(
     type: Type[t.Any], values: st.SearchStrategy[t.Any], data: st.DataObject
 ) -> None:
     value = data.draw(values)
@@ -165,7 +165,7 @@ def test_payloads_are_those_of_protobufs_wrappers(
     )
 )
 @quick
-def test_what_is_read_is_what_protobuf_reads(name: str, wrapper: t.Any, payload: bytes) -> None:
+def test_values_are_read_as_protobuf_reads_them(name: str, wrapper: t.Any, payload: bytes) -> None:
     type = VALUES[name][0]
     try:
         value = type.readers[type.typename](payload)

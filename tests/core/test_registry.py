@@ -63,7 +63,9 @@ def registry() -> FunctionRegistry:
 # -- several functions under one typename ---------------------------------------------------------
 
 
-def test_functions_of_one_typename_are_told_apart_by_type(registry: FunctionRegistry) -> None:
+def test_functions_of_one_typename_differ_in_their_message_types(
+    registry: FunctionRegistry,
+) -> None:
     for function in (take_text, take_number, take_all):
         registry.register("test/fn", function)
 
@@ -222,7 +224,7 @@ def test_states_must_be_a_list(registry: FunctionRegistry, states: t.Any) -> Non
 
 
 @pytest.mark.parametrize("states", [None, 3, {"count": int}])
-def test_what_is_no_list_of_states_is_refused(registry: FunctionRegistry, states: t.Any) -> None:
+def test_states_that_are_not_a_list_are_refused(registry: FunctionRegistry, states: t.Any) -> None:
     with pytest.raises(RegistrationError) as info:
         registry.register("test/fn", take_text, states=states)
 
@@ -327,7 +329,7 @@ def test_a_child_has_its_parents_functions_and_its_own() -> None:
     assert [each.function for each in two.functions("test/fn")] == [take_text]
 
 
-def test_a_child_may_not_take_what_its_parent_takes() -> None:
+def test_a_child_cannot_accept_the_messages_of_its_parent() -> None:
     parent = FunctionRegistry()
     child = FunctionRegistry(parent)
     parent.register("test/fn", take_text)
@@ -336,7 +338,7 @@ def test_a_child_may_not_take_what_its_parent_takes() -> None:
         child.register("test/fn", take_text_too)
 
 
-def test_a_parent_that_takes_what_a_child_took_is_refused_at_the_first_request() -> None:
+def test_a_parent_that_accepts_the_messages_of_a_child_is_refused_at_the_first_request() -> None:
     parent = FunctionRegistry()
     child = FunctionRegistry(parent)
     child.register("test/fn", take_text)

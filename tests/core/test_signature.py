@@ -92,7 +92,7 @@ def test_a_union_accepts_each_member_in_order(annotation: t.Any) -> None:
 
 
 @pytest.mark.parametrize("annotation", [Message, "Message", Message | int])
-def test_message_takes_what_nothing_else_does(annotation: t.Any) -> None:
+def test_message_accepts_all_other_types(annotation: t.Any) -> None:
     signature = read(annotated(annotation))
 
     message = Message("a/b", b"c")
@@ -101,11 +101,11 @@ def test_message_takes_what_nothing_else_does(annotation: t.Any) -> None:
     assert len(signature.types) == (annotation == Message | int)
 
 
-def test_no_annotation_takes_every_message() -> None:
+def test_no_annotation_accepts_every_message() -> None:
     assert read(lambda context, message: Effects()).catch_all is not None
 
 
-def test_protobufs_any_takes_every_message() -> None:
+def test_protobufs_any_accepts_every_message() -> None:
     signature = read(annotated(any_pb2.Any))
 
     assert signature.catch_all is not None
@@ -113,7 +113,7 @@ def test_protobufs_any_takes_every_message() -> None:
     assert carrier == any_pb2.Any(type_url="a/b", value=b"c")
 
 
-# -- what is read of which callable ---------------------------------------------------------------
+# -- kinds of callables ---------------------------------------------------------------------------
 
 
 class Greeter:
@@ -204,7 +204,7 @@ def test_arbitrary_arguments_take_every_message() -> None:
         Greeter.method,
     ],
 )
-def test_what_takes_no_two_arguments_is_refused(function: t.Any) -> None:
+def test_a_function_without_two_parameters_is_refused(function: t.Any) -> None:
     with pytest.raises(RegistrationError) as info:
         read(function)
 
@@ -214,7 +214,7 @@ def test_what_takes_no_two_arguments_is_refused(function: t.Any) -> None:
     )
 
 
-def test_what_is_no_function_is_refused() -> None:
+def test_an_object_that_is_not_a_function_is_refused() -> None:
     with pytest.raises(RegistrationError) as info:
         read(3)
 
@@ -233,7 +233,7 @@ def test_what_is_no_function_is_refused() -> None:
         (t.Any, False),
     ],
 )
-def test_the_return_annotation_tells_whether_none_is_meant(
+def test_the_return_annotation_decides_whether_none_is_allowed(
     annotation: t.Any, included: bool
 ) -> None:
     function = annotated(str)
@@ -302,7 +302,7 @@ def test_names_of_other_parameters_need_not_resolve() -> None:
     assert typenames(function) == ["test/Greeting"]
 
 
-# -- what is refused ------------------------------------------------------------------------------
+# -- annotations that are refused -----------------------------------------------------------------
 
 WAYS = (
     "Use bool, int, float, str, bytes, a protobuf class, a class marked with"
@@ -362,7 +362,7 @@ SPOT = "the parameter 'message' of 'annotated.<locals>.function'"
         (dict, f"The annotation 'dict' of {SPOT} has no StateFun type. {WAYS}"),
     ],
 )
-def test_an_annotation_without_a_type_says_what_to_write(annotation: t.Any, message: str) -> None:
+def test_the_error_for_an_annotation_without_a_type(annotation: t.Any, message: str) -> None:
     with pytest.raises(RegistrationError) as info:
         read(annotated(annotation))
 

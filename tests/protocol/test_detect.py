@@ -36,7 +36,7 @@ USERS = "example/Thing"
 
 
 class Body:
-    """A request for ``example/<function>``, in pieces that either protocol might write."""
+    """A request for ``example/<function>``, built from fields that either protocol may write."""
 
     def __init__(self, function: str = "stateful") -> None:
         self.batch = _wire.delimited(
@@ -79,7 +79,7 @@ def handler(protocol: t.Any = "auto") -> RequestHandler:
 
 
 def protocol_of(answer: bytes) -> str:
-    """Return which protocol an answer's sent numbers are of."""
+    """Return the protocol of the numbers that an answer sends."""
     as_v3 = request_reply_v3.FromFunction.FromString(answer).invocation_result
     as_v2 = request_reply_v2.FromFunction.FromString(answer).invocation_result
     flags = {each.argument.has_value for each in as_v3.outgoing_messages}
@@ -126,7 +126,7 @@ def test_strong_evidence_counts_wherever_it_is(rest: bytes, expected: str, place
     assert ask(body) == expected
 
 
-def test_a_state_that_is_no_protobuf_is_of_2_x() -> None:
+def test_a_state_that_is_not_protobuf_is_of_2_x() -> None:
     for value in (b"\x07", b"\x0a\xff", b"\x0a\x01\xff"):
         assert ask(Body().state("seen").state("other", value).argument(USERS)) == "v2"
 
@@ -172,7 +172,7 @@ def test_3_x_known_by_a_later_argument_is_remembered() -> None:
     assert ask(Body().state("seen").argument(USERS), handle) == "v3"
 
 
-def test_names_outweigh_what_was_last_sent() -> None:
+def test_typenames_outweigh_the_last_request() -> None:
     handle = handler()
     ask(Body().state("seen").argument(USERS, VALUE_OF_2), handle)
 
@@ -245,7 +245,7 @@ def test_fields_that_nobody_knows_are_passed_over() -> None:
     ("rest", "reason"),
     [(b"\x2b\x2c", "a field has the wire type 3"), (b"\x02\x00", "a field has the number 0")],
 )
-def test_an_argument_that_is_no_message_is_refused(rest: bytes, reason: str) -> None:
+def test_a_malformed_argument_is_refused(rest: bytes, reason: str) -> None:
     with pytest.raises(ProtocolError, match=reason):
         ask(Body("stateless").argument(USERS, rest))
 
@@ -271,7 +271,7 @@ def test_a_pinned_app_says_that_a_request_is_of_the_other_protocol(
     )
 
 
-def test_a_state_that_3_x_cannot_parse_is_told_to_an_app_pinned_to_3_x() -> None:
+def test_an_app_pinned_to_3_x_rejects_a_state_that_3_x_cannot_parse() -> None:
     with pytest.raises(ProtocolError, match=r"The request is one of StateFun 2\.x"):
         ask(Body().state("seen", b"\x0a\x01\xff").argument(USERS), handler("v3"))
 

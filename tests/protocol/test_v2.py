@@ -158,7 +158,7 @@ def test_writing_a_stored_int32_makes_it_an_int64() -> None:
     assert mutation.state_value == stored(wrappers_pb2.Int64Value(value=42))
 
 
-def test_later_messages_of_a_batch_see_what_earlier_ones_wrote_and_deleted() -> None:
+def test_later_messages_of_a_batch_see_the_changes_of_earlier_ones() -> None:
     seen = ValueSpec("seen", int)
     read = []
 
@@ -238,7 +238,7 @@ def test_an_untyped_state_can_be_read_as_the_any_that_it_is() -> None:
         (b"\x07", "its bytes are not a google.protobuf.Any"),
     ],
 )
-def test_an_untyped_state_is_not_read_as_what_it_is_not(value: bytes, reason: str) -> None:
+def test_an_untyped_state_is_not_read_as_another_type(value: bytes, reason: str) -> None:
     def function(context: Context, message: str) -> Effects:
         context.get_state("seen", int)
         return Effects()
@@ -286,7 +286,7 @@ def test_a_stored_value_of_another_type_is_refused_before_user_code() -> None:
         (b"\x0a", "a varint is cut off or too long"),
     ],
 )
-def test_a_stored_value_that_is_no_any_is_refused(value: bytes, reason: str) -> None:
+def test_a_stored_value_that_is_not_an_any_is_refused(value: bytes, reason: str) -> None:
     with pytest.raises(StateTypeError) as caught:
         answer(pytest.fail, request(states={"seen": value}), ValueSpec("seen", int))
 
@@ -454,7 +454,7 @@ def test_a_message_of_another_type_is_refused() -> None:
         answer(function, request())
 
 
-def test_a_made_up_message_that_is_no_number_is_refused() -> None:
+def test_a_message_with_a_malformed_number_is_refused() -> None:
     with pytest.raises(ValueError, match=r"its 2 bytes \(0d01\) are not the wire form of long"):
         answer(
             lambda c, m: Effects().send(BOB, Message("io.statefun.types/int", b"\x0d\x01")),
@@ -488,7 +488,7 @@ def test_a_made_up_message_that_is_no_number_is_refused() -> None:
         ),
     ],
 )
-def test_a_body_that_is_no_request_is_refused(body: bytes, message: str) -> None:
+def test_a_malformed_body_is_refused(body: bytes, message: str) -> None:
     with pytest.raises(ProtocolError) as caught:
         answer(pytest.fail, body)
 

@@ -67,7 +67,7 @@ def test_a_state_without_a_value_is_known() -> None:
     assert batch.states == {"a": None, "b": ("x/y", b"")}
 
 
-def test_a_caller_is_read_and_none_is_none() -> None:
+def test_a_caller_is_read() -> None:
     body = request(Message("a/b"), Message("a/b"))
     caller = body.invocation.invocations[1].caller
     caller.namespace, caller.type, caller.id = "example", "caller", "eve"
@@ -125,7 +125,7 @@ def test_an_invocation_without_a_target_is_refused(part: str) -> None:
     [b"\0" * 1_000_000, b"\xff" * 100, b"<html>", b"{}", b"\x0b" * 100_000, b"\xa2\x06\x05\x0a"],
     ids=["zeros", "ones", "html", "json", "nested-groups", "truncated"],
 )
-def test_what_is_no_to_function_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_a_to_function_is_refused(body: bytes) -> None:
     with pytest.raises(ProtocolError) as caught:
         v3.decode(body)
 
@@ -178,7 +178,7 @@ def test_a_message_without_a_value_reaches_a_raw_parameter() -> None:
     assert seen == [Message("a/b", b"", has_value=False)]
 
 
-def test_an_any_parameter_takes_every_message_and_sends_it_on() -> None:
+def test_an_any_parameter_accepts_every_message_and_sends_it_on() -> None:
     def function(context: Context, message: any_pb2.Any) -> Effects:
         return Effects().send(RELAY, message)
 
@@ -347,7 +347,7 @@ def test_a_request_without_messages_asks_for_states_too() -> None:
         ),
     ],
 )
-def test_what_would_end_the_job_is_refused(effects: t.Any, message: str) -> None:
+def test_effects_that_would_end_the_job_are_refused(effects: t.Any, message: str) -> None:
     assert refusal(lambda c, m: effects(), request(states={"seen": None}), SEEN) == message
 
 
@@ -383,7 +383,7 @@ def test_an_untyped_state_is_an_any_under_3x_too() -> None:
     assert carrier.value == b"\x08\x02"
 
 
-def test_an_untyped_state_takes_no_typed_cell() -> None:
+def test_an_untyped_state_rejects_a_typed_value() -> None:
     stored = ("io.statefun.types/long", LONG.serialize(1))
 
     assert refusal(never, request(states={"seen": stored}), "seen") == (
@@ -430,7 +430,7 @@ def test_an_empty_answer_is_an_empty_result() -> None:
     assert v3.encode(BatchResult("example/fn")).hex() == "a20600"
 
 
-def test_what_is_missing_is_listed_with_its_expiration() -> None:
+def test_missing_states_are_listed_with_their_expiration() -> None:
     specs: list[ValueSpec[t.Any]] = [
         SEEN,
         ValueSpec("a", str, expire_after_write=dt.timedelta(microseconds=1500)),

@@ -62,7 +62,7 @@ def test_a_typename_encodes_to_utf8() -> None:
     )
 
 
-def test_an_address_takes_a_typename_as_text_or_as_a_function_type() -> None:
+def test_the_typename_of_an_address_is_text_or_a_function_type() -> None:
     address = Address("example/greeter", "bob")
 
     assert address == Address(FunctionType("example", "greeter"), "bob")

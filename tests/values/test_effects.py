@@ -257,7 +257,7 @@ def test_a_state_is_a_spec_or_a_name() -> None:
     )
 
 
-def test_a_type_beside_a_typed_states_handle_must_be_its_own() -> None:
+def test_the_type_for_a_typed_state_must_be_its_own() -> None:
     assert Effects().update_state(SEEN, 1, type=int) == Effects().update_state(SEEN, 1)
     with pytest.raises(StateTypeError) as caught:
         Effects().update_state(SEEN, 1, type=INT)
@@ -267,7 +267,7 @@ def test_a_type_beside_a_typed_states_handle_must_be_its_own() -> None:
     )
 
 
-def test_a_type_beside_an_untyped_states_handle_is_what_it_is_stored_as() -> None:
+def test_the_value_of_an_untyped_state_is_stored_as_the_given_type() -> None:
     untyped = ValueSpec("seen")
 
     (change,) = Effects().update_state(untyped, 1, type=FLOAT).changes
@@ -324,7 +324,7 @@ def test_only_effects_are_joined() -> None:
         Effects() + "text"  # type: ignore[operator]
 
 
-def test_effects_show_what_they_hold() -> None:
+def test_the_repr_of_effects_shows_the_calls() -> None:
     effects = (
         Effects()
         .send(BOB, "hi")

@@ -104,7 +104,7 @@ def test_a_playground_record_is_json() -> None:
     assert json.loads(record.value) == {"topic": "greets", "payload": 'say "hi" to Bøb'}
 
 
-def test_a_record_goes_to_an_egress_under_its_own_typename() -> None:
+def test_a_record_keeps_its_typename() -> None:
     record = kafka_record("names", value="x")
 
     (written,) = Effects().egress("example/greets", record).records
@@ -166,7 +166,7 @@ def test_a_key_is_text(key: t.Any) -> None:
         ("value of a record", {"topic": "t", "value": "\ud800"}),
     ],
 )
-def test_text_that_is_no_utf8_is_refused(what: str, args: dict[str, t.Any]) -> None:
+def test_text_that_is_not_utf8_is_refused(what: str, args: dict[str, t.Any]) -> None:
     assert error(kafka_record, **args) == (
         f"'\\ud800' cannot be written as UTF-8, so it cannot be the {what}."
         " Remove the lone surrogates."

@@ -113,7 +113,7 @@ def test_another_sdks_json_is_read(cls: t.Any) -> None:
     ],
     ids=lambda value: value.typename if isinstance(value, Type) else "",
 )
-def test_what_cannot_be_marked_gets_a_type(type: Type[t.Any], value: t.Any) -> None:
+def test_an_annotation_gets_a_type(type: Type[t.Any], value: t.Any) -> None:
     typename, payload = encode(value, type)
 
     assert typename == type.typename
@@ -220,7 +220,7 @@ def test_nan_is_found_however_deep(value: t.Any) -> None:
         encode(value, ANYTHING)
 
 
-def test_none_and_the_text_null_are_no_nan() -> None:
+def test_none_and_the_text_null_are_not_nan() -> None:
     assert encode(Data("null", None))[1] == b'{"name":"null","ratio":null}'
 
 
@@ -231,7 +231,7 @@ def test_text_with_lone_surrogates_is_refused(cls: t.Any) -> None:
     )
 
 
-def test_what_json_has_no_form_for_is_refused_on_the_users_line() -> None:
+def test_a_value_without_a_json_form_is_refused() -> None:
     with pytest.raises(TypeError, match="is unsupported"):
         encode([object()], ANYTHING)
     with pytest.raises(ValueError, match="surrogates not allowed"):
@@ -260,7 +260,9 @@ def test_what_json_has_no_form_for_is_refused_on_the_users_line() -> None:
     ],
 )
 @pytest.mark.parametrize("cls", [Data, Struct, Attrs])
-def test_an_error_says_where_and_what_was_expected(cls: t.Any, payload: bytes, reason: str) -> None:
+def test_an_error_names_the_place_and_the_expected_type(
+    cls: t.Any, payload: bytes, reason: str
+) -> None:
     typename = f"example/{cls.__name__}"
 
     assert error(Message(typename, payload).as_type, cls) == (
@@ -278,7 +280,7 @@ def test_nan_and_infinity_are_not_read_either(cls: t.Any, number: str) -> None:
         Message(f"example/{cls.__name__}", payload).as_type(cls)
 
 
-def test_what_a_class_raises_is_a_value_that_cannot_be_read() -> None:
+def test_an_exception_of_a_class_is_a_value_that_cannot_be_read() -> None:
     @json_type("example/Picky")
     @attrs.define
     class Picky:
@@ -303,7 +305,7 @@ def test_what_a_class_raises_is_a_value_that_cannot_be_read() -> None:
         )
 
 
-def test_bytes_that_are_no_utf8_are_refused() -> None:
+def test_bytes_that_are_not_utf8_are_refused() -> None:
     with pytest.raises(MessageTypeError, match="cannot be read"):
         Message("example/Data", b'{"name": "\xff"}').as_type(Data)
 
@@ -327,7 +329,7 @@ def test_json_nested_too_deep_is_refused() -> None:
         (b"Bob", "Invalid JSON: expected value at line 1 column 1"),
     ],
 )
-def test_a_pydantic_models_error_says_where_and_what_was_expected(
+def test_an_error_of_a_pydantic_model_names_the_place_and_the_expected_type(
     payload: bytes, reason: str
 ) -> None:
     assert error(Message("example/Model", payload).as_type, Model) == (
@@ -409,7 +411,7 @@ def test_a_value_of_an_abstract_class_is_an_instance_of_it() -> None:
 
 def test_a_value_whose_fields_do_not_fit_is_found_by_the_debug_checks() -> None:
     wrong = Data(7)  # type: ignore[arg-type]
-    assert encode(wrong)[1] == b'{"name":7,"ratio":null}'  # nobody looks
+    assert encode(wrong)[1] == b'{"name":7,"ratio":null}'  # without the debug checks
 
     token = verify.set(True)
     try:

@@ -1,4 +1,4 @@
-"""Messages that are not decoded, and what becomes of a value on its way out."""
+"""Messages before they are decoded, and the encoding of values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def error(function: t.Any, *args: t.Any) -> str:
     return str(caught.value)
 
 
-def test_a_message_tells_its_type() -> None:
+def test_a_message_has_a_type() -> None:
     assert ONE.is_type(int)
     assert ONE.is_type(LONG)
     assert not ONE.is_type(INT)
@@ -42,7 +42,7 @@ def test_messages_are_values() -> None:
         ONE.value = b""  # type: ignore[misc]
 
 
-def test_a_message_under_another_type_is_no_value() -> None:
+def test_a_message_is_not_read_as_another_type() -> None:
     with pytest.raises(MessageTypeError) as caught:
         ONE.as_type(str)
 
@@ -52,7 +52,7 @@ def test_a_message_under_another_type_is_no_value() -> None:
     )
 
 
-def test_a_message_without_a_value_is_no_default() -> None:
+def test_a_message_without_a_value_is_not_a_default() -> None:
     nothing = Message("io.statefun.types/long", b"", has_value=False)
 
     assert not nothing.is_type(int)
@@ -64,7 +64,7 @@ def test_a_message_without_a_value_is_no_default() -> None:
     )
 
 
-def test_a_malformed_message_is_no_value() -> None:
+def test_a_malformed_message_is_refused() -> None:
     with pytest.raises(MessageTypeError) as caught:
         Message("io.statefun.types/long", b"\x09\x01").as_type(int)
 
@@ -128,7 +128,7 @@ def test_a_message_is_not_reinterpreted_under_a_given_type() -> None:
         encode(ONE, INT)
 
 
-def test_any_stands_for_what_it_carries() -> None:
+def test_any_stands_for_its_content() -> None:
     carrier = any_pb2.Any()
     carrier.Pack(wrappers_pb2.StringValue(value="hi"))
 

@@ -1,4 +1,4 @@
-"""Payloads of the primitives: strict reading, ranges, and what the errors say."""
+"""Payloads of the primitives: strict reading, ranges, and error messages."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_no_decimal_text_is_taken_for_a_string_wrapper() -> None:
 
 
 @pytest.mark.parametrize("type", ALL, ids=NAMES)
-def test_no_bytes_are_the_default_and_the_default_is_no_bytes(type: Type[t.Any]) -> None:
+def test_a_default_has_no_bytes(type: Type[t.Any]) -> None:
     value = read(type, b"")
 
     assert value == type.python()
@@ -145,7 +145,7 @@ def test_plain_text_under_the_string_type_is_explained() -> None:
     )
 
 
-def test_bytes_that_are_no_text_at_all_are_not_explained_as_text() -> None:
+def test_bytes_that_are_not_text_are_not_explained_as_text() -> None:
     assert error(read, STRING, b"\xff\xfe") == (
         "its 2 bytes (fffe) are not the wire form of string"
     )

@@ -1,4 +1,4 @@
-"""Declared states, their cells, and untyped ones."""
+"""Declared states, stored values, and untyped states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types: which class stands for which, what reads what, and types that users make."""
+"""Types: the types of classes, the typenames that they read, and types made by users."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_value_without_a_type_is_refused(value: t.Any) -> None:
     assert error(encode, value) == f"'{name}' has no StateFun type. {WAYS}"
 
 
-def test_an_annotation_is_no_type() -> None:
+def test_an_annotation_is_not_a_type() -> None:
     assert error(type_of, list[int]) == f"list[int] has no StateFun type. {WAYS}"
 
 
@@ -160,7 +160,7 @@ EVERY = [*ALL, *OTHERS]
 
 
 @pytest.mark.parametrize("type", EVERY, ids=lambda type: type.typename)
-def test_a_type_never_reads_what_it_does_not_list(type: Type[t.Any]) -> None:
+def test_a_type_reads_only_the_typenames_that_it_lists(type: Type[t.Any]) -> None:
     own = type.typename.rpartition("/")[2]
     readable = READS.get(own, {type.typename})
 
@@ -190,7 +190,7 @@ SAMPLES = {BOOL: True, INT: 77, LONG: 77, FLOAT: 0.5, DOUBLE: 0.5, STRING: "hi",
     ],
     ids=repr,
 )
-def test_a_primitives_bytes_under_another_primitives_name_are_no_value(
+def test_the_bytes_of_another_primitive_are_refused(
     written: Type[t.Any], read: Type[t.Any]
 ) -> None:
     with pytest.raises(MessageTypeError):
@@ -232,7 +232,7 @@ def test_a_message_without_a_package_needs_the_exact_prefix() -> None:
     assert not Message("Lonely", b"\x0a\x02hi").is_type(lonely)
 
 
-def test_a_message_without_a_package_takes_a_typename_of_its_own() -> None:
+def test_a_message_without_a_package_has_a_typename_of_its_own() -> None:
     lonely = private_message("Lonely")
     renamed = protobuf_type(lonely, typename="example/Lonely")
 
@@ -250,7 +250,7 @@ def test_a_message_of_a_private_pool_goes_as_any_other() -> None:
     )
 
 
-def test_any_stands_for_what_it_carries() -> None:
+def test_any_stands_for_its_content() -> None:
     carrier = any_pb2.Any()
     carrier.Pack(timestamp_pb2.Timestamp(seconds=7))
 
@@ -359,7 +359,7 @@ def test_a_serializer_returns_bytes() -> None:
     )
 
 
-def test_what_a_deserializer_raises_is_a_value_that_cannot_be_read() -> None:
+def test_an_exception_of_a_deserializer_is_a_value_that_cannot_be_read() -> None:
     def deserialize(data: bytes) -> t.Any:
         raise KeyError("name")
 
@@ -374,7 +374,7 @@ def test_what_a_deserializer_raises_is_a_value_that_cannot_be_read() -> None:
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-def test_what_a_serializer_raises_comes_out_as_it_is() -> None:
+def test_an_exception_of_a_serializer_is_raised_unchanged() -> None:
     custom = custom_type("example/custom", bytes.fromhex, bytes.hex)
 
     with pytest.raises(ValueError, match="non-hexadecimal"):
