@@ -13,7 +13,7 @@ from .fields import Struct
 from .fields import Variant
 from .kinds import Choice
 from .kinds import Integer
-from .kinds import NamespacedName
+from .kinds import QualifiedName
 from .kinds import Text
 from .kinds import text_of
 from .model import State
@@ -25,7 +25,7 @@ from .times import Duration
 
 FUNCTIONS = Field(
     "functions",
-    NamespacedName(label="`ns/name` or `ns/*`", wildcard=True),
+    QualifiedName(label="`ns/name` or `ns/*`", wildcard=True),
     "The function, or with `ns/*` all functions of a namespace without an endpoint of their own.",
     required=True,
 )
@@ -187,4 +187,4 @@ STATE = StateStruct(
 )
 
 #: Formats 1.0 and 2.0 have the typename of a function beside its spec.
-TYPE = Field("type", NamespacedName(), "The function's typename.", "functions", required=True)
+TYPE = Field("type", QualifiedName(), "The function's typename.", "functions", required=True)

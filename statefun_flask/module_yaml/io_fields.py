@@ -13,7 +13,7 @@ from .fields import Struct
 from .fields import Variant
 from .kinds import Integer
 from .kinds import Many
-from .kinds import NamespacedName
+from .kinds import QualifiedName
 from .kinds import Pair
 from .kinds import PropertyValue
 from .kinds import Text
@@ -29,9 +29,9 @@ NEW: tuple[Version, ...] = ("3.0", "3.1")
 
 
 #: Formats up to 3.0 have an id beside the spec.
-INGRESS_ID = Field("id", NamespacedName(what="ingress"), "The ingress's id.", required=True)
+INGRESS_ID = Field("id", QualifiedName(what="ingress"), "The ingress's id.", required=True)
 EGRESS_ID = Field(
-    "id", NamespacedName(what="egress"), "The id that functions write to.", required=True
+    "id", QualifiedName(what="egress"), "The id that functions write to.", required=True
 )
 
 DIRECTION = {"ingresses": INGRESS_ID, "egresses": EGRESS_ID}
@@ -40,7 +40,7 @@ ID_OUT = dataclasses.replace(EGRESS_ID, versions=V31)
 
 _TARGETS = Field(
     "targets",
-    Many(NamespacedName(), minimum=1),
+    Many(QualifiedName(), minimum=1),
     "The functions that receive each record; its key is the id of the instance.",
     required=True,
 )

@@ -105,7 +105,7 @@ def node_is_number(node: Node) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class NamespacedName(Text):
+class QualifiedName(Text):
     """``namespace/name``.
 
     :param what: What it names.
