@@ -21,7 +21,9 @@ from .nodes import Sequence
 from .nodes import Unread
 
 #: Unquoted scalars that the runtime's parser reads as a number or a boolean.
-NOT_TEXT = re.compile(r"[-+]?(\d[\d_]*)?\.?\d+([eE][-+]?\d+)?|0x[\da-fA-F]+|true|false", re.I)
+NOT_TEXT = re.compile(
+    r"[-+]?(\d+(_+\d+)*(_*\.\d+)?|\.\d+)([eE][-+]?\d+)?|0x[\da-fA-F]+|true|false", re.I
+)
 INTEGER = re.compile(r"[-+]?\d+")
 #: Java's Long, which is the largest number that the runtime reads.
 MAX_INTEGER = 2**63 - 1

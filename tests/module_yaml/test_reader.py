@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import pathlib
+import time
 
 import pytest
 
@@ -323,6 +324,20 @@ def test_milliseconds_of_thousands_of_digits_are_refused() -> None:
     text += "9" * 5000 + "}\n"
 
     assert [each.code for each in read(text).findings] == ["large-number"]
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("end", ["", "x"])
+def test_a_string_of_many_digits_is_read_in_linear_time(version: str, end: str) -> None:
+    text = (
+        f'version: "{version}"\nmodule:\n  meta: {{type: remote}}\n  spec:\n    functions:\n'
+        "      - function:\n          meta: {kind: http, type: a/b}\n"
+        f"          spec: {{endpoint: {'9' * 20_000}{end}}}\n"
+    )
+    start = time.process_time()
+
+    assert read(text).errors
+    assert time.process_time() - start < 5
 
 
 def test_further_findings_are_only_counted() -> None:
