@@ -21,6 +21,7 @@ from ..protocol.model import Incomplete
 from ..values import json_types
 from ..values.state import ValueSpec
 from . import loop
+from .invocation import InvocationFailed
 from .invocation import run
 from .invocation import Steps
 from .registry import FunctionRegistry
@@ -61,6 +62,20 @@ class RequestHandler:
 
         What a function raises comes out as it is, with a note that says for which message.
         """
+        try:
+            return self.invoke(body)
+        except InvocationFailed as exc:
+            error = exc.unwrap()
+        try:
+            raise error
+        finally:
+            del error  # whose traceback has this frame
+
+    def invoke(self, body: bytes) -> bytes:
+        """Answer a request as a call does, but leave what a function raises in its wrapper.
+
+        :raises InvocationFailed: A function raised an exception.
+        """
         codec, batch, table, missing = self._prepare(body)
         if missing:
             return codec.encode(Incomplete(table.typename, missing))
@@ -80,6 +95,19 @@ class RequestHandler:
             Without one, synchronous functions block the loop while they run, as do those that share
             a typename with an asynchronous one.
         """
+        try:
+            return await self.invoke_async(body, executor=executor)
+        except InvocationFailed as exc:
+            error = exc.unwrap()
+        try:
+            raise error
+        finally:
+            del error  # whose traceback has this frame
+
+    async def invoke_async(
+        self, body: bytes, *, executor: concurrent.futures.Executor | None = None
+    ) -> bytes:
+        """Answer a request as :meth:`handle_async` does, with the wrapper of :meth:`invoke`."""
         codec, batch, table, missing = self._prepare(body)
         if missing:
             return codec.encode(Incomplete(table.typename, missing))
@@ -155,10 +183,13 @@ async def _finish_async(steps: Steps) -> Answer:
 
 async def _drive(steps: Steps, awaitable: cabc.Awaitable[t.Any]) -> Answer:
     """Run the rest of a batch in an event loop."""
+    task = _current_task()
     while True:
         try:
             value = await awaitable
         except BaseException as exc:
+            if isinstance(exc, GeneratorExit) and (task is None or _current_task() is not task):
+                raise  # This coroutine is closed, and the steps are closed with it.
             send: t.Any = steps.throw
             value = exc
         else:
@@ -168,3 +199,12 @@ async def _drive(steps: Steps, awaitable: cabc.Awaitable[t.Any]) -> Answer:
         except StopIteration as stop:
             answer: Answer = stop.value
             return answer
+
+
+def _current_task() -> object:
+    import asyncio
+
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None

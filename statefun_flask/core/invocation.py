@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import logging
+import signal
+import sys
+import threading
 import typing as t
 
 from ..errors import InvalidReturnError
@@ -27,6 +30,37 @@ logger = logging.getLogger("statefun_flask")
 
 #: A batch that runs: yields what is to be awaited, gets its value back, returns the answer.
 Steps: t.TypeAlias = cabc.Generator[cabc.Awaitable[t.Any], t.Any, Answer]
+
+
+class InvocationFailed(Exception):
+    """A function raised an exception, or what it returned was refused.
+
+    Inside of the package it separates the failure of a function from the failure of a request,
+    whatever class the exception has. Callers of a request handler get the exception itself.
+
+    :param cause: The exception.
+    :param where: The invocation, as the note that the exception gets.
+    """
+
+    def __init__(self, cause: Exception, where: str) -> None:
+        super().__init__(cause, where)
+        self.cause = cause
+        self.where = where
+
+    def unwrap(self) -> Exception:
+        """Return the exception, with a note that names this invocation only.
+
+        The same object may fail several invocations, such as the exception of a cached future.
+        """
+        notes = getattr(self.cause, "__notes__", None)
+        if isinstance(notes, list):
+            notes[:] = [note for note in notes if not isinstance(note, _Where)]
+        self.cause.add_note(_Where(self.where))
+        return self.cause
+
+
+class _Where(str):
+    """A note that names an invocation."""
 
 
 def run(batch: Batch, table: Table, watch: bool) -> Steps:
@@ -58,14 +92,14 @@ def run(batch: Batch, table: Table, watch: bool) -> Steps:
             _apply(returned, answer, cells, table, pending)
             if watch:
                 _warn_of_lost_changes(context, returned, function)
-        except (StopIteration, SystemExit) as exc:
-            # The one would end this generator, the other a server's thread or the loop.
-            error = RuntimeError(f"'{function.name}' raised {type(exc).__name__}")
-            _note(error, self_address, message, position, len(batch.messages))
-            raise error from exc
-        except Exception as exc:
-            _note(exc, self_address, message, position, len(batch.messages))
-            raise
+        except BaseException as exc:
+            if _ends_the_caller(exc):
+                raise
+            where = (
+                f"while invoking {self_address} (message {position + 1} of {len(batch.messages)},"
+                f" type '{message.typename}')"
+            )
+            raise InvocationFailed(_as_error(exc, table), where) from exc
     return answer
 
 
@@ -188,7 +222,34 @@ def _warn_of_lost_changes(context: Context, effects: Effects, function: Stateful
             )
 
 
-def _note(exc: BaseException, address: Address, message: Message, position: int, size: int) -> None:
-    exc.add_note(
-        f"while invoking {address} (message {position + 1} of {size}, type '{message.typename}')"
-    )
+def _as_error(exc: BaseException, table: Table) -> Exception:
+    """Return the exception that a function fails with.
+
+    StopIteration would end the generator of the batch. What is not an Exception, such as
+    SystemExit, would end the server's thread or the event loop, and the request had no answer.
+    """
+    if isinstance(exc, Exception) and not isinstance(exc, StopIteration):
+        return exc
+    error = RuntimeError(f"'{table.typename}' raised {type(exc).__name__}")
+    error.__cause__ = exc
+    return error
+
+
+def _ends_the_caller(exc: BaseException) -> bool:
+    """Return whether an exception was not raised by the function, but by whoever stops it."""
+    if isinstance(exc, KeyboardInterrupt):
+        return (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+    if isinstance(exc, GeneratorExit):
+        # Closing the generator of the batch raises it there, and not in a deeper frame.
+        return exc.__traceback__ is None or exc.__traceback__.tb_next is None
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or not isinstance(exc, asyncio.CancelledError):
+        return False
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # The thread has no event loop.
+        return False
+    return task is not None and bool(task.cancelling())

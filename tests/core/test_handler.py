@@ -540,7 +540,7 @@ def test_stop_iteration_becomes_a_runtime_error_with_the_note(invoke: Invoke) ->
     with pytest.raises(RuntimeError) as info:
         invoke(stop, "x")
 
-    assert str(info.value).endswith("stop' raised StopIteration")
+    assert str(info.value) == "'test/fn' raised StopIteration"
     assert isinstance(info.value.__cause__, StopIteration)
     assert info.value.__notes__ == [
         "while invoking test/fn/me (message 1 of 1, type 'io.statefun.types/string')"

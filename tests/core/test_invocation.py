@@ -207,27 +207,117 @@ def test_an_error_comes_out_as_it_is_with_a_note(
     ]
 
 
+class Custom(BaseException):
+    pass
+
+
+NOTE = "while invoking example/fn/bob (message 1 of 1, type 'io.statefun.types/string')"
+
+
 @pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, asyncio.CancelledError, Custom])
 @pytest.mark.parametrize("asynchronously", [False, True])
-def test_a_function_that_exits_ends_neither_the_server_nor_the_loop(
-    asynchronously: bool, path: Answer, request_bytes: t.Any, answered: t.Any
+def test_an_exception_that_is_not_an_exception_ends_neither_the_server_nor_the_loop(
+    asynchronously: bool,
+    error: type[BaseException],
+    path: Answer,
+    request_bytes: t.Any,
+    answered: t.Any,
 ) -> None:
     def now(context: Context, text: str) -> Effects:
-        raise SystemExit(3)
+        raise error
 
     async def later(context: Context, text: str) -> Effects:
         await asyncio.sleep(0)
-        raise SystemExit(3)
+        raise error
 
     function = later if asynchronously else now
     with pytest.raises(RuntimeError) as raised:
         path(handler_of(function), request_bytes("one"))
-    assert str(raised.value) == f"'{function.__qualname__}' raised SystemExit"
-    assert isinstance(raised.value.__cause__, SystemExit)
-    assert raised.value.__notes__ == [
-        "while invoking example/fn/bob (message 1 of 1, type 'io.statefun.types/string')"
-    ]
+    assert str(raised.value) == f"'example/fn' raised {error.__name__}"
+    assert isinstance(raised.value.__cause__, error)
+    assert raised.value.__notes__ == [NOTE]
     assert answered(path(handler_of(asynchronous), request_bytes("on"))).texts == ["on"]
+
+
+def interrupted(context: Context, text: str) -> Effects:
+    raise KeyboardInterrupt
+
+
+async def interrupted_later(context: Context, text: str) -> Effects:
+    await asyncio.sleep(0)
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("path", [in_a_loop, with_an_executor])
+@pytest.mark.parametrize("function", [interrupted, interrupted_later])
+def test_a_keyboard_interrupt_in_a_servers_thread_or_loop_fails_the_invocation(
+    function: t.Any, path: Answer, request_bytes: t.Any
+) -> None:
+    with pytest.raises(RuntimeError, match="'example/fn' raised KeyboardInterrupt"):
+        path(handler_of(function), request_bytes("one"))
+
+
+def test_a_keyboard_interrupt_of_the_main_thread_is_the_users(request_bytes: t.Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        handler_of(interrupted)(request_bytes("one"))
+
+
+@pytest.mark.parametrize("executor", [False, True])
+def test_a_request_whose_task_is_cancelled_is_cancelled(
+    executor: bool, request_bytes: t.Any
+) -> None:
+    begun: list[str] = []
+
+    async def waits(context: Context, text: str) -> Effects:
+        begun.append(text)
+        await asyncio.sleep(60)
+        return say(text)
+
+    async def main() -> None:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            handler = handler_of(waits)
+            answer = handler.handle_async(request_bytes("one"), executor=pool if executor else None)
+            task = asyncio.create_task(answer)
+            while not begun:
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+
+
+def test_a_closed_coroutine_does_not_fail(request_bytes: t.Any) -> None:
+    """A loop that is torn down closes coroutines in the middle of what they await."""
+
+    class Once:
+        def __await__(self) -> t.Any:
+            yield
+
+    async def waits(context: Context, text: str) -> Effects:
+        await Once()
+        return say(text)
+
+    coroutine = handler_of(waits).handle_async(request_bytes("one"))
+    coroutine.send(None)
+    coroutine.close()
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_an_exception_that_is_raised_again_has_one_note(path: Answer, request_bytes: t.Any) -> None:
+    error = KeyError("cached")
+    error.add_note("of the user")
+
+    def fails(context: Context, text: str) -> Effects:
+        raise error
+
+    handler = handler_of(fails)
+    for _ in range(3):
+        with pytest.raises(KeyError):
+            path(handler, request_bytes("one"))
+
+    assert error.__notes__ == ["of the user", NOTE]
 
 
 # -- cancellation tokens ----------------------------------------------------------------------
