@@ -1,13 +1,14 @@
-"""The one event loop of the process, for async functions that a synchronous server calls.
+"""The event loop of the process, for async functions that a synchronous server calls.
 
-It starts with the first async function and lives as long as the process, on a thread of its own, so
-that what those functions hold on to (connections, sessions, locks) stays usable from one request
+The loop starts with the first async function and runs until the process ends, on its own thread.
+Objects that belong to a loop (connections, sessions, locks) therefore stay usable from one request
 to the next.
 """
 
 from __future__ import annotations
 
 import collections.abc as cabc
+import logging
 import os
 import threading
 import typing as t
@@ -17,8 +18,11 @@ if t.TYPE_CHECKING:
 
 T = t.TypeVar("T")
 
+logger = logging.getLogger("statefun_flask")
+
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
+_thread: threading.Thread | None = None
 
 
 def run(coroutine: cabc.Coroutine[t.Any, t.Any, T]) -> T:
@@ -42,13 +46,29 @@ def run(coroutine: cabc.Coroutine[t.Any, t.Any, T]) -> T:
 def _running_loop() -> asyncio.AbstractEventLoop:
     import asyncio
 
-    global _loop
+    global _loop, _thread
 
     with _lock:
-        if _loop is None:
+        if _loop is None or _thread is None or not _thread.is_alive():
             _loop = asyncio.new_event_loop()
-            threading.Thread(target=_loop.run_forever, name="statefun-loop", daemon=True).start()
+            _thread = threading.Thread(
+                target=_keep_running, args=(_loop,), name="statefun-loop", daemon=True
+            )
+            _thread.start()
         return _loop
+
+
+def _keep_running(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is closed, whatever its tasks raise.
+
+    asyncio stops a loop when one of its tasks raises SystemExit or KeyboardInterrupt, and all other
+    tasks would wait forever. The loop can go on where it stopped.
+    """
+    while not loop.is_closed():
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt) as exc:
+            logger.error("A task of an async function raised %s", type(exc).__name__, exc_info=exc)
 
 
 def _is_current(loop: asyncio.AbstractEventLoop) -> bool:
@@ -61,11 +81,11 @@ def _is_current(loop: asyncio.AbstractEventLoop) -> bool:
 
 
 def _forget() -> None:
-    """Start anew in a forked child: the loop's thread stayed behind in the parent."""
-    global _lock, _loop
+    """Forget the loop in a forked child, where its thread does not exist."""
+    global _lock, _loop, _thread
 
     _lock = threading.Lock()
-    _loop = None
+    _loop = _thread = None
 
 
 if hasattr(os, "register_at_fork"):

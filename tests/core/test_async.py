@@ -182,6 +182,71 @@ def test_a_cancelled_function_fails_its_request_and_no_other(invoke: Invoke) -> 
     assert invoke(coroutine, "x").texts == ["statefun-loop"]
 
 
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_a_task_that_exits_does_not_stop_the_loop(
+    invoke: Invoke,
+    caplog: pytest.LogCaptureFixture,
+    error: type[BaseException],
+) -> None:
+    """A request that waits at the same time goes on, and so does the request of the task."""
+    waiting, released = threading.Event(), threading.Event()
+
+    async def waits(context: Context, message: str) -> Effects:
+        waiting.set()
+        while not released.is_set():
+            await asyncio.sleep(0.001)
+        return here()
+
+    async def exits() -> None:
+        raise error
+
+    async def starts(context: Context, message: str) -> Effects:
+        await asyncio.gather(exits())
+        return here()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        other = pool.submit(invoke, waits, "x")
+        assert waiting.wait(10)
+        with pytest.raises(RuntimeError, match=f"'test/fn' raised {error.__name__}"):
+            invoke(starts, "x")
+        released.set()
+        assert other.result(10).texts == ["statefun-loop"]
+    assert invoke(coroutine, "x").texts == ["statefun-loop"]
+    assert caplog.messages == [f"A task of an async function raised {error.__name__}"]
+
+
+def test_a_function_that_stops_the_loop_is_answered(invoke: Invoke) -> None:
+    async def function(context: Context, message: str) -> Effects:
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0.001)
+        return here()
+
+    assert invoke(function, "x").texts == ["statefun-loop"]
+
+
+def test_a_loop_that_was_closed_is_replaced(invoke: Invoke) -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def function(context: Context, message: str) -> Effects:
+        loops.append(asyncio.get_running_loop())
+        return here()
+
+    invoke(function, "x")
+    (first,) = loops
+    thread = next(each for each in threading.enumerate() if each.name == "statefun-loop")
+
+    def close() -> None:
+        first.stop()
+        # The loop is closed when it has stopped, before its thread runs it again.
+        first.run_forever = first.close  # type: ignore[method-assign]
+
+    first.call_soon_threadsafe(close)
+    thread.join(10)
+
+    assert invoke(function, "x").texts == ["statefun-loop"]
+    assert loops[1] is not first
+
+
 def test_context_variables_reach_the_loop(invoke: Invoke) -> None:
     async def function(context: Context, message: str) -> Effects:
         await asyncio.sleep(0)
