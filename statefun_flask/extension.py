@@ -17,6 +17,7 @@ from flask import Flask
 
 from . import config
 from . import views
+from .cli import COMMANDS
 from .cli import group
 from .config import Settings
 from .core.endpoint import Endpoint
@@ -129,7 +130,7 @@ class StateFun:
             return
         with self._binding:
             if self._endpoint is None:
-                self._settings = config.read(app.config, self._options)
+                self._settings = Settings.read(self._options, config=app.config, commands=COMMANDS)
                 endpoint = Endpoint(_FirstRequest(self), self._settings)
                 self._add_endpoint(app, endpoint)
                 self._endpoint = endpoint
