@@ -11,7 +11,6 @@ import threading
 import typing as t
 import weakref
 
-from flask import Blueprint
 from flask import current_app
 from flask import Flask
 
@@ -22,7 +21,6 @@ from .cli import group
 from .config import Settings
 from .core.endpoint import Endpoint
 from .core.handler import RequestHandler
-from .core.health import Health
 from .core.registry import FunctionRegistry
 from .core.registry import refuse_bare_decorator
 from .core.registry import StatefulFunction
@@ -132,23 +130,8 @@ class StateFun:
             if self._endpoint is None:
                 self._settings = Settings.read(self._options, config=app.config, commands=COMMANDS)
                 endpoint = Endpoint(_FirstRequest(self), self._settings)
-                self._add_endpoint(app, endpoint)
+                app.register_blueprint(views.make_blueprint(endpoint))
                 self._endpoint = endpoint
-
-    def _add_endpoint(self, app: Flask, endpoint: Endpoint) -> None:
-        blueprint = Blueprint("statefun", __name__)
-        blueprint.add_url_rule(
-            endpoint.settings.url,
-            "handle",
-            views.handling(endpoint),
-            methods=["POST"],
-            strict_slashes=False,
-        )
-        health = Health(endpoint)
-        tell = views.telling(health)
-        for path in health.paths:
-            blueprint.add_url_rule(path, "health", tell)
-        app.register_blueprint(blueprint)
 
     def runtime(
         self,
@@ -202,7 +185,7 @@ class StateFun:
                 " which has no effect. Set it before 'init_app', or before the first request or"
                 " command of a StateFunFlask."
             )
-        self.endpoint.handle = handler = RequestHandler(
+        self.endpoint.handler = handler = RequestHandler(
             self.registry,
             watch=current_app.debug or current_app.testing,
             protocol=self.settings.protocol,
@@ -234,7 +217,7 @@ def _in_context(app: Flask, body: bytes) -> bytes:
     """Answer a request of the embedded engine, in the app's context and without Flask's request."""
     with app.app_context():
         statefun: StateFun = app.extensions["statefun"]
-        return statefun.endpoint.handle(body)
+        return statefun.endpoint.call(body)
 
 
 class _FirstRequest:
@@ -246,10 +229,13 @@ class _FirstRequest:
     def __call__(self, body: bytes) -> bytes:
         return self.statefun._make_handler()(body)
 
-    async def handle_async(
+    def invoke(self, body: bytes) -> bytes:
+        return self.statefun._make_handler().invoke(body)
+
+    async def invoke_async(
         self, body: bytes, *, executor: concurrent.futures.Executor | None = None
     ) -> bytes:
-        return await self.statefun._make_handler().handle_async(body, executor=executor)
+        return await self.statefun._make_handler().invoke_async(body, executor=executor)
 
 
 _UNBOUND = (

@@ -22,8 +22,8 @@ from ..embedded.engine import Engine as Runtime
 from ..embedded.errors import EndpointDown
 from ..embedded.records import EgressRecord
 from ..embedded.store.store import Store
-from ..transport.direct import Direct
-from ..transport.direct import Served
+from ..transport.direct import DirectEndpoint
+from ..transport.direct import Servable
 from ..values.address import Address
 from ..values.message import Message
 from . import inbox
@@ -52,13 +52,13 @@ class EmbeddedEngine(Engine):
 
     def __init__(
         self,
-        served: Served,
+        served: Servable,
         module: Source = None,
         *,
         clock: t.Literal["virtual", "real"] = "virtual",
     ) -> None:
         super().__init__()
-        direct = Direct(served, skip_hooks=True)
+        direct = DirectEndpoint(served, skip_hooks=True)
         self._wiring = wire(served, module)
         self._stopped = False
         self._records: list[EgressRecord] = []
@@ -67,8 +67,7 @@ class EmbeddedEngine(Engine):
         def handle(body: bytes) -> bytes:
             if self._stopped:
                 raise EndpointDown("worker", "it was stopped")
-            with direct.context():
-                return direct.endpoint.handle(body)
+            return direct.call(body)
 
         self._routes = _Routes(ModuleRoutes(self._wiring.module, handle, functions(served)))
         self._clock = VirtualClock() if clock == "virtual" else RealClock()

@@ -6,7 +6,7 @@ import collections.abc as cabc
 import importlib.util
 import typing as t
 
-from ..transport.direct import Served
+from ..transport.direct import Servable
 from .engine import Engine
 from .wiring import Source
 
@@ -41,7 +41,7 @@ class Engines:
     ) -> None:
         self._report = report
         self._unavailable = unavailable or _raise
-        self._running: dict[str, tuple[Served, Source, dict[str, t.Any], Engine]] = {}
+        self._running: dict[str, tuple[Servable, Source, dict[str, t.Any], Engine]] = {}
         self._kafka = kafka
         self._owns_kafka = kafka is None
         self._cluster: Cluster | None = None
@@ -49,7 +49,7 @@ class Engines:
     def get(
         self,
         name: str,
-        served: Served,
+        served: Servable,
         module: Source = None,
         **options: t.Any,
     ) -> Engine:
@@ -74,7 +74,7 @@ class Engines:
         return engine
 
     def _start(
-        self, name: str, served: Served, module: Source, options: dict[str, t.Any]
+        self, name: str, served: Servable, module: Source, options: dict[str, t.Any]
     ) -> Engine:
         if name == "embedded":
             from .embedded import EmbeddedEngine

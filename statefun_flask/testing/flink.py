@@ -17,7 +17,7 @@ from ..flink import Kafka
 from ..flink.failures import job_failure
 from ..flink.serving import Server
 from ..module_yaml import dump
-from ..transport.direct import Served
+from ..transport.direct import Servable
 from ..transport.wsgi import application
 from . import inbox
 from .engine import Engine
@@ -48,7 +48,7 @@ class FlinkEngine(Engine):
 
     name = "flink"
 
-    def __init__(self, served: Served, module: Source = None, *, cluster: Cluster) -> None:
+    def __init__(self, served: Servable, module: Source = None, *, cluster: Cluster) -> None:
         super().__init__()
         self._cluster = cluster
         self._topics: dict[str, _Topic] = {}

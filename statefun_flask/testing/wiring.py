@@ -12,8 +12,8 @@ from ..core.registry import FunctionRegistry
 from ..module_yaml.generate import generate
 from ..module_yaml.generate import Request
 from ..module_yaml.model import Version
-from ..transport.direct import Direct
-from ..transport.direct import Served
+from ..transport.direct import DirectEndpoint
+from ..transport.direct import Servable
 from . import inbox
 
 Source: t.TypeAlias = "str | os.PathLike[str] | None"
@@ -54,7 +54,7 @@ class Wiring:
 
 
 def wire(
-    served: Served,
+    served: Servable,
     source: Source,
     *,
     worker: str = "http://worker",
@@ -72,7 +72,7 @@ def wire(
     """
     registry = functions(served)
     if source is None:
-        url = worker + Direct(served, skip_hooks=True).url
+        url = worker + DirectEndpoint(served, skip_hooks=True).endpoint.path
         door = module_yaml.Module("3.1", _inbox("3.1", inbox_url, kafka, tag))
         group = f"statefun-testing{tag}"
         request = Request(url=url, kafka=kafka, group=group, exactly_once=True, old=door)
@@ -90,7 +90,7 @@ def wire(
     return Wiring(dataclasses.replace(module, components=tuple(components)), tag)
 
 
-def functions(served: Served) -> FunctionRegistry:
+def functions(served: Servable) -> FunctionRegistry:
     """Return the functions of an app, or of a registry that is served without one."""
     if isinstance(served, FunctionRegistry):
         return served
