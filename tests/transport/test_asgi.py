@@ -276,11 +276,13 @@ def test_requests_are_answered_after_the_startup_and_after_a_restart(
 
         living = asyncio.create_task(client.app({"type": "lifespan"}, receive, send))
         while not said:
+            assert not living.done(), living
             await asyncio.sleep(0)
         _, _, answer = await client.post(encode("test/blocker", ""))
         assert decode(answer) == ["statefun_0"]
         stop.set()
-        await living
+        async with asyncio.timeout(10):
+            await living
         assert said == BOTH
 
     for _ in range(2):

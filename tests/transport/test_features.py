@@ -70,7 +70,8 @@ def call_asgi(called: t.Any, method: str, path: str, body: bytes) -> tuple[int, 
             started.set()
 
         living = asyncio.create_task(called({"type": "lifespan"}, lifespan, acknowledge))
-        await started.wait()
+        async with asyncio.timeout(10):
+            await started.wait()
         await called(scope, receive, send)
         stopped.set()
         await living
