@@ -26,6 +26,7 @@ logger = logging.getLogger("statefun_flask")
 
 #: The runtime compares the content type of an answer as a whole, so it has no parameters.
 CONTENT_TYPE = "application/octet-stream"
+_ANSWER_TYPE = ("Content-Type", CONTENT_TYPE)
 
 #: The most characters of a text that go into a reply or the log. Names in requests may be long.
 _LONGEST = 2000
@@ -92,6 +93,8 @@ class Endpoint:
         #: Set while the server shuts down. Further requests of the runtime are refused.
         self.draining = False
 
+        self._largest = settings.max_request_bytes
+        self._largest_answer = settings.max_response_bytes
         base = settings.url.rstrip("/")
         #: Where the runtime posts its requests.
         self.path = base or "/"
@@ -113,22 +116,20 @@ class Endpoint:
             a body is refused.
         """
         length = self._check_head(method, path, headers)
-        if isinstance(length, Reply):
+        if length is not None and not isinstance(length, int):
             return length
         try:
-            if length is not None:
-                data = read(length)
-                if len(data) != length:
+            data = b"" if length is None else read(length)
+            if len(data) != length:
+                if length is not None:
                     data = _read_rest(data, read, length)
-            else:
-                limit = self.settings.max_request_bytes + 1
-                data = _read_rest(b"", read, limit) if delimited else b""
+                elif delimited:
+                    data = _read_rest(data, read, self._largest + 1)
+                refused = self._check_size(len(data), length)
+                if refused is not None:
+                    return refused
         except (OSError, EOFError, ValueError) as exc:
             return error_reply(400, f"The body cannot be read: {exc}. Send it as a whole.")
-        if len(data) != length:
-            refused = self._check_size(len(data), length)
-            if refused is not None:
-                return refused
         try:
             answer = self.handler.invoke(data)
         except Exception as exc:
@@ -149,9 +150,9 @@ class Endpoint:
         :param executor: Where the functions of a typename run when none of them is asynchronous.
         """
         length = self._check_head(method, path, headers)
-        if isinstance(length, Reply):
+        if length is not None and not isinstance(length, int):
             return length
-        limit = self.settings.max_request_bytes + 1 if length is None else length
+        limit = self._largest + 1 if length is None else length
         data = await read(limit)
         if len(data) != length:
             data = await _read_rest_async(data, read, limit)
@@ -195,12 +196,12 @@ class Endpoint:
         given = headers.get("content-length")
         if not given or headers.get("transfer-encoding"):
             return None
-        if not (given.isascii() and given.isdecimal()):
+        if not (given.isdecimal() and given.isascii()):
             return error_reply(
                 400, f"The Content-Length is {given!r:.60}. Send the number of bytes of the body."
             )
         # int() refuses to read more than 4300 digits.
-        if len(given) > 18 or (length := int(given)) > self.settings.max_request_bytes:
+        if len(given) > 18 or (length := int(given)) > self._largest:
             return self._refuse_size()
         return length
 
@@ -230,7 +231,7 @@ class Endpoint:
         """Return how a request is refused for the size of its body, or None."""
         if size == length:
             return None
-        if size > self.settings.max_request_bytes:
+        if size > self._largest:
             return self._refuse_size()
         if length is None:
             if size:
@@ -249,7 +250,7 @@ class Endpoint:
     def _refuse_size(self) -> Reply:
         return error_reply(
             413,
-            f"The body is larger than {self.settings.max_request_bytes} bytes. Raise"
+            f"The body is larger than {self._largest} bytes. Raise"
             " STATEFUN_MAX_REQUEST_BYTES, or lower maxNumBatchRequests in module.yaml.",
         )
 
@@ -277,19 +278,16 @@ class Endpoint:
         return error_reply(status, text, error, detail=str(error))
 
     def _reply(self, answer: bytes) -> Reply:
-        if len(answer) > self.settings.max_response_bytes:
+        size = len(answer)
+        if size > self._largest_answer:
             logger.error(
                 "An answer of %d bytes is larger than STATEFUN_MAX_RESPONSE_BYTES (%d), and the"
                 " runtime will refuse it. Raise payload_max_bytes in module.yaml and this setting,"
                 " or lower maxNumBatchRequests.",
-                len(answer),
-                self.settings.max_response_bytes,
+                size,
+                self._largest_answer,
             )
-        return Reply(
-            200,
-            answer,
-            [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(answer)))],
-        )
+        return Reply(200, answer, [_ANSWER_TYPE, ("Content-Length", str(size))])
 
 
 def error_reply(

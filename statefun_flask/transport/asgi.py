@@ -9,7 +9,6 @@ import typing as t
 
 from ..config import SettingsOptions
 from ..core.endpoint import Endpoint
-from ..core.endpoint import Reply
 from . import granian
 from .direct import DirectEndpoint
 from .direct import Servable
@@ -67,23 +66,21 @@ class _Application:
                 " HTTP POST."
             )
         else:
+            if self._executor is None and self._threads:
+                self._executor = concurrent.futures.ThreadPoolExecutor(self._threads, "statefun")
             with self._direct.context():
-                reply = await self._respond(scope, receive)
+                reply = await self._endpoint.respond_async(
+                    scope["method"],
+                    scope["path"],
+                    _read_headers(scope),
+                    _Body(receive).read,
+                    executor=self._executor,
+                )
+                if reply.error is not None:
+                    reply = self._direct.report(reply)
             headers = [(_NAMES[name], value.encode()) for name, value in reply.headers]
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             await send({"type": "http.response.body", "body": reply.body})
-
-    async def _respond(self, scope: Scope, receive: Receive) -> Reply:
-        if self._executor is None and self._threads:
-            self._executor = concurrent.futures.ThreadPoolExecutor(self._threads, "statefun")
-        reply = await self._endpoint.respond_async(
-            scope["method"],
-            scope["path"],
-            _read_headers(scope),
-            _Body(receive).read,
-            executor=self._executor,
-        )
-        return reply if reply.error is None else self._direct.report(reply)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Acknowledge the server's lifespan events."""
@@ -174,14 +171,14 @@ class _Lifespan:
 def _read_headers(scope: Scope) -> dict[str, str]:
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
-        if raw_name in _READ:
-            name, value = raw_name.decode(), raw_value.decode("latin-1")
+        if (name := _READ.get(raw_name)) is not None:
+            value = raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 
 
 #: The headers that have a meaning in a request.
-_READ = frozenset({b"content-type", b"content-length", b"transfer-encoding"})
+_READ = {name.encode(): name for name in ("content-type", "content-length", "transfer-encoding")}
 #: The headers of replies, as ASGI writes them.
 _NAMES = {
     "Allow": b"allow",
