@@ -22,7 +22,6 @@ from .config import SettingsOptions
 from .core.endpoint import Endpoint
 from .core.function import StatefulFunction
 from .core.handler import RequestHandler
-from .core.health import Health
 from .core.registry import FunctionRegistry
 from .core.registry import refuse_bare_decorator
 from .core.table import FunctionTable
@@ -172,7 +171,7 @@ class AppStateFun(FunctionScaffold):
             if self._endpoint is None:
                 settings = self.settings
                 endpoint = Endpoint(AppHandler(self._app, self.registry, settings), settings)
-                _add_rules(self._app, endpoint)
+                views.add_rules(self._app, endpoint)
                 self._endpoint = endpoint
             else:
                 _refuse_changed(self._app, self._endpoint.settings)
@@ -384,21 +383,6 @@ def _refuse_second_extension(app: Flask) -> None:
             f"The app '{app.name}' has a blueprint 'statefun', which is the name of the extension's"
             " own blueprint. Register yours under another name: register_blueprint(…, name='…')."
         )
-
-
-def _add_rules(app: Flask, endpoint: Endpoint) -> None:
-    """Add the URL rules of the endpoint and of its health paths."""
-    app.add_url_rule(
-        endpoint.settings.url,
-        "statefun.handle",
-        views.handling(endpoint),
-        methods=["POST"],
-        strict_slashes=False,
-    )
-    health = Health(endpoint)
-    tell = views.telling(health)
-    for path in health.paths:
-        app.add_url_rule(path, "statefun.health", tell)
 
 
 def _count(registry: FunctionRegistry) -> str:

@@ -17,6 +17,8 @@ from statefun_flask import Effects
 from statefun_flask import FunctionNotFoundError
 from statefun_flask import ProtocolError
 from statefun_flask import StateFunFlask
+from statefun_flask import StateTypeError
+from statefun_flask import ValueSpec
 
 OCTET_STREAM = "application/octet-stream"
 TO = Address("test/sink", "a")
@@ -120,14 +122,12 @@ def test_no_content_type_is_415(post: Post, request_body: t.Any) -> None:
     )
 
 
-@pytest.mark.parametrize("method", ["get", "put", "delete", "patch"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"])
 def test_another_method_is_405(app: StateFunFlask, method: str) -> None:
-    del app.error_handler_spec[None]
+    response = app.test_client().open("/statefun", method=method)
 
-    response = getattr(app.test_client(), method)("/statefun")
-
-    assert response.status_code == 405
-    assert "POST" in response.headers["Allow"]
+    assert is_text(response, 405) == f"The method is '{method}'. Allowed here: POST.\n"
+    assert response.headers["Allow"] == "POST"
 
 
 def test_a_body_over_the_limit_is_413(app: StateFunFlask, post: Post) -> None:
@@ -173,9 +173,37 @@ def test_an_unknown_function_is_503_since_a_deployment_cures_it(
     post: Post, request_body: t.Any
 ) -> None:
     assert is_text(post(request_body("test/ecko", "x")), 503) == (
-        "No stateful function is registered for 'test/ecko'. Did you mean 'test/echo'?"
+        "No stateful function is registered for 'test/ecko'."
         " Run 'flask statefun routes' to list the registered functions.\n"
     )
+
+
+@pytest.mark.parametrize("key", ["TESTING", "DEBUG"])
+def test_near_names_of_an_unknown_function_are_for_developers_and_the_log(
+    app: StateFunFlask,
+    post: Post,
+    request_body: t.Any,
+    key: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app.config[key] = True
+
+    text = is_text(post(request_body("test/ecko", "x")), 503)
+
+    assert "Did you mean 'test/echo'?" in text
+    assert caplog.messages == [text.rstrip("\n")]
+
+
+def test_an_unknown_name_forges_no_line_of_the_log(
+    post: Post, request_body: t.Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = is_text(post(request_body("test/\x1b[31m\nERROR forged" + "x" * 5000, "x")), 503)
+
+    (message,) = caplog.messages
+    assert "'test/\\x1b[31m\\nERROR forgedxxx" in message
+    assert len(message) < 2100
+    assert "\x1b" not in text
+    assert len(text) < 2200
 
 
 def test_an_unknown_function_is_404_when_set_so(
@@ -197,16 +225,45 @@ def test_a_worker_that_is_draining_answers_503(
     )
 
 
+FAILED = (
+    "A stateful function failed. The runtime tries the batch again; the worker's log has the"
+    " traceback.\n"
+)
+
+
 @pytest.mark.parametrize("name", list(ERRORS))
 def test_whatever_a_function_raises_is_500(
     post: Post, request_body: t.Any, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """What it raises is for the log: the text may hold a password."""
     error = ERRORS[name]
-    error.__dict__.pop("__notes__", None)
 
-    text = is_text(post(request_body("test/fails_so", name)), 500)
+    assert is_text(post(request_body("test/fails_so", name)), 500) == FAILED
 
-    assert text == (
+    (record,) = caplog.records
+    assert record.getMessage() == "A stateful function failed"
+    assert record.exc_info
+    assert record.exc_info[1] is error
+    assert error.__notes__ == [
+        "while invoking test/fails_so/me (message 1 of 1, type 'io.statefun.types/string')"
+    ]
+
+
+@pytest.mark.parametrize("key", ["TESTING", "DEBUG"])
+@pytest.mark.parametrize("name", list(ERRORS))
+def test_an_error_handler_never_turns_a_failure_into_a_page(
+    app: StateFunFlask,
+    post: Post,
+    request_body: t.Any,
+    name: str,
+    key: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The handler of the fixture answers every exception with 200."""
+    app.config[key] = True
+    error = ERRORS[name]
+
+    assert is_text(post(request_body("test/fails_so", name)), 500) == (
         f"{type(error).__name__}: {error}\nwhile invoking test/fails_so/me (message 1 of 1, type"
         " 'io.statefun.types/string')\nThe runtime tries the batch again; the worker's log has the"
         " traceback.\n"
@@ -216,11 +273,44 @@ def test_whatever_a_function_raises_is_500(
     assert record.exc_info[1] is error
 
 
+def test_a_batch_that_is_refused_before_its_function_is_logged_as_that(
+    app: StateFunFlask, post: Post, request_body: t.Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    count = ValueSpec("count", int)
+    app.statefun("test/counts", states=[count])(lambda context, message: Effects())
+    body = request_body("test/counts", "x", states={"count": ("test/other", b"")})
+
+    assert is_text(post(body), 500) == (
+        "A batch was refused before its function was called. The runtime tries the batch again; the"
+        " worker's log has the traceback.\n"
+    )
+    (record,) = caplog.records
+    assert record.getMessage() == "A batch was refused before its function was called"
+    assert record.exc_info
+    assert isinstance(record.exc_info[1], StateTypeError)
+
+
 def test_a_message_that_no_function_takes_is_500(post: Post, request_body: t.Any) -> None:
-    assert "does not accept messages of type" in is_text(post(request_body("test/echo", 3)), 500)
+    assert is_text(post(request_body("test/echo", 3)), 500) == FAILED
 
 
-def test_error_trackers_are_told_once(app: StateFunFlask, post: Post, request_body: t.Any) -> None:
+def test_an_error_tracker_that_fails_does_not_change_the_answer(
+    app: StateFunFlask, post: Post, request_body: t.Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(sender: flask.Flask, exception: Exception, **extra: t.Any) -> None:
+        raise LookupError("tracker")
+
+    with got_request_exception.connected_to(fail, app):
+        assert is_text(post(request_body("test/fails_so", "value")), 500) == FAILED
+    assert caplog.messages == [
+        "A receiver of got_request_exception failed",
+        "A stateful function failed",
+    ]
+
+
+def test_error_trackers_are_called_once(
+    app: StateFunFlask, post: Post, request_body: t.Any
+) -> None:
     told: list[tuple[flask.Flask, Exception]] = []
 
     def tell(sender: flask.Flask, exception: Exception, **extra: t.Any) -> None:
@@ -232,12 +322,19 @@ def test_error_trackers_are_told_once(app: StateFunFlask, post: Post, request_bo
     assert told == [(app, ERRORS["value"])]
 
 
+@pytest.fixture
+def unhandled(app: StateFunFlask) -> StateFunFlask:
+    """Return the app with handlers for other exceptions only."""
+    del app.error_handler_spec[None][None][Exception]
+    app.register_error_handler(LookupError, lambda error: "all is well")
+    return app
+
+
 @pytest.mark.parametrize("key", ["TESTING", "PROPAGATE_EXCEPTIONS", "DEBUG"])
-def test_it_is_raised_again_under_testing(
-    app: StateFunFlask, post: Post, request_body: t.Any, key: str
+def test_an_exception_that_no_handler_answers_is_raised_again_under_testing(
+    unhandled: StateFunFlask, post: Post, request_body: t.Any, key: str
 ) -> None:
-    del app.error_handler_spec[None]
-    app.config[key] = True
+    unhandled.config[key] = True
 
     with pytest.raises(ValueError, match="mine") as info:
         post(request_body("test/fails_so", "value"))
@@ -254,10 +351,9 @@ def test_it_is_not_raised_again_when_propagation_is_off(
 
 
 def test_an_http_exception_is_never_the_answer_under_testing(
-    app: StateFunFlask, post: Post, request_body: t.Any
+    unhandled: StateFunFlask, post: Post, request_body: t.Any
 ) -> None:
-    del app.error_handler_spec[None]
-    app.testing = True
+    unhandled.testing = True
 
     with pytest.raises(RuntimeError, match="A stateful function raised") as info:
         post(request_body("test/fails_so", "teapot"))
@@ -296,7 +392,6 @@ def truncated(body: bytes) -> list[bytes]:
 
 NOISE = random.Random(8)
 BAD = {
-    "empty": b"",
     "zeros": b"\0" * 1_000_000,
     "nested": nested(100_000),
     "no target": b"\xa2\x06\x00",
@@ -336,10 +431,15 @@ def test_a_body_that_ends_early_is_400(post: Post, request_body: t.Any) -> None:
     )
 
 
-def test_mutated_requests_never_break_the_endpoint(post: Post, request_body: t.Any) -> None:
+def test_mutated_requests_are_answered_and_never_by_an_error_handler(
+    post: Post, request_body: t.Any
+) -> None:
     body = bytearray(request_body("test/echo", "hello"))
     for position in range(len(body)):
         for bit in (1, 0x80):
             changed = body.copy()
             changed[position] ^= bit
-            assert post(bytes(changed)).status_code in (200, 400, 500, 503)
+            response = post(bytes(changed))
+            assert response.status_code in (200, 400, 500, 503)
+            expected = OCTET_STREAM if response.status_code == 200 else "text/plain; charset=utf-8"
+            assert response.headers["Content-Type"] == expected

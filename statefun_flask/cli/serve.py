@@ -13,7 +13,7 @@ from flask.cli import with_appcontext
 from ..transport import AsgiTransport
 from ..transport import GranianTransport
 from ..transport import WaitressTransport
-from ..transport.listen import Listen
+from ..transport.listen import ListenAddress
 from ..views import app_itself
 
 _FILE = click.Path(exists=True, dir_okay=False)
@@ -51,13 +51,13 @@ _FILE = click.Path(exists=True, dir_okay=False)
     "--drain-seconds",
     default=30,
     type=click.IntRange(min=1),
-    help="How long what was begun may take once SIGTERM came.",
+    help="How long the requests in progress may take after SIGTERM.",
 )
 @click.option(
-    "--notice-seconds",
+    "--shutdown-delay",
     default=0,
     type=click.IntRange(min=0),
-    help="How long SIGTERM leaves the door open for load balancers that ask whether it is ready.",
+    help="How many seconds the server goes on listening after SIGTERM, for load balancers.",
 )
 @with_appcontext
 def serve(
@@ -77,7 +77,7 @@ def serve(
     app = app_itself()
     listen = f"unix:{unix}" if unix else f"{host}:{port}"
 
-    def started(listen: Listen) -> None:
+    def started(listen: ListenAddress) -> None:
         url = listen.url(app.extensions["statefun"].settings.url, tls=options["cert"] is not None)
         click.echo(_started(app, url, server, workers, threads))
 
@@ -86,10 +86,7 @@ def serve(
             transport = _waitress(listen, workers, threads, **options)
             transport.run(app, started=started)
         else:
-            kind = GranianTransport if server == "granian" else AsgiTransport
-            tls = {"certificate": options["cert"], "key": options["key"]}
-            others = {name: value for name, value in options.items() if name not in ("cert", "key")}
-            granian = kind(listen, workers=workers, threads=threads, **tls, **others)
+            granian = _granian(server, listen, workers, threads, **options)
             granian.run(_target(app), started=started)
     except OSError as exc:
         where = "another --unix path" if unix else "another --host or --port"
@@ -118,6 +115,22 @@ def _waitress(
     if cert or key or client_ca:
         raise click.UsageError("waitress speaks no TLS. Use --server granian, or a proxy.")
     return WaitressTransport(listen, threads=threads, **others)
+
+
+def _granian(
+    server: str,
+    listen: str,
+    workers: int,
+    threads: int,
+    *,
+    cert: str | None,
+    direct: bool,
+    **others: t.Any,
+) -> GranianTransport | AsgiTransport:
+    others |= {"workers": workers, "threads": threads, "certificate": cert}
+    if server == "asgi":
+        return AsgiTransport(listen, **others)
+    return GranianTransport(listen, direct=direct, **others)
 
 
 class _Load:

@@ -119,7 +119,7 @@ class Session:
     def _routes(self, app: Flask) -> Routes:
         def handle(body: bytes) -> bytes:
             with app.app_context():
-                answer: bytes = self.statefun.endpoint.handle(body)
+                answer: bytes = self.statefun.endpoint.call(body)
             return answer
 
         functions = list(self.registry)

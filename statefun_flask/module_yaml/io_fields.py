@@ -13,9 +13,9 @@ from .fields import Struct
 from .fields import Variant
 from .kinds import Integer
 from .kinds import Many
-from .kinds import QualifiedName
 from .kinds import Pair
 from .kinds import PropertyValue
+from .kinds import QualifiedName
 from .kinds import Text
 from .kinds import Typename
 from .model import Version

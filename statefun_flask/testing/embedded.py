@@ -27,8 +27,8 @@ from ..embedded.engine import Engine
 from ..embedded.errors import EndpointDown
 from ..embedded.records import EgressRecord
 from ..embedded.store.store import Store
-from ..transport.direct import Direct
-from ..transport.direct import Served
+from ..transport.direct import DirectEndpoint
+from ..transport.direct import Servable
 from ..values.address import Address
 from ..values.address import as_address
 from ..values.egress import KAFKA
@@ -87,7 +87,7 @@ class EmbeddedTestEngine(TestEngine):
 
     def __init__(
         self,
-        served: Served,
+        served: Servable,
         module: Source = None,
         *,
         clock: t.Literal["virtual", "real"] = "virtual",
@@ -103,7 +103,7 @@ class EmbeddedTestEngine(TestEngine):
         super().__init__()
         self._registry = functions(served)
         self._module = None if module is None else load(module)
-        self._routes = self._make_routes(Direct(served, skip_hooks=True))
+        self._routes = self._make_routes(DirectEndpoint(served, skip_hooks=True))
         self._raises = errors == "raise"
         self._unraised: list[BaseException] = []
         self._down: dict[str, str] = {}
@@ -116,7 +116,7 @@ class EmbeddedTestEngine(TestEngine):
         self._kafka = kafka
         self._open()
 
-    def _make_routes(self, direct: Direct) -> Routes:
+    def _make_routes(self, direct: DirectEndpoint) -> Routes:
         def call(body: bytes) -> bytes:
             if self._worker_stopped:
                 raise EndpointDown("worker", "it was stopped")

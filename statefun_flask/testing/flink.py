@@ -18,7 +18,7 @@ from ..flink import Kafka
 from ..flink.explain import job_failure
 from ..flink.serving import WorkerServer
 from ..module_yaml import dump
-from ..transport.direct import Served
+from ..transport.direct import Servable
 from ..transport.wsgi import application
 from ..values.address import Address
 from . import sender
@@ -51,7 +51,7 @@ class FlinkTestEngine(TestEngine):
 
     name = "flink"
 
-    def __init__(self, served: Served, module: Source = None, *, cluster: Cluster) -> None:
+    def __init__(self, served: Servable, module: Source = None, *, cluster: Cluster) -> None:
         super().__init__()
         self._cluster = cluster
         self._topics: dict[str, _Topic] = {}

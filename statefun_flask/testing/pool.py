@@ -12,12 +12,12 @@ from .engine import TestEngine
 if t.TYPE_CHECKING:
     from ..flink import Cluster
     from ..flink import Kafka
-    from ..transport.direct import Served
+    from ..transport.direct import Servable
     from .flink import FlinkTestEngine
     from .wiring import Source
 
 #: The app, its module, the options, and the engine that runs it.
-_Running: t.TypeAlias = "tuple[Served, Source, dict[str, t.Any], TestEngine]"
+_Running: t.TypeAlias = "tuple[Servable, Source, dict[str, t.Any], TestEngine]"
 
 #: The version of StateFun that runs on Flink.
 VERSION = "3.3.0"
@@ -52,7 +52,7 @@ class EnginePool:
     def get(
         self,
         name: str,
-        served: Served,
+        served: Servable,
         module: Source = None,
         **options: t.Any,
     ) -> TestEngine:
@@ -77,7 +77,7 @@ class EnginePool:
         return engine
 
     def _start(
-        self, name: str, served: Served, module: Source, options: dict[str, t.Any]
+        self, name: str, served: Servable, module: Source, options: dict[str, t.Any]
     ) -> TestEngine:
         if name == "embedded":
             from .embedded import EmbeddedTestEngine

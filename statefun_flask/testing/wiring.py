@@ -12,8 +12,8 @@ from ..core.registry import FunctionRegistry
 from ..module_yaml.generate import generate
 from ..module_yaml.generate import Request
 from ..module_yaml.model import Version
-from ..transport.direct import Direct
-from ..transport.direct import Served
+from ..transport.direct import DirectEndpoint
+from ..transport.direct import Servable
 from . import sender
 
 Source: t.TypeAlias = "str | os.PathLike[str] | module_yaml.Module | None"
@@ -55,7 +55,7 @@ class Wiring:
         return topics[name]
 
 
-def functions(served: Served) -> FunctionRegistry:
+def functions(served: Servable) -> FunctionRegistry:
     """Return the functions of an app, or of a registry that is served without an app."""
     if isinstance(served, FunctionRegistry):
         return served
@@ -69,7 +69,7 @@ def load(source: str | os.PathLike[str] | module_yaml.Module) -> module_yaml.Mod
 
 
 def generated(
-    served: Served,
+    served: Servable,
     *,
     worker: str = "http://worker",
     sender_url: str = "http://sender",
@@ -82,7 +82,7 @@ def generated(
     :param sender_url: ``http://host:port`` of the sender.
     :param kafka: The address of the broker.
     """
-    url = worker + Direct(served, skip_hooks=True).url
+    url = worker + DirectEndpoint(served, skip_hooks=True).endpoint.path
     old = module_yaml.Module("3.1", _sender("3.1", sender_url, kafka, tag))
     group = f"statefun-testing{tag}"
     request = Request(url=url, kafka=kafka, group=group, exactly_once=True, old=old)
@@ -90,7 +90,7 @@ def generated(
 
 
 def wire(
-    served: Served, source: Source, *, worker: str, sender_url: str, kafka: str, tag: str
+    served: Servable, source: Source, *, worker: str, sender_url: str, kafka: str, tag: str
 ) -> Wiring:
     """Return the module of an app, with the sender and the addresses of the running servers.
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import concurrent.futures
+import logging
 import typing as t
 
 from ..config import SettingsOptions
 from ..core.endpoint import Endpoint
-from ..core.endpoint import refuse
-from ..core.endpoint import Reply
-from ..core.health import Health
 from . import granian
-from .direct import Direct
-from .direct import Served
+from .direct import DirectEndpoint
+from .direct import Servable
+
+logger = logging.getLogger("statefun_flask")
 
 Scope: t.TypeAlias = cabc.MutableMapping[str, t.Any]
 Receive: t.TypeAlias = cabc.Callable[[], cabc.Awaitable[cabc.MutableMapping[str, t.Any]]]
@@ -22,142 +22,166 @@ ASGIApp: t.TypeAlias = cabc.Callable[[Scope, Receive, Send], cabc.Awaitable[None
 
 
 def asgi_app(
-    served: Served,
+    servable: Servable,
     *,
     threads: int = 8,
     skip_hooks: bool = False,
-    otherwise: ASGIApp | None = None,
+    fallback: ASGIApp | None = None,
     **options: t.Unpack[SettingsOptions],
 ) -> ASGIApp:
     """Return an application for any ASGI server that answers at the endpoint's URL.
 
-    It passes Flask's dispatch of requests by, see :class:`~statefun_flask.transport.Direct`.
+    Requests do not pass through Flask's dispatch, see docs/transports.md.
 
-    :param served: A registry, or an app that has the extension.
-    :param threads: How many requests run at a time of typenames that have no async function. With 0
-        they run in the server's loop, which is faster, and holds up all others when they wait.
-    :param skip_hooks: Serve an app although it has hooks that would not be called.
-    :param otherwise: Answers requests for other paths; without it they get 404. To have an app's
-        other routes there, give it the app in an adapter, such as asgiref's ``WsgiToAsgi(app)``.
-    :param options: Settings by name, for a registry; an app has its own.
+    :param servable: A registry, or an app that has the extension.
+    :param threads: The number of requests that run at a time for typenames without an async
+        function. With 0 they run in the server's loop: faster, but one that waits holds up all
+        others.
+    :param skip_hooks: Serve an app although it has hooks that are not called.
+    :param fallback: Answers the requests for other paths, which get 404 otherwise. Adapters such as
+        asgiref's ``WsgiToAsgi(app)`` make one of the app itself, for its other routes.
+    :param options: The settings of a registry. An app has its own.
     """
-    return _Application(Direct(served, skip_hooks=skip_hooks, **options), threads, otherwise)
+    return _Application(
+        DirectEndpoint(servable, skip_hooks=skip_hooks, **options), threads, fallback
+    )
 
 
 class _Application:
-    def __init__(self, direct: Direct, threads: int, otherwise: ASGIApp | None) -> None:
+    def __init__(self, direct: DirectEndpoint, threads: int, fallback: ASGIApp | None) -> None:
         self._direct = direct
-        self._endpoint: Endpoint = direct.endpoint
-        self._health = Health(direct.endpoint)
-        self._otherwise = otherwise
-        self._executor = (
-            concurrent.futures.ThreadPoolExecutor(threads, "statefun") if threads else None
-        )
+        self._endpoint = direct.endpoint
+        self._fallback = fallback
+        self._threads = threads
+        self._executor: concurrent.futures.Executor | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            try:
-                await (self._otherwise or _live)(scope, receive, send)
-            finally:
-                if self._executor is not None:
-                    self._executor.shutdown()
-        elif scope["type"] == "http" and scope["path"].rstrip("/") == self._direct.url:
-            await _respond(send, await self._answer(scope, receive))
-        elif _is_get(scope) and scope["path"] in self._health.paths:
-            await _respond(send, self._health(scope["path"]))
-        elif self._otherwise is not None:
-            await self._otherwise(scope, receive, send)
-        elif scope["type"] == "http":
-            where = self._direct.url or "/"
-            await _respond(
-                send, refuse(404, f"There is nothing here. The functions are at '{where}'.")
+            await self._live(scope, receive, send)
+        elif self._fallback is not None and scope.get("path") not in self._endpoint.paths:
+            await self._fallback(scope, receive, send)
+        elif scope["type"] != "http":
+            raise RuntimeError(
+                f"Connections of type '{scope['type']}' are not answered. Functions are called by"
+                " HTTP POST."
             )
         else:
-            raise RuntimeError(
-                f"There is nothing here for '{scope['type']}'. Functions are called by HTTP POST."
-            )
+            if self._executor is None and self._threads:
+                self._executor = concurrent.futures.ThreadPoolExecutor(self._threads, "statefun")
+            with self._direct.context():
+                reply = await self._endpoint.respond_async(
+                    scope["method"],
+                    scope["path"],
+                    _read_headers(scope),
+                    _Body(receive).read,
+                    executor=self._executor,
+                )
+                if reply.error is not None:
+                    reply = self._direct.report(reply)
+            headers = [(_NAMES[name], value.encode()) for name, value in reply.headers]
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await send({"type": "http.response.body", "body": reply.body})
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Reply:
-        if scope["method"] != "POST":
-            return refuse(405, "Only POST is answered here, as the StateFun runtime sends it.")
-        content_type, length = _read_headers(scope)
-        refused = self._endpoint.check(content_type, length)
-        if refused is not None:
-            return refused
-        data = await _read_body(receive, self._endpoint.settings.max_request_bytes)
-        refused = self._endpoint.check_body(data, length)
-        if refused is not None:
-            return refused
-
-        with self._direct.context():
-            reply = await self._endpoint.answer_async(data, executor=self._executor)
-            self._direct.report(reply)
-        return reply
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Acknowledge the server's lifespan events."""
+        lifespan = _Lifespan(receive, send)
+        if self._fallback is not None:
+            await lifespan.offer(self._fallback, scope)
+        await lifespan.acknowledge()
+        if self._executor is not None:
+            # Another lifespan may follow, with other threads.
+            executor, self._executor = self._executor, None
+            executor.shutdown()
 
 
-class AsgiTransport(granian.GranianTransport):
+class AsgiTransport(granian.GranianServer):
     """Serves functions with worker processes of granian that speak ASGI.
 
-    For functions that are ``async``: each worker has one loop, where any number of them wait at the
-    same time. For other servers, give them :func:`asgi_app`.
+    For ``async`` functions: each worker has one loop, where any number of them wait at the same
+    time. With another server, use :func:`asgi_app`. Requests never pass through Flask's dispatch.
 
-    :param threads: How many requests each worker answers at a time of typenames that have no async
-        function; with 0 they run in its loop.
+    :param threads: The number of requests that each worker answers at a time for typenames without
+        an async function; with 0 they run in the worker's loop.
     """
 
     _interface = "asginl"
     _blocking_threads = 1
 
     def _load(self, target: granian.Target) -> tuple[t.Any, Endpoint]:
-        direct = Direct(granian.resolve(target), skip_hooks=self.skip_hooks, **self.options)
+        servable = granian.resolve(target)
+        direct = DirectEndpoint(servable, skip_hooks=self.skip_hooks, **self.options)
         return _Application(direct, self.threads, None), direct.endpoint
 
 
-def _is_get(scope: Scope) -> bool:
-    return bool(scope["type"] == "http" and scope["method"] == "GET")
+class _Body:
+    """Reads the body of a request."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._ended = False
+
+    async def read(self, size: int) -> bytes:
+        """Return the next piece that the server has received, or b"" at the end."""
+        while not self._ended:
+            event = await self._receive()
+            # A client that disconnects ends the body as well.
+            self._ended = not event.get("more_body", False)
+            piece: bytes = event.get("body", b"")
+            if piece:
+                return piece
+        return b""
 
 
-def _read_headers(scope: Scope) -> tuple[str | None, int | None]:
-    """Return Content-Type and Content-Length."""
-    content_type: str | None = None
-    length: int | None = None
-    for name, value in scope["headers"]:
-        if name == b"content-type":
-            content_type = value.decode("latin-1")
-        elif name == b"content-length":
-            length = int(value)
-    return content_type, length
+class _Lifespan:
+    """The lifespan events of a server, which an application may ignore or fail at."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._server_receive = receive
+        self._server_send = send
+        #: The event that is not acknowledged yet.
+        self._open = ""
+        self._ended = False
+
+    async def offer(self, application: ASGIApp, scope: Scope) -> None:
+        """Let an application acknowledge the events as far as it can."""
+        try:
+            await application(scope, self._receive, self._send)
+        except Exception:
+            # The specification: an exception says that an application has no lifespan.
+            logger.debug("The fallback does not answer lifespan events", exc_info=True)
+
+    async def acknowledge(self) -> None:
+        """Acknowledge what is open, and every event until the shutdown."""
+        while not self._ended:
+            if not self._open:
+                await self._receive()
+            await self._send({"type": f"{self._open}.complete"})
+
+    async def _receive(self) -> cabc.MutableMapping[str, t.Any]:
+        event = await self._server_receive()
+        self._open = event["type"]
+        return event
+
+    async def _send(self, event: dict[str, t.Any]) -> None:
+        await self._server_send(event)
+        self._open = ""
+        self._ended = event["type"] not in ("lifespan.startup.complete",)
 
 
-async def _read_body(receive: Receive, limit: int) -> bytes:
-    """Return a request's body, or more bytes than the limit as soon as they came."""
-    event = await receive()
-    data: bytes = event.get("body", b"")
-    if not event.get("more_body"):
-        return data
-
-    pieces = [data]
-    size = len(data)
-    while event.get("more_body") and size <= limit:
-        event = await receive()
-        pieces.append(event.get("body", b""))
-        size += len(pieces[-1])
-    return b"".join(pieces)
+def _read_headers(scope: Scope) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        if (name := _READ.get(raw_name)) is not None:
+            value = raw_value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
-async def _respond(send: Send, reply: Reply) -> None:
-    headers = [
-        (b"content-type", reply.content_type.encode()),
-        (b"content-length", b"%d" % len(reply.body)),
-    ]
-    if reply.status == 405:
-        headers.append((b"allow", b"POST"))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
-
-
-async def _live(scope: Scope, receive: Receive, send: Send) -> None:
-    """Say yes to what the server tells of its life."""
-    while (await receive())["type"] == "lifespan.startup":
-        await send({"type": "lifespan.startup.complete"})
-    await send({"type": "lifespan.shutdown.complete"})
+#: The headers that have a meaning in a request.
+_READ = {name.encode(): name for name in ("content-type", "content-length", "transfer-encoding")}
+#: The headers of replies, as ASGI writes them.
+_NAMES = {
+    "Allow": b"allow",
+    "Content-Length": b"content-length",
+    "Content-Type": b"content-type",
+}

@@ -8,71 +8,111 @@ import io
 import typing as t
 
 from ..config import SettingsOptions
-from ..core.endpoint import refuse
+from ..core.endpoint import Endpoint
+from ..core.endpoint import error_reply
 from ..core.endpoint import Reply
-from .direct import Direct
-from .direct import Served
+from .direct import DirectEndpoint
+from .direct import Servable
 
 Event: t.TypeAlias = cabc.Mapping[str, t.Any]
 
+_NOTHING: Event = {}
+#: The headers that have a meaning in a request.
+_READ = frozenset({"content-type", "content-length", "transfer-encoding"})
+
 
 def lambda_handler(
-    served: Served, *, skip_hooks: bool = False, **options: t.Unpack[SettingsOptions]
+    servable: Servable, *, skip_hooks: bool = False, **options: t.Unpack[SettingsOptions]
 ) -> cabc.Callable[[Event, t.Any], dict[str, t.Any]]:
-    """Return a handler of Lambda events, to be named in the function's configuration::
+    """Return a handler of Lambda events, which the function's configuration names::
 
         handler = lambda_handler(app)
 
-    It takes the events of function URLs, of API Gateway in both formats and of load balancers, at
-    any path, and passes Flask's dispatch of requests by. API Gateway's REST APIs must list
-    ``application/octet-stream`` as a binary media type, or bodies are not passed on as they are.
+    It answers the events of function URLs, of API Gateway in both formats and of load balancers.
+    POST calls functions at any path; a path that ends with a health path is answered as such.
+    Requests do not pass through Flask's dispatch. REST APIs of API Gateway must list
+    ``application/octet-stream`` as a binary media type, since they damage other bodies.
 
-    :param served: A registry, or an app that has the extension.
-    :param skip_hooks: Serve an app although it has hooks that would not be called.
-    :param options: Settings by name, for a registry; an app has its own.
+    :param servable: A registry, or an app that has the extension.
+    :param skip_hooks: Serve an app although it has hooks that are not called.
+    :param options: The settings of a registry. An app has its own.
     """
-    direct = Direct(served, skip_hooks=skip_hooks, **options)
+    direct = DirectEndpoint(servable, skip_hooks=skip_hooks, **options)
 
     def handler(event: Event, context: t.Any) -> dict[str, t.Any]:
-        return _response(_answer(direct, event))
+        event = _mapping(event)
+        with direct.context():
+            reply = _respond(direct.endpoint, event)
+            if reply.error is not None:
+                reply = direct.report(reply)
+        return _response(reply, event)
 
     return handler
 
 
-def _answer(direct: Direct, event: Event) -> Reply:
-    if _method(event) != "POST":
-        return refuse(405, "Only POST is answered here, as the StateFun runtime sends it.")
-    headers = event.get("headers") or event.get("multiValueHeaders") or {}
-    types = [value for name, value in headers.items() if name.lower() == "content-type"]
-    content_type = types[0] if types else None
-    if isinstance(content_type, list):
-        content_type = content_type[0]
-
-    data = _body(event)
-    with direct.context():
-        reply = direct.endpoint(content_type, len(data), io.BytesIO(data))
-        direct.report(reply)
-    return reply
+def _respond(endpoint: Endpoint, event: Event) -> Reply:
+    body = _body(event)
+    if body is None:
+        return error_reply(
+            400, "The body of the event is not text or not base64. Send it as the gateway does."
+        )
+    headers = _headers(event)
+    headers.setdefault("content-length", str(len(body)))
+    return endpoint.respond(_method(event), _path(endpoint, event), headers, io.BytesIO(body).read)
 
 
 def _method(event: Event) -> str:
-    """Return the method, which the two formats of events keep in different places."""
-    http = event.get("requestContext", {}).get("http", {})
-    return str(event.get("httpMethod") or http.get("method", "POST"))
+    """Return the method, which the two formats of events have in different places."""
+    http = _mapping(_mapping(event.get("requestContext")).get("http"))
+    return str(event.get("httpMethod") or http.get("method") or "POST")
 
 
-def _body(event: Event) -> bytes:
+def _path(endpoint: Endpoint, event: Event) -> str:
+    """Return the endpoint's path for an event: a stage or a prefix may come before it."""
+    path = str(event.get("rawPath") or event.get("path") or "")
+    if "/health" in path:
+        return next((each for each in endpoint.health_paths if path.endswith(each)), endpoint.path)
+    return endpoint.path
+
+
+def _headers(event: Event) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    given = _mapping(event.get("multiValueHeaders")) or _mapping(event.get("headers"))
+    for name, value in given.items():
+        name = str(name).lower()
+        if name in _READ:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    return headers
+
+
+def _body(event: Event) -> bytes | None:
+    """Return the body, or None for one that cannot be decoded."""
     body = event.get("body") or ""
-    if event.get("isBase64Encoded"):
-        return base64.b64decode(body)
-    # What the gateway takes for text; an all-ASCII request comes unharmed.
-    return t.cast("bytes", body.encode())
+    try:
+        if event.get("isBase64Encoded") is True:
+            return base64.b64decode(body, validate=True)
+        # A body that the gateway took for text. One with ASCII characters only is undamaged.
+        return str.encode(body)
+    except (TypeError, ValueError):
+        return None
 
 
-def _response(reply: Reply) -> dict[str, t.Any]:
-    return {
+def _response(reply: Reply, event: Event) -> dict[str, t.Any]:
+    response: dict[str, t.Any] = {
         "statusCode": reply.status,
-        "headers": {"Content-Type": reply.content_type},
         "body": base64.b64encode(reply.body).decode(),
         "isBase64Encoded": True,
     }
+    # The gateway computes the length of the body.
+    headers = {name: value for name, value in reply.headers if name != "Content-Length"}
+    # A load balancer that sends lists of values accepts nothing else.
+    if event.get("multiValueHeaders") is not None:
+        response["multiValueHeaders"] = {name: [value] for name, value in headers.items()}
+    else:
+        response["headers"] = headers
+    return response
+
+
+def _mapping(value: object) -> Event:
+    return value if isinstance(value, dict) else _NOTHING

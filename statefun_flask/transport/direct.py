@@ -1,4 +1,4 @@
-"""The short way to the functions of a registry or an app, past Flask's dispatch of requests."""
+"""The endpoint of an app or a registry, without a Flask request."""
 
 from __future__ import annotations
 
@@ -17,86 +17,113 @@ from ..core.registry import FunctionRegistry
 if t.TYPE_CHECKING:
     from flask import Flask
 
-    from ..extension import AppStateFun
-
-#: What a transport serves: functions alone, or an app that has them.
-Served: t.TypeAlias = "FunctionRegistry | Flask"
+#: What a transport serves: an app that has the extension, or a registry without an app.
+Servable: t.TypeAlias = "FunctionRegistry | Flask"
 
 
-class Direct:
-    """An endpoint with what has to be around it when no Flask request is.
+class DirectEndpoint:
+    """An endpoint with the application context that it needs outside of a Flask request.
 
-    With an app, its application context is there for each request: ``current_app`` and ``g`` work,
-    and functions of ``teardown_appcontext`` run. What belongs to a Flask request does not:
-    ``before_request`` and its kin, ``request``, error handlers, middleware.
+    With an app, each request has an application context: ``current_app`` and ``g`` work, and
+    ``teardown_appcontext`` functions are called. What belongs to a Flask request is missing:
+    ``before_request`` and similar hooks, ``request``, error handlers, middleware.
 
-    :param served: A registry, or an app that has the extension.
-    :param skip_hooks: Serve an app although it has hooks that would not be called.
-    :param options: Settings by name, for a registry; an app has its own.
-    :raises RuntimeError: The app has hooks in the way of the endpoint.
+    :param servable: A registry, or an app that has the extension.
+    :param skip_hooks: Accept an app whose hooks would not be called.
+    :param options: The settings of a registry. An app has its own.
+    :raises RuntimeError: The app has hooks before its endpoint.
     """
 
     def __init__(
-        self, served: Served, *, skip_hooks: bool = False, **options: t.Unpack[SettingsOptions]
+        self,
+        servable: Servable,
+        *,
+        skip_hooks: bool = False,
+        **options: t.Unpack[SettingsOptions],
     ) -> None:
         self.app: Flask | None = None
-        #: Returns what has to be entered while a request is answered.
+        #: Returns the context in which a request is answered.
         self.context: cabc.Callable[[], contextlib.AbstractContextManager[t.Any]]
-        if isinstance(served, FunctionRegistry):
+        if isinstance(servable, FunctionRegistry):
             settings = Settings.read(options)
-            handler = RequestHandler(served, protocol=settings.protocol)
+            handler = RequestHandler(servable, protocol=settings.protocol)
             self.endpoint = Endpoint(handler, settings)
             self.context = contextlib.nullcontext
             return
 
         refuse_options(options)
         if not skip_hooks:
-            _refuse_hooks(served)
-        self.app = served
-        self.endpoint = statefun(served).endpoint
-        self.context = served.app_context
+            _refuse_hooks(servable)
+        self.app = servable
+        self.endpoint = endpoint_of(servable)
+        self.context = servable.app_context
 
-    @property
-    def url(self) -> str:
-        """The path that it answers at, without a slash behind it."""
-        return self.endpoint.settings.url.rstrip("/")
+    def report(self, reply: Reply) -> Reply:
+        """Log a failure and send it to the app's error trackers; return the reply to send."""
+        if self.app is not None:
+            return report(self.app, reply)
+        if reply.failure:
+            logger.error("%s", reply.failure, exc_info=reply.error)
+        return reply
 
     def call(self, body: bytes) -> bytes:
-        """Answer a ToFunction in this process, within the app's context.
-
-        No limit of the endpoint applies, and the exception of a function is raised.
-        """
+        """Answer a request of an engine in this process, and raise what a function raises."""
         with self.context():
-            return self.endpoint.handle(body)
-
-    def report(self, reply: Reply) -> None:
-        """Log a function's error, and tell the app's trackers."""
-        if reply.error is None:
-            return
-        if self.app is None:
-            logger.error("A stateful function failed", exc_info=reply.error)
-            return
-        from ..views import report
-
-        report(reply.error)
+            return self.endpoint.call(body)
 
 
-def statefun(app: Flask) -> AppStateFun:
-    """Return what the extension keeps for an app.
+def report(
+    app: Flask,
+    reply: Reply,
+    *,
+    is_handled: cabc.Callable[[Exception], bool] = lambda error: False,
+) -> Reply:
+    """Log a failure and send it to the app's error trackers; return the reply to send.
 
-    :raises RuntimeError: The app has no StateFun.
+    Under testing and debug the exception is raised instead, as Flask does.
+
+    :param is_handled: Whether an error handler of the app would answer an exception. Such an
+        exception is not raised: a handler that answers every exception with a page would report
+        success to the runtime.
+    """
+    from flask import got_request_exception
+    from werkzeug.exceptions import HTTPException
+
+    is_developed = app.testing or app.debug
+    if reply.failure and reply.error is not None:
+        error = reply.error
+        propagate = app.config["PROPAGATE_EXCEPTIONS"]
+        if propagate if propagate is not None else is_developed:
+            if isinstance(error, HTTPException):
+                # Flask would answer with it.
+                error = RuntimeError(f"A stateful function raised {error!r}")
+                error.__cause__ = reply.error
+            if not is_handled(error):
+                raise error
+        try:
+            got_request_exception.send(app, _async_wrapper=app.ensure_sync, exception=reply.error)
+        except Exception:
+            app.logger.exception("A receiver of got_request_exception failed")
+        app.logger.error(reply.failure, exc_info=reply.error)
+    return reply.detailed() if is_developed else reply
+
+
+def endpoint_of(app: Flask) -> Endpoint:
+    """Return the endpoint of an app.
+
+    :raises RuntimeError: The app has no StateFun extension.
     """
     if "statefun" not in app.extensions:
         raise RuntimeError(
             f"The app '{app.name}' has no StateFun extension."
             " Call 'StateFun().init_app(app)' before it is served."
         )
-    of_app: AppStateFun = app.extensions["statefun"]
-    return of_app
+    endpoint: Endpoint = app.extensions["statefun"].endpoint
+    return endpoint
 
 
 def refuse_options(options: cabc.Mapping[str, t.Any]) -> None:
-    """Refuse settings that are given beside an app, which has its own.
+    """Refuse settings beside an app.
 
     :raises TypeError: There are some.
     """
@@ -108,7 +135,7 @@ def refuse_options(options: cabc.Mapping[str, t.Any]) -> None:
 
 
 def _refuse_hooks(app: Flask) -> None:
-    """Refuse an app whose hooks may guard the endpoint: the direct path would pass them by.
+    """Refuse an app whose hooks may guard the endpoint: they are not called on the direct path.
 
     :raises RuntimeError: There are some; the message names them.
     """
@@ -122,6 +149,6 @@ def _refuse_hooks(app: Flask) -> None:
     if names:
         raise RuntimeError(
             f"The app '{app.name}' has hooks before its endpoint that the direct path would not"
-            f" call: {', '.join(names)}. Serve it through its view, or say that they may be passed"
-            " by with skip_hooks=True (--skip-hooks)."
+            f" call: {', '.join(names)}. Serve it through its view, or allow skipping them with"
+            " skip_hooks=True (--skip-hooks)."
         )

@@ -12,11 +12,11 @@ from ..config import SettingsOptions
 from ..core.endpoint import Endpoint
 from ..core.registry import FunctionRegistry
 from . import wsgi
-from .direct import Served
-from .listen import Listen
+from .direct import Servable
+from .drain_signal import DrainSignal
+from .listen import ListenAddress
 from .listen import Started
-from .notice import Notice
-from .scheduling import let_threads_finish
+from .scheduling import use_batch_scheduling
 from .waitress import CONNECTIONS
 from .waitress import DRAIN
 
@@ -24,31 +24,40 @@ if t.TYPE_CHECKING:
     import collections.abc as cabc
 
 #: What a worker serves, or how it gets it: ``"module:app"``, or a function without arguments.
-Target: t.TypeAlias = "Served | str | cabc.Callable[[], Served]"
+Target: t.TypeAlias = "Servable | str | cabc.Callable[[], Servable]"
 
 
-class GranianTransport:
-    """Serves functions with worker processes of granian::
+class GranianOptions(SettingsOptions, total=False):
+    """The keyword options that the transports on granian have in common."""
 
-        GranianTransport("0.0.0.0:5000", workers=4, direct=True).run("module:app")
+    workers: int
+    threads: int
+    skip_hooks: bool
+    certificate: str | None
+    key: str | None
+    client_ca: str | None
+    drain_seconds: float
+    shutdown_delay: float
+
+
+class GranianServer:
+    """What the transports on granian have in common.
 
     :param listen: ``host:port`` (port 0 takes a free one) or ``unix:path``.
-    :param workers: How many processes there are; one per core is a good start.
-    :param threads: How many requests each of them answers at a time. More than one are of use to
-        functions that wait, for a database or another service; to the others they are a burden.
-    :param direct: Answer the requests for an app's functions past Flask's dispatch. A registry is
-        always served so.
-    :param skip_hooks: Do so although the app has hooks that are then not called.
+    :param workers: The number of processes; one per core is a good start.
+    :param threads: The number of requests that each worker answers at a time. More than one help
+        functions that wait, for a database or another service; they slow down all others.
+    :param skip_hooks: Serve directly an app although it has hooks that are not called.
     :param certificate: The server's certificate, for TLS.
     :param key: Its private key.
-    :param client_ca: The authority of the certificates that clients must then have.
-    :param drain_seconds: How long what was begun may take once SIGTERM came.
-    :param notice_seconds: How long the workers go on listening before, and answer 503, for load
-        balancers that find out by asking whether they are ready.
-    :param options: Settings by name for a registry, see :class:`~statefun_flask.config.Settings`.
+    :param client_ca: The authority that must have signed the certificates of clients.
+    :param drain_seconds: How long the requests in progress may take after SIGTERM.
+    :param shutdown_delay: How many seconds the workers go on listening before that, and answer 503,
+        for load balancers that poll whether they are ready.
+    :param options: The settings of a registry, see :class:`~statefun_flask.config.Settings`.
     """
 
-    _interface = "wsgi"
+    _interface: t.ClassVar[str]
 
     def __init__(
         self,
@@ -56,67 +65,63 @@ class GranianTransport:
         *,
         workers: int = 1,
         threads: int = 8,
-        direct: bool = False,
         skip_hooks: bool = False,
         certificate: str | None = None,
         key: str | None = None,
         client_ca: str | None = None,
         drain_seconds: float = DRAIN,
-        notice_seconds: float = 0,
+        shutdown_delay: float = 0,
         **options: t.Unpack[SettingsOptions],
     ) -> None:
         Settings.read(options)
         if (certificate is None) is not (key is None):
-            raise ValueError("TLS takes a certificate and its key. Give both of them, or none.")
+            raise ValueError("TLS needs a certificate and its key. Give both of them, or none.")
         if client_ca is not None and certificate is None:
             raise ValueError("client_ca was given without TLS. Give a certificate and its key too.")
         self.listen = listen
         self.workers = workers
         self.threads = threads
-        self.direct = direct
         self.skip_hooks = skip_hooks
         self.certificate, self.key, self.client_ca = map(_path, (certificate, key, client_ca))
         self.drain_seconds = drain_seconds
-        self.notice_seconds = notice_seconds
+        self.shutdown_delay = shutdown_delay
         self.options = options
 
     def run(self, target: Target, *, started: Started | None = None) -> None:
-        """Serve until SIGINT or SIGTERM; what was begun is answered first.
+        """Serve until SIGINT or SIGTERM, and answer the requests in progress before returning.
 
         :param target: ``"module:app"``, which every worker imports, or a function that returns the
             app or registry, which every worker calls. An app or a registry itself reaches the
             workers only where they are forked.
-        :param started: Called with where it listens, just before the workers start.
-        :raises OSError: The address is taken or not this machine's.
-        :raises RuntimeError: granian is missing, or the target cannot be served; the message says
-            why.
+        :param started: Called with the server's address just before the workers start.
+        :raises OSError: The address is taken, or does not belong to this machine.
+        :raises RuntimeError: granian is missing, or the target cannot be served; the message gives
+            the reason.
         """
         granian = _granian()
         _check_start_method(target)
         self._load(target)
-        notice = Notice(self.notice_seconds)
+        signal = DrainSignal(self.shutdown_delay)
 
-        with Listen.parse(self.listen).reserved() as listen:
+        with ListenAddress.parse(self.listen).reserved() as listen:
             server = self._server(granian, listen)
             if started is not None:
                 server.on_startup(functools.partial(started, listen))
-            server.on_startup(functools.partial(notice.precede, server.signal_handler_interrupt))
-            load = functools.partial(self._load_in_worker, target, notice)
+            server.on_startup(functools.partial(signal.precede, server.signal_handler_interrupt))
+            load = functools.partial(self._load_in_worker, target, signal)
             server.serve(target_loader=load, wrap_loader=False)
 
-    def _load_in_worker(self, target: Target, notice: Notice) -> t.Any:
-        let_threads_finish()
+    def _load_in_worker(self, target: Target, signal: DrainSignal) -> t.Any:
+        use_batch_scheduling()
         application, endpoint = self._load(target)
-        notice.watch(endpoint)
+        signal.watch(endpoint)
         return application
 
     def _load(self, target: Target) -> tuple[t.Any, Endpoint]:
         """Return what the server calls, and its endpoint."""
-        return wsgi.application(
-            resolve(target), direct=self.direct, skip_hooks=self.skip_hooks, **self.options
-        )
+        raise NotImplementedError
 
-    def _server(self, granian: t.Any, listen: Listen) -> t.Any:
+    def _server(self, granian: t.Any, listen: ListenAddress) -> t.Any:
         from granian.constants import HTTPModes
         from granian.constants import Interfaces
         from granian.constants import SSLProtocols
@@ -134,13 +139,13 @@ class GranianTransport:
             websockets=False,
             backpressure=CONNECTIONS,
             respawn_failed_workers=True,
-            # With 0 it would wait for ever.
+            # With 0 it would wait forever.
             workers_kill_timeout=max(self.drain_seconds, 0.001),
-            # It warns of more threads than cores, which functions that wait need.
+            # It warns of more threads than cores, which waiting functions need.
             log_level="error",
             ssl_cert=self.certificate,
             ssl_key=self.key,
-            # Java 8, on which older runtimes run, knows no newer one.
+            # Older runtimes run on Java 8, which has no newer version.
             ssl_protocol_min=SSLProtocols.tls12,
             ssl_ca=self.client_ca,
             ssl_client_verify=self.client_ca is not None,
@@ -151,17 +156,45 @@ class GranianTransport:
         return self.threads
 
 
-def resolve(target: Target) -> Served:
-    """Return the app or registry that a target stands for."""
+class GranianTransport(GranianServer):
+    """Serves functions with worker processes of granian that speak WSGI::
+
+        GranianTransport("0.0.0.0:5000", workers=4, direct=True).run("module:app")
+
+    :param direct: Answer requests for functions without the app's request dispatch. A registry is
+        always served so.
+    :param options: See :class:`GranianServer`.
+    """
+
+    _interface = "wsgi"
+
+    def __init__(
+        self,
+        listen: str = "127.0.0.1:5000",
+        *,
+        direct: bool = False,
+        **options: t.Unpack[GranianOptions],
+    ) -> None:
+        super().__init__(listen, **options)
+        self.direct = direct
+
+    def _load(self, target: Target) -> tuple[t.Any, Endpoint]:
+        return wsgi.application(
+            resolve(target), direct=self.direct, skip_hooks=self.skip_hooks, **self.options
+        )
+
+
+def resolve(target: Target) -> Servable:
+    """Return the app or registry of a target."""
     from flask import Flask
 
-    served: t.Any = pkgutil.resolve_name(target) if isinstance(target, str) else target
-    if not isinstance(served, Flask | FunctionRegistry) and callable(served):
-        served = served()
-    if isinstance(served, Flask | FunctionRegistry):
-        return served
+    servable: t.Any = pkgutil.resolve_name(target) if isinstance(target, str) else target
+    if not isinstance(servable, Flask | FunctionRegistry) and callable(servable):
+        servable = servable()
+    if isinstance(servable, Flask | FunctionRegistry):
+        return servable
     raise TypeError(
-        f"{target!r} is {type(served).__name__} {served!r:.60}, which cannot be served."
+        f"{target!r} is {type(servable).__name__} {servable!r:.60}, which cannot be served."
         " Name an app or a FunctionRegistry, or a function that returns one."
     )
 

@@ -1,4 +1,4 @@
-"""Where a server listens: ``host:port``, or ``unix:path`` for a Unix socket."""
+"""The address of a server: ``host:port``, or ``unix:path`` for a Unix socket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typing as t
 PREFIX = "unix:"
 
 
-class Listen(t.NamedTuple):
+class ListenAddress(t.NamedTuple):
     """An address that a server listens at: host and port, or the path of a Unix socket."""
 
     host: str = ""
@@ -22,10 +22,10 @@ class Listen(t.NamedTuple):
     path: pathlib.Path | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Listen:
+    def parse(cls, text: str) -> ListenAddress:
         """Read ``host:port``, ``[::1]:port`` or ``unix:path``.
 
-        :raises ValueError: It is none of these.
+        :raises ValueError: The text has another form.
         """
         if text.startswith(PREFIX) and text != PREFIX:
             return cls(path=pathlib.Path(text.removeprefix(PREFIX)))
@@ -33,7 +33,7 @@ class Listen(t.NamedTuple):
         bracketed = host.startswith("[") and host.endswith("]")
         if not (host and port.isdecimal() and int(port) < 65536) or (":" in host and not bracketed):
             raise ValueError(
-                f"{text!r} is no address to listen at."
+                f"{text!r} is not an address to listen on."
                 " Write 'host:port', '[::1]:port' or 'unix:/path/of/socket'."
             )
         return cls(host.strip("[]"), int(port))
@@ -44,7 +44,7 @@ class Listen(t.NamedTuple):
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
     def url(self, path: str, *, tls: bool = False) -> str:
-        """Return the URL of a path, as module.yaml names it."""
+        """Return the URL of a path, as written in module.yaml."""
         scheme = "https" if tls else "http"
         if self.path is not None:
             return f"{scheme}+unix://{self.path.absolute()}{path}"
@@ -52,14 +52,14 @@ class Listen(t.NamedTuple):
 
     @property
     def netloc(self) -> str:
-        """Host and port as they stand in a URL."""
+        """Host and port as written in a URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
     def clear(self) -> None:
-        """Remove the Unix socket of a server that was killed.
+        """Remove the Unix socket that a killed server left behind.
 
-        :raises OSError: A server is listening there.
+        :raises OSError: A server listens on it.
         """
         if self.path is None or not self.path.is_socket():
             return
@@ -72,20 +72,20 @@ class Listen(t.NamedTuple):
                 raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
     @contextlib.contextmanager
-    def reserved(self) -> cabc.Iterator[Listen]:
-        """Hold the port, a free one for port 0, for servers that bind it with SO_REUSEPORT.
+    def reserved(self) -> cabc.Iterator[ListenAddress]:
+        """Reserve the port, a free one for port 0, for servers that bind it with SO_REUSEPORT.
 
-        :raises OSError: The port is taken, or the host is not this machine's.
+        :raises OSError: The port is taken, or the host does not belong to this machine.
         """
         if self.path is not None:
             self.clear()
             yield self
             return
-        # Without SO_REUSEPORT first, since with it another server's port could be shared.
+        # Without SO_REUSEPORT first: with it the port of another server would be shared.
         with socket.create_server((self.host, self.port), family=self.family) as listening:
             port = listening.getsockname()[1]
         if sys.platform != "linux":
-            # Only there do the workers listen each for itself.
+            # On other systems the workers share one listening socket.
             yield self._replace(port=port)
             return
         with socket.socket(self.family) as held:
@@ -94,5 +94,5 @@ class Listen(t.NamedTuple):
             yield self._replace(port=port)
 
 
-#: Told where a server listens.
-Started: t.TypeAlias = cabc.Callable[[Listen], None]
+#: Called with the address of a server once it listens.
+Started: t.TypeAlias = cabc.Callable[[ListenAddress], None]

@@ -15,34 +15,34 @@ from ..config import Settings
 from ..config import SettingsOptions
 from ..core.endpoint import Endpoint
 from ..core.registry import FunctionRegistry
-from .direct import Served
-from .listen import Listen
+from .direct import Servable
+from .listen import ListenAddress
 from .listen import Started
-from .scheduling import let_threads_finish
+from .scheduling import batch_scheduling
 from .wsgi import application
 
-#: The runtime keeps up to 1024 connections open to each function type. A server that takes fewer
+#: The runtime keeps up to 1024 connections open to each function type. A server that accepts fewer
 #: leaves the rest waiting until they time out, which stalls the job.
 CONNECTIONS = 10_000
 
-#: How long what was begun may take once the server was told to stop, in seconds.
+#: How many seconds the requests in progress may take after SIGTERM.
 DRAIN = 30.0
 
 
 class WaitressTransport:
-    """Serves functions, as the blog post's ``main`` does::
+    """Serves functions in one process::
 
         WaitressTransport("0.0.0.0:5000").run(registry)
 
     :param listen: ``host:port`` (port 0 takes a free one) or ``unix:path``.
-    :param threads: How many requests are answered at a time.
-    :param direct: Answer the requests for an app's functions past Flask's dispatch. A registry is
+    :param threads: The number of requests that are answered at a time.
+    :param direct: Answer requests for functions without the app's request dispatch. A registry is
         always served so.
-    :param skip_hooks: Do so although the app has hooks that are then not called.
-    :param drain_seconds: How long what was begun may take once SIGTERM came.
-    :param notice_seconds: How long the door stays open after SIGTERM though nothing is in flight,
-        for load balancers that find out by asking whether the worker is ready.
-    :param options: Settings by name for a registry, see :class:`~statefun_flask.config.Settings`.
+    :param skip_hooks: Serve directly an app although it has hooks that are not called.
+    :param drain_seconds: How long the requests in progress may take after SIGTERM.
+    :param shutdown_delay: How many seconds the server goes on listening after SIGTERM although no
+        request is in progress, for load balancers that poll whether the worker is ready.
+    :param options: The settings of a registry, see :class:`~statefun_flask.config.Settings`.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class WaitressTransport:
         direct: bool = False,
         skip_hooks: bool = False,
         drain_seconds: float = DRAIN,
-        notice_seconds: float = 0,
+        shutdown_delay: float = 0,
         **options: t.Unpack[SettingsOptions],
     ) -> None:
         Settings.read(options)
@@ -62,115 +62,121 @@ class WaitressTransport:
         self.direct = direct
         self.skip_hooks = skip_hooks
         self.drain_seconds = drain_seconds
-        self.notice_seconds = notice_seconds
+        self.shutdown_delay = shutdown_delay
         self.options = options
 
-    def run(self, served: Served, *, started: Started | None = None) -> None:
-        """Serve until SIGINT or SIGTERM; what was begun is answered first.
+    def run(self, servable: Servable, *, started: Started | None = None) -> None:
+        """Serve until SIGINT or SIGTERM, and answer the requests in progress before returning.
 
-        All other requests get 503 from then on. A second signal ends the process at once.
+        All other requests get 503 from the signal on. A second signal ends the process at once.
 
-        :param started: Called with where it listens, as soon as it does.
-        :raises OSError: The address is taken or not this machine's.
-        :raises RuntimeError: The app cannot be served directly; the message says why.
+        :param started: Called with the server's address as soon as it listens.
+        :raises OSError: The address is taken, or does not belong to this machine.
+        :raises RuntimeError: The app cannot be served directly; the message gives the reason.
         """
-        if self.direct or isinstance(served, FunctionRegistry):
-            # Not the view: its requests are longer, and took a tenth more when it was measured.
-            let_threads_finish()
-        self.bind(served).run(started=started)
+        direct = self.direct or isinstance(servable, FunctionRegistry)
+        # Not for the view: its requests are longer, and took a tenth more when it was measured.
+        with batch_scheduling() if direct else contextlib.nullcontext():
+            self.bind(servable).run(started=started)
 
-    def bind(self, served: Served) -> Server:
+    def bind(self, servable: Servable) -> WaitressServer:
         """Return a server that listens and does not answer yet.
 
-        :raises OSError: The address is taken or not this machine's.
-        :raises RuntimeError: The app cannot be served directly; the message says why.
+        :raises OSError: The address is taken, or does not belong to this machine.
+        :raises RuntimeError: The app cannot be served directly; the message gives the reason.
         """
         called, endpoint = application(
-            served, direct=self.direct, skip_hooks=self.skip_hooks, **self.options
+            servable, direct=self.direct, skip_hooks=self.skip_hooks, **self.options
         )
-        return Server(
+        return WaitressServer(
             called,
             endpoint,
-            Listen.parse(self.listen),
+            ListenAddress.parse(self.listen),
             threads=self.threads,
             drain_seconds=self.drain_seconds,
-            notice_seconds=self.notice_seconds,
+            shutdown_delay=self.shutdown_delay,
+            # Other routes of an app may accept larger bodies.
+            largest=endpoint.settings.max_request_bytes
+            if isinstance(servable, FunctionRegistry)
+            else None,
         )
 
 
-class Server:
-    """A waitress server that finishes what it has begun when it is told to stop."""
+class WaitressServer:
+    """A waitress server that finishes the requests in progress when it is stopped.
+
+    :param largest: The largest body in bytes, or None for the default of waitress, 1 GiB.
+    """
 
     def __init__(
         self,
         application: t.Any,
         endpoint: Endpoint,
-        listen: Listen,
+        listen: ListenAddress,
         *,
         threads: int,
         drain_seconds: float,
-        notice_seconds: float,
+        shutdown_delay: float,
+        largest: int | None = None,
     ) -> None:
         import waitress
         from waitress import wasyncore
 
-        from .lanes import Lanes
-
-        # The runtime always asks for more at a time than there are threads.
-        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         listen.clear()
         self._listen = listen
         self._sockets: dict[int, t.Any] = {}
         self._stopping = False
         self._drain_seconds = drain_seconds
-        self._notice_seconds = notice_seconds
-        self._notice = 0.0
-        self._lanes = Lanes(endpoint, threads)
-        # select(), which waitress uses if not told, knows 1024 connections at most.
-        self._turn = functools.partial(wasyncore.poll2, map=self._sockets)
+        self._shutdown_delay = shutdown_delay
+        self._delay = 0.0
+        self._dispatcher = _Dispatcher(endpoint, threads)
+        # waitress uses select() by default, which supports 1024 connections.
+        self._poll = functools.partial(wasyncore.poll2, map=self._sockets)
         self._server = waitress.create_server(
             application,
             map=self._sockets,
-            _dispatcher=self._lanes,
+            _dispatcher=self._dispatcher,
             connection_limit=CONNECTIONS,
+            # Checked before the body is read, which waitress does completely.
+            **({} if largest is None else {"max_request_body_size": largest}),
             **_where(listen),
         )
         self._listeners = [each for each in self._sockets.values() if each.accepting]
 
     @property
-    def listen(self) -> Listen:
-        """Where it listens, with the port that it got."""
+    def listen(self) -> ListenAddress:
+        """The address, with the port that the server got."""
         if self._listen.path is not None:
             return self._listen
         return self._listen._replace(port=int(self._listeners[0].effective_port))
 
     def run(self, *, started: Started | None = None) -> None:
-        """Answer requests until :meth:`stop`, SIGINT or SIGTERM, then finish what was begun."""
+        """Answer requests until :meth:`stop`, SIGINT or SIGTERM, then finish those in progress."""
         try:
-            with self._told_by_signals():
+            with self._stopped_by_signals():
                 if started is not None:
                     started(self.listen)
                 while not self._stopping:
-                    # A signal that comes just before the turn waits does not end its wait.
-                    self._turn(1)
+                    # A signal just before the poll does not interrupt it.
+                    self._poll(1)
             self._drain()
         finally:
             self._close()
 
     def stop(self) -> None:
-        """Have :meth:`run` return once what was begun is answered; from any thread."""
+        """Have :meth:`run` finish the requests in progress and return; from any thread."""
         self._stopping = True
         self._listeners[0].pull_trigger()
 
     @contextlib.contextmanager
-    def _told_by_signals(self) -> cabc.Iterator[None]:
+    def _stopped_by_signals(self) -> cabc.Iterator[None]:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
         def stop(number: int, frame: object) -> None:
-            # At a terminal nobody waits for a load balancer.
-            self._notice = self._notice_seconds if number == signal.SIGTERM else 0.0
+            # At a terminal no load balancer needs a delay.
+            self._delay = self._shutdown_delay if number == signal.SIGTERM else 0.0
             self.stop()
 
         signals = (signal.SIGINT, signal.SIGTERM)
@@ -183,17 +189,17 @@ class Server:
                 signal.signal(each, handler)
 
     def _drain(self) -> None:
-        """Answer what was begun and refuse the rest; the door closes when all that is done."""
+        """Answer the requests in progress and refuse all others, then stop listening."""
         from waitress import wasyncore
 
-        noticed = time.monotonic() + self._notice
-        deadline = noticed + self._drain_seconds
-        self._lanes.drain()
-        begun = self._busy()
-        while time.monotonic() < noticed or (
-            time.monotonic() < deadline and any(map(_is_busy, begun & self._channels()))
+        delayed = time.monotonic() + self._delay
+        deadline = delayed + self._drain_seconds
+        self._dispatcher.drain()
+        in_progress = self._busy()
+        while time.monotonic() < delayed or (
+            time.monotonic() < deadline and any(map(_is_busy, in_progress & self._channels()))
         ):
-            self._turn(0.1)
+            self._poll(0.1)
         for listener in self._listeners:
             wasyncore.dispatcher.close(listener)
         while time.monotonic() < deadline:
@@ -201,10 +207,10 @@ class Server:
                 channel.handle_close()
             if not self._busy():
                 return
-            self._turn(0.1)
+            self._poll(0.1)
 
     def _channels(self) -> set[t.Any]:
-        """Return the connections that are open."""
+        """Return the open connections."""
         return {each for each in self._sockets.values() if hasattr(each, "requests")}
 
     def _busy(self) -> set[t.Any]:
@@ -213,19 +219,65 @@ class Server:
     def _close(self) -> None:
         from waitress import wasyncore
 
-        self._lanes.shutdown(timeout=0.1)
+        self._dispatcher.shutdown(timeout=0.1)
         wasyncore.close_all(map=self._sockets, ignore_all=True)
         if self._listen.path is not None:
             self._listen.path.unlink(missing_ok=True)
 
 
-def _where(listen: Listen) -> dict[str, t.Any]:
-    """Return the arguments by which waitress knows where to listen."""
+class _Dispatcher:
+    """Two thread pools of waitress: one thread is apart for requests that take no time.
+
+    Health checks, and refusals while draining, therefore do not wait for slow functions.
+
+    :param threads: The number of threads for all other requests.
+    """
+
+    def __init__(self, endpoint: Endpoint, threads: int) -> None:
+        from waitress.task import ThreadedTaskDispatcher
+
+        self._endpoint = endpoint
+        self._main, self._quick = ThreadedTaskDispatcher(), ThreadedTaskDispatcher()
+        # The runtime always sends more requests at a time than there are threads. waitress warns of
+        # each one that waits.
+        self._main.queue_logger = _SILENT
+        self._main.set_thread_count(threads)
+        self._quick.set_thread_count(1)
+
+    def add_task(self, task: t.Any) -> None:
+        """Have a connection's next request answered."""
+        path = getattr(task.requests[0], "path", "")
+        endpoint = self._endpoint
+        if path in endpoint.health_paths or (endpoint.draining and path in endpoint.function_paths):
+            self._quick.add_task(task)
+        else:
+            self._main.add_task(task)
+
+    def drain(self) -> None:
+        """Answer the queued requests with 503. Running ones continue."""
+        self._endpoint.draining = True
+        with self._main.lock:
+            waiting = list(self._main.queue)
+            self._main.queue.clear()
+        for task in waiting:
+            self.add_task(task)
+
+    def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:
+        """End the threads."""
+        self._quick.shutdown(cancel_pending, timeout)
+        return bool(self._main.shutdown(cancel_pending, timeout))
+
+
+_SILENT = logging.Logger("statefun_flask.waitress", logging.ERROR)
+
+
+def _where(listen: ListenAddress) -> dict[str, t.Any]:
+    """Return the arguments for waitress that name the address."""
     if listen.path is None:
         return {"listen": listen.netloc}
     return {"unix_socket": str(listen.path)}
 
 
 def _is_busy(channel: t.Any) -> bool:
-    """Whether a connection has a request that is being read, answered or written."""
+    """Return whether a connection has a request that is being read, answered or written."""
     return bool(channel.requests or channel.request or channel.total_outbufs_len)

@@ -1,4 +1,4 @@
-"""What a probe is told, by the view and past it."""
+"""The health paths of the view and of the direct endpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from statefun_flask import wsgi_app
 from statefun_flask.config import Settings
 from statefun_flask.core.endpoint import Endpoint
 from statefun_flask.core.handler import RequestHandler
-from statefun_flask.core.health import Health
 from statefun_flask.transport.wsgi import application
 
 PATHS = ("/statefun/health", "/statefun/health/live", "/statefun/health/ready")
@@ -60,6 +59,14 @@ def test_a_worker_is_live_and_ready(served: Served, path: str) -> None:
     assert json.loads(answer.text) == {"live": True, "ready": True}
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_head_is_answered_as_get_without_the_body(served: Served, path: str) -> None:
+    client, _ = served
+    head, get = client.head(path), client.get(path)
+    assert (head.status_code, head.text) == (200, "")
+    assert list(head.headers) == list(get.headers)
+
+
 @pytest.mark.parametrize(("path", "status"), [(PATHS[0], 503), (PATHS[1], 200), (PATHS[2], 503)])
 def test_a_worker_that_drains_is_live_and_not_ready(served: Served, path: str, status: int) -> None:
     client, endpoint = served
@@ -69,9 +76,17 @@ def test_a_worker_that_drains_is_live_and_not_ready(served: Served, path: str, s
     assert json.loads(answer.text) == {"live": True, "ready": False}
 
 
-def test_health_is_asked_with_get(served: Served) -> None:
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_another_method_is_405(served: Served, path: str, method: str) -> None:
     client, _ = served
-    assert client.post("/statefun/health").status_code in (404, 405)
+    answer = client.open(path, method=method)
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "GET, HEAD"
+
+
+def test_a_path_below_is_404(served: Served) -> None:
+    client, _ = served
     assert client.get("/statefun/health/other").status_code == 404
 
 
@@ -90,6 +105,6 @@ def test_the_paths_are_below_the_url(url: str) -> None:
 
 def test_at_the_root_they_have_one_slash() -> None:
     registry = FunctionRegistry()
-    health = Health(Endpoint(RequestHandler(registry), Settings(url="/")))
-    assert health.paths == {"/health", "/health/live", "/health/ready"}
+    endpoint = Endpoint(RequestHandler(registry), Settings(url="/"))
+    assert endpoint.health_paths == {"/health", "/health/live", "/health/ready"}
     assert Client(wsgi_app(registry, url="/")).get("/health").status_code == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import os
 import pathlib
 import threading
@@ -57,6 +58,22 @@ async def slow_async(context: Context, text: str) -> Effects:
 async def wait(context: Context, text: str) -> Effects:
     await asyncio.sleep(float(text))
     return Effects().send(TO, threading.current_thread().name)
+
+
+def _raise(name: str) -> Effects:
+    error = {"CancelledError": asyncio.CancelledError}.get(name) or getattr(builtins, name)
+    raise error
+
+
+@app.statefun("test/raises")
+def raises(context: Context, text: str) -> Effects:
+    return _raise(text)
+
+
+@app.statefun("test/raises_async")
+async def raises_async(context: Context, text: str) -> Effects:
+    await asyncio.sleep(0)
+    return _raise(text)
 
 
 @app.get("/other")

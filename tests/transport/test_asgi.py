@@ -53,18 +53,19 @@ class Client:
         start, body = sent
         return start["status"], dict(start["headers"]), body["body"]
 
-    async def live(self) -> list[str]:
-        """Start and stop the application, and return what it said."""
-        events = ["lifespan.startup", "lifespan.shutdown"]
+    async def live(self, *events: str) -> list[str]:
+        """Send lifespan events, and return what the application said."""
+        left = list(events or ("lifespan.startup", "lifespan.shutdown"))
         said: list[str] = []
 
         async def receive() -> Event:
-            return {"type": events.pop(0)}
+            return {"type": left.pop(0)}
 
         async def send(event: Event) -> None:
             said.append(event["type"])
 
         await self.app({"type": "lifespan"}, receive, send)
+        assert not left
         return said
 
 
@@ -139,44 +140,46 @@ def test_functions_without_async_run_in_threads_or_in_the_loop(
     assert not any(each.name.startswith("statefun_") for each in threading.enumerate())
 
 
-def test_a_function_that_fails_is_told_with_where(
-    registry: FunctionRegistry, encode: t.Any
+def test_a_function_that_fails_is_500_and_is_logged(
+    registry: FunctionRegistry, encode: t.Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = Client(asgi_app(registry, threads=0))
     status, _, body = asyncio.run(client.post(encode("test/failing", "x")))
     assert status == 500
     assert body.decode() == (
-        "LookupError: nothing there\n"
-        "while invoking test/failing/me (message 1 of 1, type 'io.statefun.types/string')\n"
-        "The runtime tries the batch again; the worker's log has the traceback.\n"
+        "A stateful function failed. The runtime tries the batch again; the worker's log has the"
+        " traceback.\n"
     )
+    (record,) = caplog.records
+    assert record.exc_info
+    assert isinstance(record.exc_info[1], LookupError)
 
 
-@pytest.mark.parametrize(
-    ("status", "asked"),
-    [
-        (400, {"pieces": [b"no protobuf"]}),
-        (404, {"path": "/elsewhere"}),
-        (405, {"method": "GET"}),
-        (413, {"pieces": [b"x" * 60, b"x" * 60], "headers": [(b"content-type", OCTET_STREAM)]}),
-        (413, {"pieces": [b"x" * 101]}),
-        (415, {"headers": [(b"content-type", b"text/plain")]}),
-        (503, {"pieces": [bytes.fromhex("a2060e0a0c0a026e731202666e1a026964")]}),
-    ],
-)
-def test_a_request_that_is_none_is_refused(
-    registry: FunctionRegistry, status: int, asked: dict[str, t.Any]
-) -> None:
-    client = Client(asgi_app(registry, max_request_bytes=100))
-    pieces = asked.pop("pieces", [b"x"])
-    answered, headers, _ = asyncio.run(client.post(*pieces, **asked))
-    assert answered == status
-    assert headers[b"content-type"] == b"text/plain; charset=utf-8"
-    assert headers.get(b"allow") == (b"POST" if status == 405 else None)
+def test_a_body_ends_where_the_client_disconnects(registry: FunctionRegistry) -> None:
+    async def main() -> int:
+        events = [
+            {"type": "http.request", "body": b"12", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+        sent: list[Event] = []
+
+        async def receive() -> Event:
+            return events.pop(0)
+
+        async def send(event: Event) -> None:
+            sent.append(event)
+
+        headers = [(b"content-type", OCTET_STREAM), (b"content-length", b"5")]
+        scope = {"type": "http", "method": "POST", "path": "/statefun", "headers": headers}
+        await asgi_app(registry)(scope, receive, send)
+        status: int = sent[0]["status"]
+        return status
+
+    assert asyncio.run(main()) == 400
 
 
 def test_websockets_are_refused(registry: FunctionRegistry) -> None:
-    with pytest.raises(RuntimeError, match="nothing here for 'websocket'"):
+    with pytest.raises(RuntimeError, match="Connections of type 'websocket'"):
         asyncio.run(asgi_app(registry)({"type": "websocket"}, None, None))  # type: ignore[arg-type]
 
 
@@ -200,3 +203,97 @@ def test_an_app_without_the_extension_is_refused() -> None:
         "The app 'shop' has no StateFun extension."
         " Call 'StateFun().init_app(app)' before it is served."
     )
+
+
+# -- lifespan, before and after requests, with a fallback ------------------------------------------
+
+BOTH = ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def _raises(scope: t.Any, receive: t.Any, send: t.Any) -> None:
+    """As asgiref's WsgiToAsgi does with everything but HTTP."""
+    raise ValueError("only HTTP")
+
+
+async def _returns(scope: t.Any, receive: t.Any, send: t.Any) -> None:
+    pass
+
+
+async def _fails_after_startup(scope: t.Any, receive: t.Any, send: t.Any) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    raise ValueError("a background task failed")
+
+
+async def _fails_at_startup(scope: t.Any, receive: t.Any, send: t.Any) -> None:
+    await receive()
+    raise ValueError("not supported")
+
+
+async def _fails_at_shutdown(scope: t.Any, receive: t.Any, send: t.Any) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    raise ValueError("cannot close")
+
+
+async def _completes(scope: t.Any, receive: t.Any, send: t.Any) -> None:
+    for name in ("startup", "shutdown"):
+        assert (await receive())["type"] == f"lifespan.{name}"
+        await send({"type": f"lifespan.{name}.complete"})
+
+
+FALLBACKS = [
+    None,
+    _raises,
+    _returns,
+    _fails_at_startup,
+    _fails_after_startup,
+    _fails_at_shutdown,
+    _completes,
+]
+
+
+@pytest.mark.parametrize("fallback", FALLBACKS)
+def test_requests_are_answered_after_the_startup_and_after_a_restart(
+    registry: FunctionRegistry, encode: t.Any, decode: t.Any, fallback: t.Any
+) -> None:
+    client = Client(asgi_app(registry, threads=1, fallback=fallback))
+
+    async def live() -> None:
+        begun, stop = asyncio.Event(), asyncio.Event()
+        said: list[str] = []
+
+        async def receive() -> Event:
+            if not begun.is_set():
+                begun.set()
+                return {"type": "lifespan.startup"}
+            await stop.wait()
+            return {"type": "lifespan.shutdown"}
+
+        async def send(event: Event) -> None:
+            said.append(event["type"])
+
+        living = asyncio.create_task(client.app({"type": "lifespan"}, receive, send))
+        while not said:
+            assert not living.done(), living
+            await asyncio.sleep(0)
+        _, _, answer = await client.post(encode("test/blocker", ""))
+        assert decode(answer) == ["statefun_0"]
+        stop.set()
+        async with asyncio.timeout(10):
+            await living
+        assert said == BOTH
+
+    for _ in range(2):
+        asyncio.run(live())
+    assert not any(each.name.startswith("statefun_") for each in threading.enumerate())
+
+
+def test_a_fallback_may_refuse_the_startup(registry: FunctionRegistry) -> None:
+    async def fails(scope: t.Any, receive: t.Any, send: t.Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed"})
+
+    client = Client(asgi_app(registry, fallback=fails))
+    assert asyncio.run(client.live("lifespan.startup")) == ["lifespan.startup.failed"]

@@ -128,7 +128,7 @@ def test_during_its_notice_a_worker_says_that_it_is_not_ready(
     encode: t.Any,
     options: tuple[str, ...],
 ) -> None:
-    server = serve(*options, "--notice-seconds", "1")
+    server = serve(*options, "--shutdown-delay", "1")
     start = time.monotonic()
     with busy(server.url):
         server.process.send_signal(signal.SIGTERM)
@@ -149,7 +149,7 @@ def test_during_its_notice_a_worker_says_that_it_is_not_ready(
 def test_a_second_signal_ends_the_notice(
     serve: Serve, is_ready: t.Any, wait_for: t.Any, options: tuple[str, ...]
 ) -> None:
-    server = serve(*options, "--notice-seconds", "60")
+    server = serve(*options, "--shutdown-delay", "60")
     server.process.send_signal(signal.SIGTERM)
     wait_for(lambda: not is_ready(server.url), "the notice")
     server.terminate()
@@ -203,7 +203,7 @@ def test_granian_closes_its_door_at_once_without_a_notice(
 def test_granian_stops_after_a_worker_was_killed(
     serve: Serve, ask: Ask, is_ready: t.Any, wait_for: t.Any
 ) -> None:
-    server = serve("--server", "granian", "--notice-seconds", "60")
+    server = serve("--server", "granian", "--shutdown-delay", "60")
     (pid,) = ask(server.url, "test/pid", "")
     os.kill(int(pid), signal.SIGKILL)
     wait_for(lambda: is_ready(server.url), "another worker")

@@ -53,15 +53,28 @@ def call_asgi(called: t.Any, method: str, path: str, body: bytes) -> tuple[int, 
     async def receive() -> dict[str, t.Any]:
         return {"type": "http.request", "body": body}
 
-    async def stop() -> dict[str, t.Any]:
-        return {"type": "lifespan.shutdown"}
-
     async def send(event: dict[str, t.Any]) -> None:
         sent.append(event)
 
     async def live() -> None:
+        """Call the application between its startup and its shutdown, as a server does."""
+        started, stopped = asyncio.Event(), asyncio.Event()
+
+        async def lifespan() -> dict[str, t.Any]:
+            if not started.is_set():
+                return {"type": "lifespan.startup"}
+            await stopped.wait()
+            return {"type": "lifespan.shutdown"}
+
+        async def acknowledge(event: dict[str, t.Any]) -> None:
+            started.set()
+
+        living = asyncio.create_task(called({"type": "lifespan"}, lifespan, acknowledge))
+        async with asyncio.timeout(10):
+            await started.wait()
         await called(scope, receive, send)
-        await called({"type": "lifespan"}, stop, send)
+        stopped.set()
+        await living
 
     asyncio.run(live())
     return sent[0]["status"], sent[1]["body"]
@@ -206,12 +219,13 @@ def other_routes(called: Called) -> str:
         assert call_asgi(asgi_app(called.app), "GET", "/other", b"")[0] == 404
 
         async def other(scope: t.Any, receive: t.Any, send: t.Any) -> None:
+            assert scope["type"] == "http", "as WsgiToAsgi, which knows no lifespan"
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"other"})
 
-        both = asgi_app(called.app, otherwise=other)
+        both = asgi_app(called.app, fallback=other)
         assert call_asgi(both, "GET", "/other", b"") == (200, b"other")
-        return "with `otherwise`"
+        return "with `fallback`"
     served = wsgi_app(called.app) if called.post is post_to_wsgi else called.app
     return "yes" if Client(served).get("/other").data == b"other" else "no"
 

@@ -5,37 +5,37 @@ import socket
 
 import pytest
 
-from statefun_flask.transport.listen import Listen
+from statefun_flask.transport.listen import ListenAddress
 
 
 @pytest.mark.parametrize(
     ("text", "listen", "url"),
     [
-        ("127.0.0.1:5000", Listen("127.0.0.1", 5000), "http://127.0.0.1:5000/statefun"),
-        ("0.0.0.0:0", Listen("0.0.0.0", 0), "http://0.0.0.0:0/statefun"),
-        ("[::1]:80", Listen("::1", 80), "http://[::1]:80/statefun"),
-        ("unix:/run/f", Listen(path=pathlib.Path("/run/f")), "http+unix:///run/f/statefun"),
+        ("127.0.0.1:5000", ListenAddress("127.0.0.1", 5000), "http://127.0.0.1:5000/statefun"),
+        ("0.0.0.0:0", ListenAddress("0.0.0.0", 0), "http://0.0.0.0:0/statefun"),
+        ("[::1]:80", ListenAddress("::1", 80), "http://[::1]:80/statefun"),
+        ("unix:/run/f", ListenAddress(path=pathlib.Path("/run/f")), "http+unix:///run/f/statefun"),
     ],
 )
 def test_an_address_is_read_and_becomes_the_url_of_module_yaml(
-    text: str, listen: Listen, url: str
+    text: str, listen: ListenAddress, url: str
 ) -> None:
-    assert Listen.parse(text) == listen
+    assert ListenAddress.parse(text) == listen
     assert listen.url("/statefun") == url
 
 
 @pytest.mark.parametrize("text", ["", "5000", ":5000", "host", "h:x", "h:65536", "::1:80", "unix:"])
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no address") as info:
-        Listen.parse(text)
+def test_another_form_of_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not an address") as info:
+        ListenAddress.parse(text)
     assert str(info.value) == (
-        f"{text!r} is no address to listen at."
+        f"{text!r} is not an address to listen on."
         " Write 'host:port', '[::1]:port' or 'unix:/path/of/socket'."
     )
 
 
 def test_a_reserved_port_can_be_bound_by_workers_only() -> None:
-    with Listen.parse("127.0.0.1:0").reserved() as listen:
+    with ListenAddress.parse("127.0.0.1:0").reserved() as listen:
         with socket.socket() as worker:
             worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             worker.bind((listen.host, listen.port))
@@ -48,6 +48,6 @@ def test_a_taken_port_is_not_shared() -> None:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         other.bind(("127.0.0.1", 0))
         other.listen()
-        listen = Listen("127.0.0.1", other.getsockname()[1])
+        listen = ListenAddress("127.0.0.1", other.getsockname()[1])
         with pytest.raises(OSError, match="in use"), listen.reserved():
             pass

@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from statefun_flask.transport.scheduling import let_threads_finish
+from statefun_flask.transport.scheduling import batch_scheduling
+from statefun_flask.transport.scheduling import use_batch_scheduling
 
 
 def test_the_calling_thread_and_those_that_it_starts_are_meant() -> None:
@@ -17,7 +18,7 @@ def test_the_calling_thread_and_those_that_it_starts_are_meant() -> None:
         policies.append(os.sched_getscheduler(0))
 
     def serve() -> None:
-        let_threads_finish()
+        use_batch_scheduling()
         note()
         started = threading.Thread(target=note)
         started.start()
@@ -46,4 +47,12 @@ def test_where_the_policy_cannot_be_set_nothing_happens(
         monkeypatch.setattr(os, "sched_param", lambda priority: priority, raising=False)
         monkeypatch.setattr(os, "sched_setscheduler", refuse, raising=False)
 
-    let_threads_finish()
+    use_batch_scheduling()
+
+
+def test_a_thread_has_its_own_policy_afterwards() -> None:
+    if not hasattr(os, "SCHED_BATCH"):
+        pytest.skip("Linux alone has this policy")
+    with batch_scheduling():
+        assert os.sched_getscheduler(0) == os.SCHED_BATCH
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER

@@ -27,8 +27,8 @@ Serve: t.TypeAlias = cabc.Callable[..., t.Any]
 def test_waitress_says_what_it_serves_where(serve: Serve) -> None:
     server = serve()
     assert server.announced == (
-        "Serving 6 functions (test/echo, test/pid, test/slow, test/slow_async, test/thread,"
-        f" test/wait) at {server.url} on waitress with 8 threads\n"
+        "Serving 8 functions (test/echo, test/pid, test/raises, test/raises_async, test/slow,"
+        f" test/slow_async, test/thread, test/wait) at {server.url} on waitress with 8 threads\n"
     )
     assert server.terminate() == 0
 
@@ -37,6 +37,30 @@ def test_waitress_says_what_it_serves_where(serve: Serve) -> None:
 def test_async_functions_are_served(running: Serve, ask: Ask, options: tuple[str, ...]) -> None:
     loops = {ask(running(*options).url, "test/wait", "0")[0]}
     assert loops == {"MainThread" if "asgi" in options else "statefun-loop"}
+
+
+EXITS = ["SystemExit", "KeyboardInterrupt", "GeneratorExit", "CancelledError", "BaseException"]
+
+
+@each_path
+@pytest.mark.parametrize("typename", ["test/raises", "test/raises_async"])
+def test_a_function_that_exits_is_500_and_the_worker_goes_on(
+    running: Serve,
+    ask: Ask,
+    connect: t.Any,
+    encode: t.Any,
+    options: tuple[str, ...],
+    typename: str,
+) -> None:
+    url = running(*options).url
+    (worker,) = ask(url, "test/pid", "")
+    for name in EXITS:
+        with contextlib.closing(connect(url)) as connection:
+            headers = {"Content-Type": "application/octet-stream"}
+            connection.request("POST", "/statefun", encode(typename, name), headers)
+            assert connection.getresponse().status == 500, name
+        assert ask(url, "test/wait", "0")
+    assert ask(url, "test/pid", "") == [worker]
 
 
 @each_server
@@ -184,8 +208,8 @@ def test_waitress_refuses_what_it_cannot() -> None:
 def test_the_direct_path_does_not_start_past_hooks(options: tuple[str, ...]) -> None:
     assert _fail("--port", "0", *options, app="guarded.py") == (
         "Error: The app 'guarded' has hooks before its endpoint that the direct path would not"
-        " call: 'check_token' (before_request). Serve it through its view, or say that they may be"
-        " passed by with skip_hooks=True (--skip-hooks)."
+        " call: 'check_token' (before_request). Serve it through its view, or allow skipping them"
+        " with skip_hooks=True (--skip-hooks)."
     )
 
 

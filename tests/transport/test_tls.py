@@ -124,8 +124,8 @@ def test_the_embedded_engine_calls_it_as_module_yaml_says(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"certificate": "x"}, "TLS takes a certificate and its key. Give both of them, or none."),
-        ({"key": "x"}, "TLS takes a certificate and its key. Give both of them, or none."),
+        ({"certificate": "x"}, "TLS needs a certificate and its key. Give both of them, or none."),
+        ({"key": "x"}, "TLS needs a certificate and its key. Give both of them, or none."),
         (
             {"client_ca": "x"},
             "client_ca was given without TLS. Give a certificate and its key too.",

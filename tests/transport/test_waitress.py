@@ -6,6 +6,8 @@ import collections.abc as cabc
 import concurrent.futures
 import contextlib
 import http.client
+import logging
+import os
 import pathlib
 import socket
 import threading
@@ -15,13 +17,19 @@ import pytest
 from flask import Flask
 
 from statefun_flask import Address
+from statefun_flask import asgi_app
+from statefun_flask import AsgiTransport
 from statefun_flask import Context
 from statefun_flask import Effects
 from statefun_flask import FunctionRegistry
+from statefun_flask import GranianTransport
+from statefun_flask import lambda_handler
 from statefun_flask import StateFun
 from statefun_flask import StateFunFlask
 from statefun_flask import WaitressTransport
-from statefun_flask.transport.listen import Listen
+from statefun_flask import wsgi_app
+from statefun_flask.transport import WaitressServer
+from statefun_flask.transport.listen import ListenAddress
 
 OCTET_STREAM = {"Content-Type": "application/octet-stream"}
 Ask: t.TypeAlias = cabc.Callable[..., list[str]]
@@ -39,10 +47,12 @@ def registry() -> FunctionRegistry:
 
 
 @contextlib.contextmanager
-def running(served: t.Any, listen: str = "127.0.0.1:0", **options: t.Any) -> cabc.Iterator[Listen]:
+def running(
+    served: t.Any, listen: str = "127.0.0.1:0", **options: t.Any
+) -> cabc.Iterator[ListenAddress]:
     """Serve in a thread, and give the address that the server tells when it has started."""
     server = WaitressTransport(listen, **options).bind(served)
-    told: concurrent.futures.Future[Listen] = concurrent.futures.Future()
+    told: concurrent.futures.Future[ListenAddress] = concurrent.futures.Future()
     thread = threading.Thread(target=server.run, kwargs={"started": told.set_result})
     thread.start()
     try:
@@ -54,7 +64,7 @@ def running(served: t.Any, listen: str = "127.0.0.1:0", **options: t.Any) -> cab
 
 
 def call(
-    listen: Listen,
+    listen: ListenAddress,
     body: bytes,
     *,
     method: str = "POST",
@@ -130,8 +140,21 @@ def test_bad_requests_are_answered_and_the_next_one_is_served(
             assert answered == status, (how, text)
             if status in (400, 413, 415, 503):
                 assert content_type == "text/plain; charset=utf-8"
-                assert text.count(". ") >= 1, text
+                # waitress itself refuses a body that is too large for a registry.
+                assert text.count(". ") >= 1 or (kind, status) == ("registry", 413), text
             assert ask(listen.url("/statefun"), "test/echo", "hello") == ["hello"]
+
+
+def test_a_registry_refuses_a_large_body_before_it_is_sent(registry: FunctionRegistry) -> None:
+    with (
+        running(registry, max_request_bytes=100) as listen,
+        contextlib.closing(http.client.HTTPConnection(listen.netloc, timeout=10)) as connection,
+    ):
+        connection.putrequest("POST", "/statefun")
+        for name, value in (OCTET_STREAM | {"Content-Length": "101"}).items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        assert connection.getresponse().status == 413
 
 
 def test_a_chunked_body_is_read(registry: FunctionRegistry, encode: t.Any, decode: t.Any) -> None:
@@ -233,8 +256,52 @@ def test_ipv6_is_served(registry: FunctionRegistry) -> None:
         pytest.skip(f"This machine has no IPv6: {exc}")
 
 
-def test_a_wrong_option_is_refused_at_once() -> None:
-    with pytest.raises((TypeError, ValueError)):
-        WaitressTransport(speed="high")
-    with pytest.raises(ValueError, match="'nowhere' is no address to listen at"):
+TRANSPORTS = [WaitressTransport, GranianTransport, AsgiTransport]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"uri": "/x"}, TypeError),
+        ({"url": "functions"}, ValueError),
+        ({"unknown_function_status": 200}, ValueError),
+        ({"max_request_bytes": "64"}, ValueError),
+        ({"protocol": "v9"}, ValueError),
+    ],
+)
+def test_a_wrong_setting_is_refused_at_once(
+    transport: t.Any, options: dict[str, t.Any], error: type[Exception]
+) -> None:
+    (name,) = options
+    with pytest.raises(error, match=f"'{name}'"):
+        transport(**options)
+    for make in (wsgi_app, asgi_app, lambda_handler):
+        with pytest.raises(error, match=f"'{name}'"):
+            make(FunctionRegistry(), **options)
+
+
+def test_asgi_is_always_direct() -> None:
+    with pytest.raises(TypeError, match="'direct'"):
+        AsgiTransport(direct=True)  # type: ignore[call-arg]
+
+
+def test_a_wrong_address_is_refused() -> None:
+    with pytest.raises(ValueError, match="'nowhere' is not an address to listen on"):
         WaitressTransport("nowhere").bind(FunctionRegistry())
+
+
+def test_a_server_is_made_without_traces_in_the_process(registry: FunctionRegistry) -> None:
+    level = logging.getLogger("waitress.queue").level
+    policy = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None
+
+    server = WaitressTransport("127.0.0.1:0").bind(registry)
+    assert isinstance(server, WaitressServer)
+    server.stop()
+    server.run()
+    transport = WaitressTransport("127.0.0.1:0")
+    with pytest.raises(ZeroDivisionError):
+        transport.run(registry, started=lambda listen: 1 // 0)  # type: ignore[arg-type,return-value]
+
+    assert logging.getLogger("waitress.queue").level == level
+    assert policy is None or os.sched_getscheduler(0) == policy

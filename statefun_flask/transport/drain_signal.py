@@ -1,0 +1,85 @@
+"""The signal by which the workers of granian learn that the server is about to stop.
+
+granian passes SIGTERM on to its workers, which then close their sockets and finish the requests
+that they have. This signal comes before, so that the workers answer 503 while they still listen.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import typing as t
+
+from ..core.endpoint import Endpoint
+
+#: After how many seconds SIGTERM is sent again to a worker that is still running.
+_PATIENCE = 0.5
+
+
+class DrainSignal:
+    """Set once by the server's process, and seen by all of its workers.
+
+    :param delay: How many seconds the workers go on listening, and refusing, before they stop.
+    """
+
+    def __init__(self, delay: float) -> None:
+        self._delay = delay
+        # Not an Event: setting one blocks forever when a process that waits for it was killed.
+        self._baton = multiprocessing.Semaphore(0)
+
+    def watch(self, endpoint: Endpoint) -> None:
+        """Set an endpoint of this worker to draining when the signal is set."""
+
+        def drain() -> None:
+            self._baton.acquire()
+            self._baton.release()
+            endpoint.draining = True
+
+        threading.Thread(target=drain, name="statefun-drain", daemon=True).start()
+
+    def precede(self, stop: cabc.Callable[..., t.Any]) -> None:
+        """Set the signal at SIGTERM, and stop the server after the delay.
+
+        A second SIGTERM stops the server at once.
+        """
+        server = os.getpid()
+        is_set = stopped = False
+
+        def end(seconds: float) -> None:
+            nonlocal stopped
+            time.sleep(seconds)
+            if stopped:
+                return
+            stopped = True
+            stop()
+            time.sleep(_PATIENCE)
+            _stop_again()
+
+        def on_signal(number: int, frame: object) -> None:
+            nonlocal is_set
+            if os.getpid() != server:
+                # A worker that was just forked and has no handler of its own yet.
+                os._exit(0)
+            seconds = 0 if is_set else self._delay
+            is_set = True
+            self._baton.release()
+            threading.Thread(target=end, args=(seconds,), daemon=True).start()
+
+        signal.signal(signal.SIGTERM, on_signal)
+
+
+def _stop_again() -> None:
+    """Send SIGTERM again to the workers that are still running.
+
+    One worker in thirty was seen to miss it: the signal arrived, and granian's handler was not
+    called, because Python's main thread went on to wait for a lock. A worker that is about to end
+    may get SIGTERM twice. At a third one granian's handler would wait, and block every request that
+    is in progress.
+    """
+    for child in multiprocessing.active_children():
+        if child.name == "granian-worker":
+            child.terminate()
