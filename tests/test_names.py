@@ -17,32 +17,20 @@ GLOSSARY = pathlib.Path(__file__).parents[1] / "docs" / "glossary.md"
 
 #: Public classes that share a name and are still to be renamed. Delete a name with its collision.
 CLASSES_TO_RENAME = {
-    "Answer",
     "Endpoint",
-    "Engine",
     "Kafka",
     "Missing",
-    "Module",
-    "Name",
-    "Reading",
-    "Record",
-    "Server",
 }
 #: Modules that share a name and are still to be renamed. Delete a name with its collision.
 MODULES_TO_RENAME = {
     "clock",
     "engine",
-    "engines",
-    "failures",
-    "inbox",
-    "module",
 }
 #: Modules that share a name because the folder says which of them is meant.
 MODULES_OF_ONE_IDEA = {
     "egress": "the records for an egress, and the egresses that write them",
     "errors": "the exceptions of the folder",
     "model": "the data classes of the folder",
-    "states": "the states of functions: in requests, and in module.yaml",
 }
 
 
