@@ -323,6 +323,23 @@ def test_a_call_from_the_loop_itself_is_refused_instead_of_hanging(
     )
 
 
+def test_another_awaitable_is_refused_in_the_loop_too(request_body: t.Any, invoke: Invoke) -> None:
+    class Awaitable:
+        def __await__(self) -> t.Any:
+            raise AssertionError("it is refused before")
+
+    registry = FunctionRegistry()
+    registry.register("test/inner", lambda context, message: Awaitable())
+    handle = RequestHandler(registry)
+
+    async def function(context: Context, message: str) -> Effects:
+        with pytest.raises(RuntimeError, match="from within the loop of async functions"):
+            handle(request_body("test/inner", "x"))
+        return here()
+
+    assert invoke(function, "x").texts == ["statefun-loop"]
+
+
 def _in_child(handle: RequestHandler, body: bytes, pipe: t.Any) -> None:
     pipe.send(handle(body))
 

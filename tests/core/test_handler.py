@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import collections.abc as cabc
 import datetime as dt
 import logging
@@ -655,3 +656,20 @@ def test_the_debug_checks_verify_values(invoke: Invoke) -> None:
     assert invoke(send, "x").texts == [Message("test/Point", b'{"x":"no number"}')]
     with pytest.raises((TypeError, ValueError), match="x"):
         invoke(send, "x", debug_checks=True)
+
+
+def test_the_debug_checks_verify_values_in_a_running_loop(request_body: t.Any) -> None:
+    import msgspec
+
+    point: t.Any = json_type("test/Point")(msgspec.defstruct("Point", [("x", int)]))
+
+    async def send(context: Context, message: str) -> Effects:
+        return Effects().send(TO, point(x=message))
+
+    registry = FunctionRegistry()
+    registry.register("test/fn", send)
+    body = request_body("test/fn", "no number")
+
+    assert b"no number" in asyncio.run(RequestHandler(registry).handle_async(body))
+    with pytest.raises(ValueError, match="The value cannot be read back"):
+        asyncio.run(RequestHandler(registry, debug_checks=True).handle_async(body))

@@ -135,7 +135,7 @@ def test_changes_are_equal_by_name_and_value() -> None:
     assert change == StateChange("seen", SEEN.encode(1))
     assert hash(change) == hash(StateChange("seen", SEEN.encode(1)))
     assert change != StateChange("seen", None)
-    assert change != "seen"
+    assert (change == "seen") is False
 
 
 # -- delays and tokens ------------------------------------------------------------------------
