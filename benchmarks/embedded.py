@@ -34,9 +34,9 @@ from statefun_flask.embedded import InProcess
 from statefun_flask.embedded import LocalRoutes
 from statefun_flask.embedded import Store
 from statefun_flask.embedded.exchange import request
-from statefun_flask.embedded.exchange.states import Spec
-from statefun_flask.embedded.records import Cell
+from statefun_flask.embedded.exchange.states import StateSpec
 from statefun_flask.embedded.records import Envelope
+from statefun_flask.embedded.records import StoredValue
 from statefun_flask.values.message import encode
 from statefun_flask.values.message import Message
 
@@ -69,8 +69,8 @@ handle = RequestHandler(registry)
 def bodies() -> list[bytes]:
     """Return the two requests that the engine makes for a message."""
     at, to = Address("bench/count", "12345"), Address("bench/relay", "12345")
-    spec = Spec("seen", "io.statefun.types/long")
-    cell = Cell(encode(41)[1], 0)
+    spec = StateSpec("seen", "io.statefun.types/long")
+    cell = StoredValue(encode(41)[1], 0)
     return [
         request.write(at, {"seen": spec}, {"seen": cell}, [Envelope(1, 1, at, None, HELLO)]),
         request.write(to, {}, {}, [Envelope(2, 1, to, at, HELLO)]),
@@ -115,9 +115,7 @@ def time_engine(engine: Engine, ids: list[str]) -> Times:
 
 
 def started(path: str | None) -> Engine:
-    engine = Engine(
-        LocalRoutes(InProcess(handle), registry), Store(path), concurrency=1, deliver=len
-    )
+    engine = Engine(LocalRoutes(InProcess(handle), registry), Store(path), concurrency=1)
     engine.start()
     time_engine(engine, [str(number) for number in range(2000)])
     return engine
@@ -152,9 +150,7 @@ def child(folder: str, addresses: int, messages: int) -> None:
     with tempfile.TemporaryDirectory() as empty:
         Engine(LocalRoutes(InProcess(handle), registry), Store(empty)).close()
     idle = resident()
-    engine = Engine(
-        LocalRoutes(InProcess(handle), registry), Store(folder), concurrency=1, deliver=len
-    )
+    engine = Engine(LocalRoutes(InProcess(handle), registry), Store(folder), concurrency=1)
     engine.start()
     draw = random.Random(7)
     # Part by part without repetition, so that no address has two messages in flight.

@@ -176,7 +176,7 @@ class Doors:
             case ["revive", number] if number.isdecimal():
                 return 200, {"revived": objects.envelope(control.revive(int(number)))}
             case ["fire", number] if number.isdecimal():
-                return 200, {"fired": objects.delay(control.fire(int(number)))}
+                return 200, {"fired": objects.delay(control.deliver_delay(int(number)))}
         raise BadMessage(
             404, f"There is no '/-/{'/'.join(path)}'. See the README's list of routes."
         )

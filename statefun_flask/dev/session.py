@@ -16,7 +16,7 @@ from ..embedded import Engine
 from ..embedded import InProcess
 from ..embedded import LocalRoutes
 from ..embedded import Store
-from ..embedded.endpoints.module import ModuleRoutes
+from ..embedded.endpoints.module_routes import ModuleRoutes
 from ..embedded.endpoints.routes import Routes
 from .clock import SkippingClock
 from .doors import Doors

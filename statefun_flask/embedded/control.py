@@ -13,6 +13,8 @@ from . import events
 from .core import Core
 from .engine import Engine
 from .errors import NotParked
+from .errors import UnknownDeadLetter
+from .errors import UnknownDelay
 from .records import Dead
 from .records import Delay
 from .records import EgressRecord
@@ -87,16 +89,16 @@ class Control:
         """Return the delays that fire next."""
         return self._engine.ask(lambda core: core.store.next_delays(limit))
 
-    def fire(self, seq: int) -> Delay:
+    def deliver_delay(self, seq: int) -> Delay:
         """Deliver the message of a delay now.
 
-        :raises NotParked: There is no such delay.
+        :raises UnknownDelay: There is no such delay.
         """
 
         def deliver(core: Core) -> Delay:
             delay = core.store.delay_number(seq)
             if delay is None:
-                raise NotParked(f"There is no delay {seq}. List them to see their numbers.")
+                raise UnknownDelay(f"There is no delay {seq}. List them to see their numbers.")
             core.deliver_delay(delay)
             return delay
 
@@ -179,7 +181,7 @@ class Control:
     def revive(self, seq: int) -> Envelope:
         """Put a dropped message back, at the end of its address's queue and under a new number.
 
-        :raises NotParked: No message of that number was dropped.
+        :raises UnknownDeadLetter: No message of that number was dropped.
         """
 
         def put_back(core: Core) -> Envelope:
@@ -187,7 +189,9 @@ class Control:
                 if each.envelope.seq == seq:
                     core.store.changes.dead[seq] = None
                     return core.send_again(each.envelope)
-            raise NotParked(f"There is no dropped message {seq}. List them to see their numbers.")
+            raise UnknownDeadLetter(
+                f"There is no dropped message {seq}. List them to see their numbers."
+            )
 
         return self._engine.ask(put_back)
 

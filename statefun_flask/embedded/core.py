@@ -13,12 +13,13 @@ from ..values.address import Address
 from ..values.message import Message
 from . import events
 from .addresses.failures import Failures
-from .addresses.failures import text_of
 from .addresses.mailbox import Mailbox
-from .addresses.ready import Ready
-from .calls import Call
+from .addresses.ready import ReadyQueue
 from .clock import Clock
+from .egress import Sinks
+from .endpoints.pool import Call
 from .endpoints.routes import Routes
+from .error_text import text_of
 from .errors import AnswerRefused
 from .errors import DiskFull
 from .errors import EndpointDown
@@ -27,28 +28,23 @@ from .errors import UnknownTarget
 from .exchange import answer
 from .exchange import checks
 from .exchange import request
-from .exchange.outlets import Content
+from .exchange.formats import RecordContent
 from .exchange.states import attach
-from .exchange.states import Spec
-from .exchange.states import Specs
-from .exchange.states import States
-from .outbox import Deliver
-from .outbox import Outbox
-from .records import Cell
+from .exchange.states import RegisteredStates
+from .exchange.states import StateSpec
+from .exchange.states import StateSpecs
 from .records import Delay
 from .records import Envelope
-from .schedule import Schedule
+from .records import StoredValue
 from .steps import Pending
 from .steps import Steps
 from .store.store import Store
+from .timers import Schedule
 
 logger = logging.getLogger("statefun_flask")
 
 #: Between tries to write to a full disk, in milliseconds.
 DISK_DELAY = 5_000
-
-#: Between tries to deliver records to a receiver that fails, in milliseconds.
-DELIVERY_DELAY = 1_000
 
 #: How many expired values are deleted at a time.
 SWEEP = 1_000
@@ -58,8 +54,6 @@ class Core:
     """Mailboxes, states, delays and egress of one engine.
 
     :param start: Makes a call and, now or later, has :meth:`finish` called with it.
-    :param deliver: Gets the egress records in their order, each at least once; see
-        :class:`.engine.Engine`.
     """
 
     def __init__(
@@ -68,37 +62,32 @@ class Core:
         store: Store,
         clock: Clock,
         start: cabc.Callable[[Call], None],
-        deliver: Deliver | None,
     ) -> None:
         self.routes = routes
         self.store = store
         self.clock = clock
         self.listeners: list[events.Listener] = []
         #: Addresses with messages that nothing holds back.
-        self.ready = Ready()
+        self.ready: ReadyQueue[Address] = ReadyQueue()
         #: Calls in flight, messages in memory, and steps since the last commit.
-        self.flying = self.queued = self.steps = 0
+        self.in_flight = self.queued = self.steps = 0
         self.full: DiskFull | None = None
         #: Called after the next commit.
         self.committed: list[cabc.Callable[[], None]] = []
-        self.states = States(store.specs)
+        self.states = RegisteredStates(store.specs)
         self.schedule = Schedule(store, clock)
         self.failures = Failures(store, clock, self.schedule, self.ready, self.tell, self._call)
         self.parked = self.failures.parked
         self.pauses = self.failures.pauses
-        self.outbox = Outbox(store, deliver)
+        self.sinks = Sinks(store)
         self._start = start
         self._steps = Steps(store, self.schedule, self._enqueue)
         self._mailboxes: dict[Address, Mailbox] = {}
-        self._held_back = False
         self._told: list[events.Event] = []
         self._recover()
 
     def _recover(self) -> None:
-        for index, envelope in enumerate(self.store.queued()):
-            self._put([envelope])
-            if index == 1:
-                self.store.fail.hit("recover")
+        self._put(self.store.queued())
 
     # -- messages -------------------------------------------------------------------------
 
@@ -156,7 +145,7 @@ class Core:
             if mailbox is None:
                 mailbox = mailboxes[target] = Mailbox()
             if mailbox.put(envelope):
-                self.ready.add(target, begins=envelope.caller is None)
+                self.ready.add(target, external=envelope.caller is None)
 
     def send_again(self, envelope: Envelope) -> Envelope:
         """Queue a message anew, under a new number."""
@@ -189,10 +178,10 @@ class Core:
         except Exception as exc:
             self._fail(address, mailbox, batch, _step_failed(address, exc), endpoint.tries)
             return
-        self.flying += 1
+        self.in_flight += 1
         self._start(Call(address, endpoint, mailbox, batch, specs, body))
 
-    def _attach(self, address: Address, specs: Specs) -> dict[str, Cell]:
+    def _attach(self, address: Address, specs: StateSpecs) -> dict[str, StoredValue]:
         stored = self.store.cells(address)
         seen = attach(specs, stored, self.clock.now())
         for name, spec in specs.items():
@@ -206,14 +195,13 @@ class Core:
 
     def abandon(self, call: Call) -> None:
         """Undo a call that was not made."""
-        self.flying -= 1
+        self.in_flight -= 1
         call.mailbox.returned()
-        self.ready.put_back(call.address)
+        self.ready.add_first(call.address)
 
     def finish(self, call: Call) -> None:
         """Do what an answer wants, in one step, or deal with its failure."""
-        self.store.fail.hit("call")
-        self.flying -= 1
+        self.in_flight -= 1
         self.steps += 1
         address, mailbox, outcome = call.address, call.mailbox, call.outcome
 
@@ -228,7 +216,7 @@ class Core:
         try:
             result = answer.read(address, outcome)
             specs = self.states.of(address.type)
-            if isinstance(result, answer.Missing):
+            if isinstance(result, answer.MissingStates):
                 new = self.states.register(address, result.specs, call.attached)
             else:
                 contents = checks.check(address, result, specs, self.routes, self._is_pending)
@@ -241,25 +229,25 @@ class Core:
             failure = _step_failed(address, exc)
             self._fail(address, mailbox, call.batch, failure, call.endpoint.tries)
             return
-        if isinstance(result, answer.Missing):
+        if isinstance(result, answer.MissingStates):
             self._registered(address, mailbox, new)
         else:
             self._apply(call, mailbox, result, contents, pending, specs)
 
     def _check_sizes(
-        self, address: Address, answer: bytes, result: answer.Result, contents: list[Content]
+        self, address: Address, answer: bytes, result: answer.Result, contents: list[RecordContent]
     ) -> None:
         """Refuse an answer with a part that no row can hold; nearly every answer is smaller."""
         largest = self.store.largest
         if 2 * len(answer) + checks.text_size(address.type, address.id) > largest:
             checks.check_sizes(address, result, contents, largest)
 
-    def _registered(self, address: Address, mailbox: Mailbox, new: list[Spec]) -> None:
+    def _registered(self, address: Address, mailbox: Mailbox, new: list[StateSpec]) -> None:
         """Keep new states, and send the same batch again with them."""
         for spec in new:
             self.store.changes.specs[address.type, spec.name] = spec.typename
         mailbox.returned()
-        self.ready.put_back(address)
+        self.ready.add_first(address)
         if new:
             names = [spec.name for spec in new]
             self.tell(events.Registered(at=self.clock.now(), typename=address.type, states=names))
@@ -269,9 +257,9 @@ class Core:
         call: Call,
         mailbox: Mailbox,
         result: answer.Result,
-        contents: list[Content],
+        contents: list[RecordContent],
         pending: Pending,
-        specs: Specs,
+        specs: StateSpecs,
     ) -> None:
         address = call.address
         now, told = self.clock.now(), bool(self.listeners)
@@ -281,7 +269,7 @@ class Core:
         self.queued -= len(call.batch)
         mailbox.applied()
         if mailbox.messages:
-            self.ready.add(address, begins=mailbox.messages[0].caller is None)
+            self.ready.add(address, external=mailbox.messages[0].caller is None)
         else:
             del self._mailboxes[address]
 
@@ -354,7 +342,7 @@ class Core:
         except DiskFull as exc:
             self._disk_full(exc)
             return False
-        self.outbox.written(records)
+        self.sinks.committed(records)
         self.steps = 0
         if self.full is not None:
             self.full = None
@@ -368,8 +356,7 @@ class Core:
                 logger.exception("A callback failed after a commit. The engine goes on.")
         for event in told:
             self.tell_now(event)
-        self.outbox.tidy()
-        self._deliver()
+        self.sinks.tidy()
         return True
 
     def _disk_full(self, exc: DiskFull) -> None:
@@ -385,20 +372,6 @@ class Core:
     def _retry_commit(self) -> None:
         if self.full is not None and not self.commit():
             self.schedule.later(DISK_DELAY, self._retry_commit)
-
-    def _deliver(self) -> None:
-        if self._held_back:
-            return
-        try:
-            self.outbox.run()
-        except Exception as exc:
-            self._held_back = True
-            self.schedule.later(DELIVERY_DELAY, self._deliver_again)
-            self.tell_now(events.Undelivered(at=self.clock.now(), error=exc, delay=DELIVERY_DELAY))
-
-    def _deliver_again(self) -> None:
-        self._held_back = False
-        self._deliver()
 
     def tell(self, event: events.Event) -> None:
         """Tell of an event after the next commit."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import concurrent.futures
+import contextlib
 import queue
 import threading
 import time
@@ -12,19 +13,16 @@ import typing as t
 from ..values.address import Address
 from ..values.message import Message
 from . import events
-from .calls import Call
-from .calls import Workers
 from .clock import Clock
 from .clock import RealClock
 from .clock import VirtualClock
 from .core import Core
-from .courier import Receiver
+from .egress import Sink
+from .endpoints.pool import Call
+from .endpoints.pool import CallPool
 from .endpoints.routes import Routes
 from .errors import DiskFull
 from .exchange import checks
-from .outbox import Deliver
-from .promises import Promises
-from .status import Status
 from .store.store import Store
 
 T = t.TypeVar("T")
@@ -32,12 +30,40 @@ T = t.TypeVar("T")
 #: A commit comes after so many steps, or so many seconds after the first step that is not written.
 #: The more there are, the more messages are sent and consumed in between and never written.
 STEPS = 2048
-PATIENCE = 0.05
+COMMIT_INTERVAL = 0.05
 
 #: How often an idle engine deletes expired values, in seconds.
 SWEEP_INTERVAL = 30.0
 
 _CALLS_A_TURN = 32
+
+
+class Status(t.NamedTuple):
+    """How busy an engine is.
+
+    :param ready: Addresses that could be called now.
+    :param in_flight: Calls in flight.
+    :param queued: Messages that wait, without those of parked addresses.
+    :param retrying: Addresses whose first message failed and is tried again in a moment.
+    :param parked: Addresses that wait for a person.
+    :param down: Function types whose endpoint is down.
+    :param undelivered: Whether egress records wait for their receiver.
+    :param full: The path of the store when it cannot be written to.
+    """
+
+    ready: int
+    in_flight: int
+    queued: int
+    retrying: int
+    parked: int
+    down: tuple[str, ...]
+    undelivered: bool
+    full: str | None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing more happens by itself, but for delays and endpoints that are down."""
+        return not (self.ready or self.in_flight or self.retrying or self.undelivered or self.full)
 
 
 class Engine:
@@ -50,9 +76,6 @@ class Engine:
     :param routes: Finds endpoints and egresses.
     :param store: Closed with the engine. Without one everything is in memory.
     :param concurrency: How many calls are made at a time. With 1 there are no workers.
-    :param deliver: Called with a list of egress records after the commit that made them last, in
-        the order of their numbers. It gets a record again when it raises, or when the process ends
-        before that is noted; their numbers tell.
     """
 
     def __init__(
@@ -62,7 +85,6 @@ class Engine:
         clock: Clock | None = None,
         *,
         concurrency: int = 8,
-        deliver: Deliver | None = None,
     ) -> None:
         self.clock = clock or RealClock()
         self.store = store or Store()
@@ -71,15 +93,15 @@ class Engine:
         self._concurrency = concurrency
         self._inbox: queue.SimpleQueue[cabc.Callable[[], None] | Call] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._workers: Workers | None = None
+        self._pool: CallPool | None = None
         self._closing = False
         self._ended: BaseException | None = None
         self._failure: BaseException | None = None
         self._first_step: float | None = None
         self._last_sweep = time.monotonic()
         self._waiters: list[concurrent.futures.Future[None]] = []
-        self._promises = Promises()
-        self._core = Core(routes, self.store, self.clock, self._start, deliver)
+        self._promises = _Promises()
+        self._core = Core(routes, self.store, self.clock, self._start)
 
     # -- for any thread -------------------------------------------------------------------
 
@@ -184,7 +206,7 @@ class Engine:
     @property
     def undelivered(self) -> bool:
         """Whether records wait for a receiver, at a glance; also of an engine that has ended."""
-        return self._core.outbox.pending
+        return self._core.sinks.pending
 
     @property
     def failure(self) -> BaseException | None:
@@ -207,23 +229,20 @@ class Engine:
 
     # -- egress ---------------------------------------------------------------------------
 
-    def attach(self, egress: str, receiver: Receiver) -> None:
-        """Give an egress a receiver, before the start. It is closed with the engine.
-
-        :raises ValueError: All records go to the engine's ``deliver`` already.
-        """
-        self._core.outbox.attach(egress, receiver)
+    def attach(self, egress: str, sink: Sink) -> None:
+        """Give an egress a sink, before the start. It is closed with the engine."""
+        self._core.sinks.attach(egress, sink)
 
     def acknowledge(self, egress: str, seq: int) -> None:
         """Note that a receiver has the records of an egress up to a number."""
-        self._inbox.put(lambda: self._core.outbox.acknowledge(egress, seq))
+        self._inbox.put(lambda: self._core.sinks.acknowledge(egress, seq))
 
     # -- with a loop ----------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to handle messages in a thread."""
         if not self._inline:
-            self._workers = Workers(self._concurrency, self._inbox.put)
+            self._pool = CallPool(self._concurrency, self._inbox.put)
         self._thread = threading.Thread(target=self._serve, name="statefun-engine", daemon=True)
         self._thread.start()
 
@@ -240,8 +259,8 @@ class Engine:
             if thread is not None and thread.is_alive():
                 self._inbox.put(lambda: None)
                 thread.join()
-            if self._workers is not None:
-                self._workers.close(timeout)
+            if self._pool is not None:
+                self._pool.close(timeout)
             if thread is not None:
                 # This thread is the owner now: other threads still have to post.
                 self._thread = threading.current_thread()
@@ -260,7 +279,7 @@ class Engine:
         if self._ended is None:
             self._drain()
             self._commit()
-        self._core.outbox.close(timeout)
+        self._core.sinks.close(timeout)
         if self._ended is None:
             self._drain()
             self._commit()
@@ -340,21 +359,21 @@ class Engine:
                     if core.steps >= STEPS:
                         break
             else:
-                while core.ready and core.flying < self._concurrency:
+                while core.ready and core.in_flight < self._concurrency:
                     core.dispatch()
             if core.store.changes and self._is_time():
                 self._commit()
-        if not core.ready and not core.flying and not core.store.changes:
+        if not core.ready and not core.in_flight and not core.store.changes:
             self._rest()
 
     def _is_time(self) -> bool:
         core = self._core
-        if core.steps >= STEPS or not (core.ready or core.flying or not self._inbox.empty()):
+        if core.steps >= STEPS or not (core.ready or core.in_flight or not self._inbox.empty()):
             return True
         if self._first_step is None:
             self._first_step = time.monotonic()
             return False
-        return time.monotonic() - self._first_step >= PATIENCE
+        return time.monotonic() - self._first_step >= COMMIT_INTERVAL
 
     def _commit(self) -> bool:
         self._first_step = None
@@ -381,10 +400,10 @@ class Engine:
         """Return how long to wait for something to come in, in seconds."""
         core = self._core
         if core.full is None:
-            if core.ready and (self._inline or core.flying < self._concurrency):
+            if core.ready and (self._inline or core.in_flight < self._concurrency):
                 return 0.0
             if core.store.changes:
-                return PATIENCE if core.flying else 0.0
+                return COMMIT_INTERVAL if core.in_flight else 0.0
         due = core.schedule.due()
         if due is None:
             return SWEEP_INTERVAL
@@ -408,8 +427,8 @@ class Engine:
             item()
 
     def _start(self, call: Call) -> None:
-        if self._workers is not None:
-            self._workers.put(call)
+        if self._pool is not None:
+            self._pool.put(call)
             return
         try:
             call.run()
@@ -426,11 +445,34 @@ class Engine:
         core = self._core
         return Status(
             len(core.ready),
-            core.flying,
+            core.in_flight,
             core.queued,
             core.failures.retrying,
             len(core.parked),
             tuple(core.pauses),
-            core.outbox.pending,
+            core.sinks.pending,
             None if core.full is None else core.full.path,
         )
+
+
+class _Promises:
+    """Futures that are resolved in any case, if only with the engine's own end."""
+
+    def __init__(self) -> None:
+        self._open: set[concurrent.futures.Future[t.Any]] = set()
+
+    def make(self) -> concurrent.futures.Future[t.Any]:
+        """Return a future."""
+        future: concurrent.futures.Future[t.Any] = concurrent.futures.Future()
+        self._open.add(future)
+        future.add_done_callback(self._open.discard)
+        return future
+
+    def break_all(self, cause: BaseException | None) -> None:
+        """Resolve those that are open with an error."""
+        for future in list(self._open):
+            error = RuntimeError(f"The engine does not run any more: {cause}. Start another one.")
+            error.__cause__ = cause
+            # Another thread may break, or its owner cancel, the same future at this moment.
+            with contextlib.suppress(concurrent.futures.InvalidStateError):
+                future.set_exception(error)

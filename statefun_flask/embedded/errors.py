@@ -76,8 +76,20 @@ class EndpointError(StateFunError):
     """An endpoint answered, but not with a result."""
 
 
-class NotParked(StateFunError, LookupError):
-    """There is no such parked address, dropped message or delay."""
+class NotFound(StateFunError, LookupError):
+    """A command names something that the engine does not have."""
+
+
+class NotParked(NotFound):
+    """An address is not parked, or no parked address has a trace."""
+
+
+class UnknownDelay(NotFound):
+    """No pending delay has a number."""
+
+
+class UnknownDeadLetter(NotFound):
+    """No dead letter has a number."""
 
 
 class DataFolderError(StateFunError):

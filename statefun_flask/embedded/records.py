@@ -86,7 +86,7 @@ class Dead(msgspec.Struct, frozen=True):
     since: int
 
 
-class Cell(msgspec.Struct, frozen=True, gc=False):
+class StoredValue(msgspec.Struct, frozen=True, gc=False):
     """The stored value of a state.
 
     :param stamp: When its time to live was last restarted, in milliseconds since 1970.

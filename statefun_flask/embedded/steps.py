@@ -8,16 +8,16 @@ import itertools
 from ..values.address import Address
 from ..values.message import Message
 from . import events
-from .calls import Call
+from .endpoints.pool import Call
 from .exchange import answer
-from .exchange.outlets import Content
-from .exchange.states import Specs
-from .records import Cell
+from .exchange.formats import RecordContent
+from .exchange.states import StateSpecs
 from .records import Delay
 from .records import EgressRecord
 from .records import Envelope
-from .schedule import Schedule
+from .records import StoredValue
 from .store.store import Store
+from .timers import Schedule
 
 Sends = cabc.Sequence[tuple[Address, Message]]
 Send = cabc.Callable[[cabc.Iterable[int], Address | None, Sends], list[Envelope]]
@@ -54,9 +54,9 @@ class Steps:
         self,
         call: Call,
         result: answer.Result,
-        contents: list[Content],
+        contents: list[RecordContent],
         pending: Pending,
-        specs: Specs,
+        specs: StateSpecs,
         now: int,
         told: bool,
     ) -> events.Invocation | None:
@@ -121,7 +121,7 @@ class Steps:
         return [delay]
 
     def _write(
-        self, trace: int, result: answer.Result, contents: list[Content]
+        self, trace: int, result: answer.Result, contents: list[RecordContent]
     ) -> list[EgressRecord]:
         numbers = self._store.numbers("record", len(contents))
         records: list[EgressRecord] = []
@@ -133,16 +133,20 @@ class Steps:
         self._store.changes.egress += records
         return records
 
-    def _mutate(self, address: Address, mutation: answer.Mutation, specs: Specs, now: int) -> None:
+    def _mutate(
+        self, address: Address, mutation: answer.Mutation, specs: StateSpecs, now: int
+    ) -> None:
         if mutation.value is None:
             self._store.write(address, mutation.name, None, None)
         else:
-            cell = Cell(mutation.value, now)
+            cell = StoredValue(mutation.value, now)
             expires = specs[mutation.name].expires(cell)
             self._store.write(address, mutation.name, cell, expires)
 
 
-def _changes(result: answer.Result, specs: Specs, before: dict[str, Cell]) -> list[events.Change]:
+def _changes(
+    result: answer.Result, specs: StateSpecs, before: dict[str, StoredValue]
+) -> list[events.Change]:
     """Return each changed state once, with its value before and after."""
     after = {mutation.name: mutation.value for mutation in result.mutations}
     changes: list[events.Change] = []

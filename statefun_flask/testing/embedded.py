@@ -14,10 +14,10 @@ from ..embedded.clock import milliseconds
 from ..embedded.clock import RealClock
 from ..embedded.clock import VirtualClock
 from ..embedded.core import Core
-from ..embedded.endpoints.module import ModuleRoutes
+from ..embedded.endpoints.module_routes import ModuleRoutes
+from ..embedded.endpoints.routes import EgressFormat
 from ..embedded.endpoints.routes import Endpoint
 from ..embedded.endpoints.routes import InProcess
-from ..embedded.endpoints.routes import Outlet
 from ..embedded.engine import Engine as Runtime
 from ..embedded.errors import EndpointDown
 from ..embedded.records import EgressRecord
@@ -188,7 +188,7 @@ class _Routes:
     def endpoint(self, typename: str) -> Endpoint:
         return self._inbox if typename == inbox.FUNCTION else self._module.endpoint(typename)
 
-    def egress(self, identifier: str) -> Outlet:
+    def egress(self, identifier: str) -> EgressFormat:
         return self._module.egress(identifier)
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from ..embedded.clock import milliseconds
 from ..embedded.clock import RealClock
 from ..embedded.clock import VirtualClock
 from ..embedded.control import Control
-from ..embedded.endpoints.module import ModuleRoutes
+from ..embedded.endpoints.module_routes import ModuleRoutes
 from ..embedded.endpoints.routes import InProcess
 from ..embedded.endpoints.routes import LocalRoutes
 from ..embedded.endpoints.routes import Routes

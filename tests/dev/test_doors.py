@@ -214,7 +214,7 @@ def test_a_number_that_is_none(door: t.Any) -> None:
 def test_status(door: t.Any) -> None:
     assert door.get("/-/status") == {
         "ready": 0,
-        "flying": 0,
+        "in_flight": 0,
         "queued": 0,
         "retrying": 0,
         "parked": 0,

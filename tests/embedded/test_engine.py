@@ -151,29 +151,6 @@ def test_position_of_an_input_is_kept_with_its_messages(
     store.close()
 
 
-def test_records_are_delivered_again_after_the_receiver_failed(
-    script: t.Any, answer: t.Any, run: t.Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from statefun_flask.embedded import core
-
-    monkeypatch.setattr(core, "DELIVERY_DELAY", 1)
-    script.add("ns/fn", lambda batch: answer().egress("ns/out", batch.id.encode()))
-    got: list[tuple[int, bytes]] = []
-    tries: list[int] = []
-
-    def deliver(records: list[t.Any]) -> None:
-        tries.append(len(records))
-        if len(tries) < 3:
-            raise OSError("not now")
-        got.extend((each.seq, each.value) for each in records)
-
-    engine = run(deliver=deliver)
-    engine.send(Address("ns/fn", "1"), X)
-    engine.wait_idle(10)
-    assert got == [(1, b"1")]
-    assert tries == [1, 1, 1]
-
-
 def test_close_waits_for_calls_and_keeps_their_answers(
     script: t.Any, answer: t.Any, run: t.Any, tmp_path: t.Any
 ) -> None:
@@ -198,7 +175,7 @@ def test_close_waits_for_calls_and_keeps_their_answers(
     store.close()
 
 
-class SlowReceiver:
+class SlowSink:
     """Takes the time of a Kafka egress to end, which is when senders meet a close."""
 
     def offer(self, records: list[t.Any]) -> None:
@@ -214,7 +191,7 @@ def test_messages_acknowledged_during_a_close_are_in_the_folder(
 ) -> None:
     script.add("ns/fn", lambda batch: None)
     engine = run(store=Store(tmp_path / "data"))
-    engine.attach("ns/out", SlowReceiver())
+    engine.attach("ns/out", SlowSink())
     acknowledged: list[str] = []
     refused: list[str] = []
     warm = threading.Barrier(7, timeout=10)
@@ -253,13 +230,13 @@ def test_a_close_that_fails_gives_the_folder_back(
     script.add("ns/fn", lambda batch: None)
     engine = run(store=Store(tmp_path / "data"))
 
-    class Failing(SlowReceiver):
+    class Failing(SlowSink):
         def close(self, timeout: float) -> None:
-            raise ZeroDivisionError("a receiver's fault")
+            raise ZeroDivisionError("a sink's fault")
 
     engine.attach("ns/out", Failing())
     engine.send(Address("ns/fn", "1"), X)
-    with pytest.raises(ZeroDivisionError, match="a receiver's fault"):
+    with pytest.raises(ZeroDivisionError, match="a sink's fault"):
         engine.close()
     Store(tmp_path / "data").close()
     with pytest.raises(RuntimeError, match="does not run any more: it was closed"):

@@ -171,7 +171,7 @@ def test_unforeseen_exception_while_a_request_is_made_parks(
     made.run()
     assert made.delivered("ns/fn", "good") == [b"1"]
     assert "(MemoryError: )" in made.error()
-    assert made.engine.status().flying == 0
+    assert made.engine.status().in_flight == 0
     monkeypatch.undo()
     made.control.retry(Address("ns/fn", "bad"))
     made.run()

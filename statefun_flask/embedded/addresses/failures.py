@@ -6,25 +6,20 @@ import collections.abc as cabc
 
 from ...values.address import Address
 from .. import events
-from ..calls import Call
 from ..clock import Clock
-from ..errors import AnswerRefused
+from ..endpoints.pool import Call
+from ..error_text import describe
 from ..errors import EndpointDown
-from ..errors import StepFailed
-from ..errors import UnknownTarget
 from ..records import Envelope
 from ..records import Parked
-from ..schedule import Schedule
 from ..store.store import Store
+from ..timers import Schedule
+from .backoff import Pause
 from .mailbox import Mailbox
-from .pauses import Pause
-from .ready import Ready
+from .ready import ReadyQueue
 
 #: Before a message that failed on its own is tried again, in milliseconds, times its tries.
 RETRY_DELAY = 100
-
-#: How many characters of an error are stored.
-LONGEST_ERROR = 10_000
 
 
 class Failures:
@@ -40,7 +35,7 @@ class Failures:
         store: Store,
         clock: Clock,
         schedule: Schedule,
-        ready: Ready,
+        ready: ReadyQueue[Address],
         tell: cabc.Callable[[events.Event], None],
         call: cabc.Callable[[Address], None],
     ) -> None:
@@ -142,28 +137,3 @@ class Failures:
         for address in self.pauses.pop(typename).waiting:
             self._ready.add(address)
         self._tell(events.Up(at=self._clock.now(), typename=typename, endpoint=endpoint))
-
-
-def describe(exc: BaseException) -> str:
-    """Return an exception as text to store, with the notes that say where it happened."""
-    notes = getattr(exc, "__notes__", ())
-    text = text_of(exc)
-    if not isinstance(exc, AnswerRefused | StepFailed | UnknownTarget):
-        text = f"{type(exc).__name__}: {text}"
-    if isinstance(notes, list | tuple):
-        text = " ".join([text, *(note for note in notes if isinstance(note, str))]).rstrip()
-    text = storable(text)
-    return text if len(text) <= LONGEST_ERROR else text[: LONGEST_ERROR - 1] + "…"
-
-
-def text_of(exc: BaseException) -> str:
-    """Return an exception's own text, or a substitute if its class cannot make one."""
-    try:
-        return str(exc)
-    except Exception as failure:
-        return f"<its text cannot be read: {type(failure).__name__}>"
-
-
-def storable(text: str) -> str:
-    """Return a text with its lone surrogates escaped, which UTF-8 cannot express."""
-    return text.encode(errors="backslashreplace").decode()

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import collections
 
-from ..records import Cell
 from ..records import EgressRecord
 from ..records import Envelope
+from ..records import StoredValue
 
 #: (function type, id, state)
 StateKey = tuple[str, str, str]
 
 #: A cell with the instant at which it expires; None to delete it.
-StateChange = tuple[Cell, int | None] | None
+StateChange = tuple[StoredValue, int | None] | None
 
 
 class Kept:

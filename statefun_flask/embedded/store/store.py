@@ -15,19 +15,19 @@ from ...values.address import Address
 from ...values.address import wire_type
 from ...values.message import Message
 from ..errors import DiskFull
-from ..exchange.states import Cells
-from ..records import Cell
+from ..exchange.states import StoredValues
 from ..records import Dead
 from ..records import Delay
 from ..records import EgressRecord
 from ..records import Envelope
 from ..records import Parked
+from ..records import StoredValue
 from . import database
 from . import schema
 from .changes import Changes
 from .changes import envelope_row
+from .changes import Row
 from .changes import state_rows
-from .failpoints import FailPoints
 from .folder import DataFolder
 from .kept import Kept
 
@@ -56,7 +56,6 @@ class Store:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.fail = FailPoints()
         self._folder = None if path is None else DataFolder(path)
         self.path = ":memory:" if self._folder is None else self._folder.database
         try:
@@ -66,7 +65,7 @@ class Store:
                 self._folder.release()
             raise
         self.changes = Changes(Kept())
-        self._cache: dict[Address, Cells] = {}
+        self._cache: dict[Address, StoredValues] = {}
         self._counters = dict(self._rows("select name, value from counter"))
         #: Typename by (function type, state), of all that was ever stored.
         self.specs = {(row[0], row[1]): row[2] for row in self._rows("select * from spec")}
@@ -91,7 +90,9 @@ class Store:
         self.changes.counted = True
         return range(first, first + count)
 
-    def write(self, address: Address, name: str, cell: Cell | None, expires: int | None) -> None:
+    def write(
+        self, address: Address, name: str, cell: StoredValue | None, expires: int | None
+    ) -> None:
         """Set or delete the value of a state.
 
         :param expires: When it expires by itself, in milliseconds since 1970.
@@ -121,9 +122,7 @@ class Store:
             self.connection.execute("begin immediate")
             for key, statement in schema.WRITES:
                 if rows[key]:
-                    self.connection.executemany(statement, rows[key])
-                if key == "queue_gone":
-                    self.fail.hit("transaction")
+                    self._write_rows(key, statement, rows[key])
             self.connection.execute("commit")
         except BaseException as exc:
             if self.connection.in_transaction:
@@ -131,9 +130,11 @@ class Store:
             if isinstance(exc, sqlite3.OperationalError):
                 raise self._disk_full(exc) from exc
             raise
-        self.fail.hit("commit")
         self.changes = Changes(self.changes.kept)
         self._checkpoint()
+
+    def _write_rows(self, key: str, statement: str, rows: list[Row]) -> None:
+        self.connection.executemany(statement, rows)
 
     def _write_messages(self) -> None:
         """Give the messages a row that have none, since somebody looks for messages."""
@@ -179,22 +180,25 @@ class Store:
         if self._folder is None or os.path.getsize(log) < LOG_SIZE:
             return
         # On a full disk the log just stays, and grows until a commit fails.
-        with self.fail.inside_checkpoint(self.path), contextlib.suppress(sqlite3.OperationalError):
-            self.connection.execute("pragma wal_checkpoint(truncate)")
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._move_log()
+
+    def _move_log(self) -> None:
+        self.connection.execute("pragma wal_checkpoint(truncate)")
 
     # -- reading --------------------------------------------------------------------------
 
     def _rows(self, statement: str, *values: t.Any) -> list[t.Any]:
         return self.connection.execute(statement, values).fetchall()
 
-    def cells(self, address: Address) -> Cells:
+    def cells(self, address: Address) -> StoredValues:
         """Return all that is stored for an address, with what is not committed yet."""
         cache = self._cache
         cells = cache.pop(address, None)
         if cells is None:
             self._write_states()
             cells = {
-                name: Cell(value, stamp)
+                name: StoredValue(value, stamp)
                 for name, value, stamp in self.connection.execute(
                     "select name, value, stamp from state where type = ? and id = ?",
                     (str.__str__(address.type), address.id),

@@ -12,6 +12,8 @@ from statefun_flask.embedded import Store
 from statefun_flask.embedded.errors import EndpointDown
 from statefun_flask.embedded.errors import EndpointError
 from statefun_flask.embedded.errors import NotParked
+from statefun_flask.embedded.errors import UnknownDeadLetter
+from statefun_flask.embedded.errors import UnknownDelay
 from statefun_flask.values.message import Message
 
 BOB = Address("ns/fn", "bob")
@@ -139,7 +141,7 @@ def test_dropped_message_can_be_put_back(script: t.Any, bench: t.Any, picky: set
     assert (again.trace, again.message) == (dropped.trace, dropped.message)
     assert made.state("ns/fn", "bob") == {"log": b"bad"}
     assert made.control.dead() == []
-    with pytest.raises(NotParked, match="There is no dropped message 1"):
+    with pytest.raises(UnknownDeadLetter, match="There is no dropped message 1"):
         made.control.revive(dropped.seq)
 
 
@@ -164,8 +166,8 @@ def test_names_of_what_is_not_parked(script: t.Any, bench: t.Any, picky: set[byt
     )
     with pytest.raises(NotParked, match="Nothing is parked at message 7"):
         made.control.drop(7)
-    with pytest.raises(NotParked, match="There is no delay 7"):
-        made.control.fire(7)
+    with pytest.raises(UnknownDelay, match="There is no delay 7"):
+        made.control.deliver_delay(7)
 
 
 def test_a_number_stands_for_all_that_the_message_led_to(

@@ -17,10 +17,11 @@ import pytest
 
 from statefun_flask.embedded import Store
 from statefun_flask.embedded.store import store as stores
-from statefun_flask.embedded.store.failpoints import STATUS
-from statefun_flask.embedded.store.failpoints import VARIABLE
 
 CHILD = pathlib.Path(__file__).with_name("crashing.py")
+
+#: The exit status of the child when it crashes at a fail point.
+STATUS = 86
 
 
 class Victim:
@@ -33,10 +34,9 @@ class Victim:
 
     def start(self, fail: str = "") -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self._command,
+            [*self._command, fail],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, VARIABLE: fail},
         )
 
     def crash(self, fail: str) -> int:

@@ -18,9 +18,9 @@ from statefun_flask.embedded import events
 from statefun_flask.embedded import Store
 from statefun_flask.embedded.errors import DataFolderError
 from statefun_flask.embedded.errors import DiskFull
-from statefun_flask.embedded.records import Cell
 from statefun_flask.embedded.records import EgressRecord
 from statefun_flask.embedded.records import Envelope
+from statefun_flask.embedded.records import StoredValue
 from statefun_flask.embedded.store import store as stores
 from statefun_flask.values.message import Message
 
@@ -169,23 +169,6 @@ def test_log_is_moved_into_the_database_and_cut(
     assert os.path.getsize(tmp_path / "data/statefun.sqlite3") > 200_000
 
 
-def test_old_delivered_records_are_deleted(
-    script: t.Any, bench: t.Any, counter: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from statefun_flask.embedded import outbox
-
-    monkeypatch.setattr(stores, "KEPT_RECORDS", 10)
-    monkeypatch.setattr(outbox, "TIDY", 50)
-    got: list[int] = []
-    made = bench(deliver=lambda records: got.extend(each.seq for each in records))
-    for n in range(120):
-        made.run("ns/fn", str(n), b"x")
-    assert got == list(range(1, 121))
-    kept = [each.seq for each in made.control.egress("ns/out")]
-    assert kept[-1] == 120
-    assert 10 <= len(kept) <= 61
-
-
 def test_many_addresses_leave_the_cache_and_are_read_again(
     script: t.Any, bench: t.Any, counter: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,8 +313,8 @@ def test_a_store_in_memory_gives_rows_to_what_is_looked_for() -> None:
     bob, eve = Address("ns/fn", "bob"), Address("ns/fn", "eve")
     store = Store()
     store.changes.queue[1] = waiting = Envelope(1, 1, bob, None, Message("x/y", b"a"))
-    store.write(bob, "seen", Cell(b"1", 0), 10)
-    store.write(eve, "seen", Cell(b"1", 0), None)
+    store.write(bob, "seen", StoredValue(b"1", 0), 10)
+    store.write(eve, "seen", StoredValue(b"1", 0), None)
     store.changes.egress.append(record(1, "a"))
     store.commit()
     assert [rows(store, table) for table in ("queue", "state", "egress")] == [0, 0, 0]
@@ -343,7 +326,7 @@ def test_a_store_in_memory_gives_rows_to_what_is_looked_for() -> None:
 
     store.changes.consume([waiting])
     store.write(bob, "seen", None, None)
-    store.write(eve, "seen", Cell(b"2", 0), None)
+    store.write(eve, "seen", StoredValue(b"2", 0), None)
     store.changes.egress.append(record(2, "a"))
     store.commit()
     assert store.queue(bob) == []
@@ -357,7 +340,7 @@ def test_a_state_that_left_the_memory_is_read_back(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(stores, "CACHED", 4)
     store = Store()
     for number in range(20):
-        store.write(Address("ns/fn", str(number)), "seen", Cell(b"%d" % number, 0), None)
+        store.write(Address("ns/fn", str(number)), "seen", StoredValue(b"%d" % number, 0), None)
         store.commit()
     assert [store.cells(Address("ns/fn", str(number)))["seen"].value for number in range(20)] == [
         b"%d" % number for number in range(20)

@@ -1,4 +1,4 @@
-"""Receivers of one egress: each record once, in order, and again what was not acknowledged."""
+"""The sink of an egress gets each record in order, and again after a restart if it has to."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import typing as t
 
 import pytest
 
-from statefun_flask.embedded import courier
+from statefun_flask.embedded import egress
 from statefun_flask.embedded import EgressRecord
 from statefun_flask.embedded import Store
 from statefun_flask.embedded.store import store as stores
 
 
-class Receiver:
-    """Keeps what it is offered."""
+class ListSink:
+    """Keeps the records that it is offered."""
 
     def __init__(self) -> None:
         self.offers: list[list[EgressRecord]] = []
@@ -52,19 +52,19 @@ def drain(made: t.Any) -> None:
 
 
 @pytest.mark.usefixtures("writer")
-def test_a_receiver_gets_the_records_of_its_egress_once_and_in_order(bench: t.Any) -> None:
-    made, receiver = bench(), Receiver()
-    made.engine.attach("t/out", receiver)
+def test_a_sink_gets_the_records_of_its_egress_once_and_in_order(bench: t.Any) -> None:
+    made, sink = bench(), ListSink()
+    made.engine.attach("t/out", sink)
     made.run("t/write", "1", b"a", b"b")
     made.run("t/write", "2", b"c")
-    assert [record.value for records in receiver.offers for record in records] == [b"a", b"b", b"c"]
-    assert receiver.numbers == [1, 3, 5]
+    assert [record.value for records in sink.offers for record in records] == [b"a", b"b", b"c"]
+    assert sink.numbers == [1, 3, 5]
 
 
 @pytest.mark.usefixtures("writer")
 def test_records_are_pending_until_they_are_acknowledged(bench: t.Any) -> None:
-    made, receiver = bench(), Receiver()
-    made.engine.attach("t/out", receiver)
+    made, sink = bench(), ListSink()
+    made.engine.attach("t/out", sink)
     assert not made.engine.status().undelivered
     made.run("t/write", "1", b"a", b"b")
     for seq, pending in ((1, True), (3, False)):
@@ -78,32 +78,32 @@ def test_what_was_not_acknowledged_is_offered_after_a_restart(
     bench: t.Any, tmp_path: pathlib.Path
 ) -> None:
     made = bench(Store(tmp_path))
-    made.engine.attach("t/out", Receiver())
+    made.engine.attach("t/out", ListSink())
     made.run("t/write", "1", b"a", b"b", b"c")
     made.engine.acknowledge("t/out", 3)
     made.engine.close()
 
-    made, receiver = bench(Store(tmp_path)), Receiver()
-    made.engine.attach("t/out", receiver)
-    assert receiver.numbers == [5]
+    made, sink = bench(Store(tmp_path)), ListSink()
+    made.engine.attach("t/out", sink)
+    assert sink.numbers == [5]
     made.run("t/write", "1", b"d")
-    assert receiver.numbers == [5, 7]
+    assert sink.numbers == [5, 7]
 
 
 @pytest.mark.usefixtures("writer")
-def test_a_slow_receiver_gets_no_more_than_it_can_hold(
+def test_a_slow_sink_gets_no_more_than_it_can_hold(
     bench: t.Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(courier, "AHEAD", 4)
-    made, receiver = bench(), Receiver()
-    made.engine.attach("t/out", receiver)
+    monkeypatch.setattr(egress, "AHEAD", 4)
+    made, sink = bench(), ListSink()
+    made.engine.attach("t/out", sink)
     for number in range(20):
         made.run("t/write", str(number), b"x")
-    assert receiver.numbers == [1, 3, 5, 7]
-    while len(receiver.numbers) < 20:
-        made.engine.acknowledge("t/out", receiver.numbers[-1])
+    assert sink.numbers == [1, 3, 5, 7]
+    while len(sink.numbers) < 20:
+        made.engine.acknowledge("t/out", sink.numbers[-1])
         drain(made)
-    assert receiver.numbers == list(range(1, 40, 2))
+    assert sink.numbers == list(range(1, 40, 2))
 
 
 @pytest.mark.usefixtures("writer")
@@ -111,30 +111,20 @@ def test_old_acknowledged_records_are_deleted_and_others_kept(
     bench: t.Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stores, "KEPT_RECORDS", 10)
-    monkeypatch.setattr(courier, "TIDY", 20)
-    made, receiver = bench(), Receiver()
-    made.engine.attach("t/out", receiver)
+    monkeypatch.setattr(egress, "TIDY", 20)
+    made, sink = bench(), ListSink()
+    made.engine.attach("t/out", sink)
     for number in range(60):
         made.run("t/write", str(number), b"x")
-        made.engine.acknowledge("t/out", receiver.numbers[-1])
+        made.engine.acknowledge("t/out", sink.numbers[-1])
         drain(made)
     assert 10 <= len(made.control.egress("t/out")) <= 21
     assert len(made.control.egress("t/other")) == 60
 
 
 @pytest.mark.usefixtures("writer")
-def test_the_receiver_is_closed_with_the_engine(bench: t.Any) -> None:
-    made, receiver = bench(), Receiver()
-    made.engine.attach("t/out", receiver)
+def test_the_sink_is_closed_with_the_engine(bench: t.Any) -> None:
+    made, sink = bench(), ListSink()
+    made.engine.attach("t/out", sink)
     made.engine.close(0.5)
-    assert receiver.closed == 0.5
-
-
-def test_deliver_and_receivers_exclude_each_other(bench: t.Any) -> None:
-    made = bench(deliver=len)
-    with pytest.raises(ValueError, match="cannot have a receiver") as caught:
-        made.engine.attach("t/out", Receiver())
-    assert str(caught.value) == (
-        "The egress 't/out' cannot have a receiver beside 'deliver', which gets all records."
-        " Leave one of them out."
-    )
+    assert sink.closed == 0.5
