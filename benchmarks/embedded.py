@@ -32,7 +32,8 @@ from statefun_flask import ValueSpec
 from statefun_flask.embedded import Engine
 from statefun_flask.embedded import InProcess
 from statefun_flask.embedded import LocalRoutes
-from statefun_flask.embedded import Store
+from statefun_flask.embedded import open_store
+from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded.exchange import request
 from statefun_flask.embedded.exchange.states import StateSpec
 from statefun_flask.embedded.records import Envelope
@@ -115,7 +116,7 @@ def time_engine(engine: Engine, ids: list[str]) -> Times:
 
 
 def started(path: str | None) -> Engine:
-    engine = Engine(LocalRoutes(InProcess(handle), registry), Store(path), concurrency=1)
+    engine = Engine(LocalRoutes(InProcess(handle), registry), open_store(path), concurrency=1)
     engine.start()
     time_engine(engine, [str(number) for number in range(2000)])
     return engine
@@ -132,7 +133,7 @@ def resident() -> float:
 
 def prepare(folder: str, addresses: int) -> None:
     """Make a data folder with the states of many addresses, as the engine stores them."""
-    Store(folder).close()
+    SqliteStore(folder).close()
     connection = sqlite3.connect(f"{folder}/statefun.sqlite3")
     with connection:
         connection.execute(
@@ -148,9 +149,9 @@ def prepare(folder: str, addresses: int) -> None:
 def child(folder: str, addresses: int, messages: int) -> None:
     """Print the time and the memory with the stored addresses of a folder."""
     with tempfile.TemporaryDirectory() as empty:
-        Engine(LocalRoutes(InProcess(handle), registry), Store(empty)).close()
+        Engine(LocalRoutes(InProcess(handle), registry), SqliteStore(empty)).close()
     idle = resident()
-    engine = Engine(LocalRoutes(InProcess(handle), registry), Store(folder), concurrency=1)
+    engine = Engine(LocalRoutes(InProcess(handle), registry), SqliteStore(folder), concurrency=1)
     engine.start()
     draw = random.Random(7)
     # Part by part without repetition, so that no address has two messages in flight.

@@ -79,7 +79,7 @@ class Doors:
 
     def _wait_for(self, trace: int, follower: queue.Queue[t.Any]) -> None:
         """Wait until nothing of a cause waits or runs, but for delays and parked messages."""
-        while inbox.unfinished(self.engine, trace):
+        while self.control.is_unfinished(trace):
             try:
                 event = follower.get(timeout=PATIENCE)
                 while event is not None and not follower.empty():
@@ -155,7 +155,7 @@ class Doors:
 
     def _check_served(self, typename: str) -> None:
         """Tell who looks for nothing of a mistyped function so."""
-        self.engine.ask(lambda core: core.routes.endpoint(typename))
+        self.engine.check_target(typename)
 
     # -- dealing with it ------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import threading
 import typing as t
 import urllib.parse
 
+from ..embedded.errors import KeyReused
 from ..embedded.errors import NotFound
 from ..embedded.errors import UnknownTarget
 from ..values.address import Address
@@ -104,6 +105,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             answer = exc.status, {"error": str(exc)}
         except (NotFound, UnknownTarget) as exc:
             answer = 404, {"error": str(exc)}
+        except KeyReused as exc:
+            answer = 422, {"error": str(exc)}
         except (ValueError, TypeError, OverflowError) as exc:
             answer = 400, {"error": str(exc)}
         except RuntimeError as exc:

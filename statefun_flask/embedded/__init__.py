@@ -13,6 +13,10 @@ from .endpoints.remote import Remote as Remote
 from .endpoints.routes import InProcess as InProcess
 from .endpoints.routes import LocalRoutes as LocalRoutes
 from .engine import Engine as Engine
+from .engine import EngineState as EngineState
 from .engine import Status as Status
 from .records import EgressRecord as EgressRecord
-from .store.store import Store as Store
+from .store import MemoryStore as MemoryStore
+from .store import open_store as open_store
+from .store import SqliteStore as SqliteStore
+from .store import Store as Store

@@ -6,7 +6,8 @@ import collections
 import typing as t
 
 from .records import EgressRecord
-from .store.store import Store
+from .store.base import Store
+from .store.transaction import Transaction
 
 #: A sink gets no more records while it has not acknowledged this many.
 AHEAD = 10_000
@@ -31,12 +32,13 @@ class Sink(t.Protocol):
 class SinkQueue:
     """Offers the records of one egress to its sink and stores the number acknowledged last."""
 
-    def __init__(self, store: Store, egress: str, sink: Sink) -> None:
+    def __init__(self, store: Store, transaction: Transaction, egress: str, sink: Sink) -> None:
         self.sink = sink
         self._store = store
+        self._transaction = transaction
         self._egress = egress
         self._reader = f"egress:{egress}"
-        self._acknowledged = self._offered = self._tidied = store.cursor(self._reader)
+        self._acknowledged = self._offered = self._tidied = transaction.cursor(self._reader)
         self._last = max(self._acknowledged, store.last_record(egress))
         self._in_flight: collections.deque[int] = collections.deque()
 
@@ -63,14 +65,16 @@ class SinkQueue:
         """Note that the sink has written all records up to a number."""
         while self._in_flight and self._in_flight[0] <= seq:
             self._in_flight.popleft()
-        self._acknowledged = self._store.changes.cursors[self._reader] = seq
+        self._acknowledged = seq
+        self._transaction.set_cursor(self._reader, seq)
+        self._tidy()
         self._offer_more()
 
-    def tidy(self) -> None:
+    def _tidy(self) -> None:
         """Delete acknowledged records except the last ones of each topic, once there are many."""
         if self._acknowledged - self._tidied >= TIDY:
             self._tidied = self._acknowledged
-            self._store.forget_records(self._acknowledged, self._egress)
+            self._transaction.forget_records(self._egress, self._acknowledged)
 
     def _offer_more(self) -> None:
         while self._offered < self._last and len(self._in_flight) < AHEAD:
@@ -85,8 +89,9 @@ class SinkQueue:
 class Sinks:
     """The sinks of an engine by egress. Records of other egresses stay in the store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, transaction: Transaction) -> None:
         self._store = store
+        self._transaction = transaction
         self._queues: dict[str, SinkQueue] = {}
 
     @property
@@ -96,7 +101,7 @@ class Sinks:
 
     def attach(self, egress: str, sink: Sink) -> None:
         """Give an egress a sink."""
-        queue = self._queues[egress] = SinkQueue(self._store, egress, sink)
+        queue = self._queues[egress] = SinkQueue(self._store, self._transaction, egress, sink)
         queue.start()
 
     def acknowledge(self, egress: str, seq: int) -> None:
@@ -108,11 +113,6 @@ class Sinks:
         if records:
             for queue in self._queues.values():
                 queue.committed(records)
-
-    def tidy(self) -> None:
-        """Delete old acknowledged records."""
-        for queue in self._queues.values():
-            queue.tidy()
 
     def close(self, timeout: float) -> None:
         """Close the sinks, each for this many seconds at most."""

@@ -13,7 +13,7 @@ from ..embedded import events
 from ..embedded.clock import milliseconds
 from ..embedded.clock import RealClock
 from ..embedded.clock import VirtualClock
-from ..embedded.core import Core
+from ..embedded.control import Control
 from ..embedded.endpoints.module_routes import ModuleRoutes
 from ..embedded.endpoints.routes import EgressFormat
 from ..embedded.endpoints.routes import Endpoint
@@ -21,7 +21,8 @@ from ..embedded.endpoints.routes import InProcess
 from ..embedded.engine import Engine as Runtime
 from ..embedded.errors import EndpointDown
 from ..embedded.records import EgressRecord
-from ..embedded.store.store import Store
+from ..embedded.store import SqliteStore
+from ..embedded.store.base import Changes
 from ..transport.direct import Direct
 from ..transport.direct import Served
 from ..values.address import Address
@@ -76,9 +77,10 @@ class EmbeddedEngine(Engine):
         self._open()
 
     def _open(self) -> None:
-        self._store = _Store(self._folder.name)
+        self._store = _LossyStore(self._folder.name)
         self._engine = Runtime(self._routes, self._store, self._clock)
         self._engine.listeners.append(self._note)
+        self._control = Control(self._engine)
         if self._is_real:
             self._engine.start()
 
@@ -113,10 +115,8 @@ class EmbeddedEngine(Engine):
     def fail(self) -> None:
         """Go on from what was there when it was called: all that waits is done, and lost."""
 
-        def begin(core: Core) -> None:
-            self._store.failing = True
-
-        self._engine.ask(begin)  # which commits before it asks
+        self._engine.flush()
+        self._store.failing = True
         if not self._is_real:
             self._engine.run_until_idle()
         self._engine.close()
@@ -132,7 +132,7 @@ class EmbeddedEngine(Engine):
 
     def begin(self) -> None:
         """Forget the records and errors of the test before."""
-        self._engine.ask(lambda core: None)
+        self._engine.flush()
         self._records.clear()
         super().begin()
 
@@ -160,7 +160,7 @@ class EmbeddedEngine(Engine):
         if self._is_real:
             time.sleep(_PAUSE)
             return now < end
-        instant = self._engine.ask(lambda core: core.schedule.next_instant())
+        instant = self._control.next_instant()
         if instant is None or instant > end:
             self._engine.advance(max(0, end - now))
             return False
@@ -168,7 +168,7 @@ class EmbeddedEngine(Engine):
         return True
 
     def _troubles(self) -> list[str]:
-        parked = self._engine.ask(lambda core: list(core.parked.values()))
+        parked = [each.parked for each in self._control.parked()]
         waiting = [f"'{each.address}' is parked: {each.error}" for each in parked]
         return [*waiting, *self._down.values()]
 
@@ -195,11 +195,11 @@ class _Routes:
         self._module.close()
 
 
-class _Store(Store):
+class _LossyStore(SqliteStore):
     """A store that loses what it is given once it fails."""
 
     failing = False
 
-    def commit(self) -> None:
+    def commit(self, changes: Changes) -> None:
         if not self.failing:
-            super().commit()
+            super().commit(changes)

@@ -22,7 +22,7 @@ from ..embedded.endpoints.routes import LocalRoutes
 from ..embedded.endpoints.routes import Routes
 from ..embedded.engine import Engine
 from ..embedded.records import EgressRecord
-from ..embedded.store.store import Store
+from ..embedded.store import open_store
 from ..module_yaml import load
 from ..values.address import Address
 from ..values.address import as_address
@@ -111,7 +111,7 @@ class EmbeddedRuntime:
         #: What happened so far; see :mod:`statefun_flask.embedded.events`.
         self.events: list[events.Event] = []
         self._errors: list[BaseException] = []
-        store = Store(data)
+        store = open_store(data)
         self.engine = Engine(routes, store, VirtualClock() if self._virtual else RealClock())
         self.engine.listeners.append(self._note)
         #: Parked addresses, queues, delays and more.

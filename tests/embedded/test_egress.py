@@ -9,8 +9,8 @@ import pytest
 
 from statefun_flask.embedded import egress
 from statefun_flask.embedded import EgressRecord
-from statefun_flask.embedded import Store
-from statefun_flask.embedded.store import store as stores
+from statefun_flask.embedded import SqliteStore
+from statefun_flask.embedded.store import base as stores
 
 
 class ListSink:
@@ -44,13 +44,6 @@ def writer(script: t.Any, answer: t.Any) -> None:
     script.add("t/write", write)
 
 
-def drain(made: t.Any) -> None:
-    """Have the engine take its acknowledgements; one without a loop does so when it is closed."""
-    while not made.engine._inbox.empty():
-        made.engine._inbox.get_nowait()()
-    made.engine.run_until_idle()
-
-
 @pytest.mark.usefixtures("writer")
 def test_a_sink_gets_the_records_of_its_egress_once_and_in_order(bench: t.Any) -> None:
     made, sink = bench(), ListSink()
@@ -69,7 +62,7 @@ def test_records_are_pending_until_they_are_acknowledged(bench: t.Any) -> None:
     made.run("t/write", "1", b"a", b"b")
     for seq, pending in ((1, True), (3, False)):
         made.engine.acknowledge("t/out", seq)
-        drain(made)
+        made.run()
         assert made.engine.status().undelivered is pending
 
 
@@ -77,13 +70,13 @@ def test_records_are_pending_until_they_are_acknowledged(bench: t.Any) -> None:
 def test_what_was_not_acknowledged_is_offered_after_a_restart(
     bench: t.Any, tmp_path: pathlib.Path
 ) -> None:
-    made = bench(Store(tmp_path))
+    made = bench(SqliteStore(tmp_path))
     made.engine.attach("t/out", ListSink())
     made.run("t/write", "1", b"a", b"b", b"c")
     made.engine.acknowledge("t/out", 3)
     made.engine.close()
 
-    made, sink = bench(Store(tmp_path)), ListSink()
+    made, sink = bench(SqliteStore(tmp_path)), ListSink()
     made.engine.attach("t/out", sink)
     assert sink.numbers == [5]
     made.run("t/write", "1", b"d")
@@ -102,7 +95,7 @@ def test_a_slow_sink_gets_no_more_than_it_can_hold(
     assert sink.numbers == [1, 3, 5, 7]
     while len(sink.numbers) < 20:
         made.engine.acknowledge("t/out", sink.numbers[-1])
-        drain(made)
+        made.run()
     assert sink.numbers == list(range(1, 40, 2))
 
 
@@ -117,7 +110,7 @@ def test_old_acknowledged_records_are_deleted_and_others_kept(
     for number in range(60):
         made.run("t/write", str(number), b"x")
         made.engine.acknowledge("t/out", sink.numbers[-1])
-        drain(made)
+        made.run()
     assert 10 <= len(made.control.egress("t/out")) <= 21
     assert len(made.control.egress("t/other")) == 60
 

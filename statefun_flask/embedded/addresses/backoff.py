@@ -1,26 +1,29 @@
-"""Endpoints that are down: who waits for them, and when they are tried again. Pure."""
+"""How long failed messages and endpoints that are down wait before they are tried again."""
 
 from __future__ import annotations
 
 import collections
 
-from ...values.address import Address
+from .mailbox import Mailbox
 
+#: Before a message that failed on its own is tried again, in milliseconds, times its tries.
+RETRY_DELAY = 100
+
+#: Before an endpoint that is down is probed again, in milliseconds: at first, and at most.
 FIRST_DELAY = 100
 LONGEST_DELAY = 5_000
 
 
 class Pause:
-    """A function type at an endpoint that is down.
+    """The addresses of a function type whose endpoint is down.
 
-    One address at a time probes it; the others wait until a probe succeeds.
+    One of them at a time probes the endpoint; the others wait until a probe succeeds.
     """
 
     def __init__(self) -> None:
-        self.waiting: collections.deque[Address] = collections.deque()
+        self.waiting: collections.deque[Mailbox] = collections.deque()
         self.delay = FIRST_DELAY
-        self.probe: Address | None = None
-        self.announced = False
+        self.probe: Mailbox | None = None
 
     def lengthen(self) -> None:
         """Wait twice as long, since a probe failed."""

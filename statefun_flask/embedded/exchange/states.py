@@ -10,6 +10,7 @@ import msgspec
 from ...values.address import Address
 from ..errors import AnswerRefused
 from ..records import StoredValue
+from ..store.transaction import Transaction
 
 
 class ExpireMode(enum.IntEnum):
@@ -46,11 +47,11 @@ class RegisteredStates:
     A registration lasts as long as the engine runs: a restart learns states anew from the
     functions. Only the type of a stored value outlives it.
 
-    :param stored: Typename of the values by (function type, state).
+    :param transaction: Has the typenames of stored values.
     """
 
-    def __init__(self, stored: dict[tuple[str, str], str]) -> None:
-        self._stored = stored
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
         self._specs: dict[str, StateSpecs] = {}
 
     def of(self, typename: str) -> StateSpecs:
@@ -69,7 +70,7 @@ class RegisteredStates:
         """
         known = self._specs.get(address.type, {})
         for spec in missing:
-            before = self._stored.get((address.type, spec.name))
+            before = self._transaction.state_types.get((address.type, spec.name))
             if before is not None and before != spec.typename:
                 raise AnswerRefused(
                     f"'{address.type}' declares the state '{spec.name}' as '{spec.typename}', but"
@@ -85,7 +86,7 @@ class RegisteredStates:
             )
         new = {spec.name: spec for spec in missing if spec.name not in known}
         for spec in new.values():
-            self._stored[address.type, spec.name] = spec.typename
+            self._transaction.set_state_type(address.type, spec.name, spec.typename)
         # Another dict, since requests in flight hold the one that they were sent with.
         self._specs[address.type] = {**known, **new}
         return list(new.values())

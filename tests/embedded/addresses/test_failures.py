@@ -8,7 +8,7 @@ import pytest
 
 from statefun_flask import Address
 from statefun_flask.embedded import events
-from statefun_flask.embedded import Store
+from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded.errors import EndpointDown
 from statefun_flask.embedded.errors import EndpointError
 from statefun_flask.embedded.errors import NotParked
@@ -185,10 +185,10 @@ def test_a_number_stands_for_all_that_the_message_led_to(
 def test_parked_address_outlives_a_restart(
     script: t.Any, bench: t.Any, picky: set[bytes], tmp_path: t.Any
 ) -> None:
-    first = bench(Store(tmp_path / "data"))
+    first = bench(SqliteStore(tmp_path / "data"))
     first.run("ns/fn", "bob", b"bad", b"1")
     first.engine.close()
-    second = bench(Store(tmp_path / "data"))
+    second = bench(SqliteStore(tmp_path / "data"))
     second.run("ns/fn", "bob", b"2")
     assert second.error() == "ValueError: no bad"
     picky.clear()
@@ -200,11 +200,11 @@ def test_parked_address_outlives_a_restart(
 def test_function_that_is_no_longer_served_parks_its_messages(
     script: t.Any, bench: t.Any, picky: set[bytes], tmp_path: t.Any
 ) -> None:
-    first = bench(Store(tmp_path / "data"))
+    first = bench(SqliteStore(tmp_path / "data"))
     first.send("ns/fn", "bob", b"1")
     first.engine.close()
     script.functions = {"ns/other": script.functions.pop("ns/fn")}
-    second = bench(Store(tmp_path / "data"))
+    second = bench(SqliteStore(tmp_path / "data"))
     second.run()
     assert "No endpoint serves the function 'ns/fn'." in second.error()
 

@@ -8,7 +8,7 @@ import typing as t
 import pytest
 
 from statefun_flask import module_yaml
-from statefun_flask.embedded import Store
+from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded.endpoints.module_routes import ModuleRoutes
 from statefun_flask.embedded.errors import UnknownEgress
 from statefun_flask.embedded.errors import UnknownTarget
@@ -182,13 +182,13 @@ def test_popping_a_topic_moves_on_and_outlives_a_restart(
     script: t.Any, bench: t.Any, answer: t.Any, tmp_path: pathlib.Path
 ) -> None:
     script.add("ns/fn", lambda batch: answer().egress("ns/out", batch.id.encode()))
-    first = bench(Store(tmp_path / "data"))
+    first = bench(SqliteStore(tmp_path / "data"))
     for id in ("1", "2", "3"):
         first.run("ns/fn", id)
     assert first.control.pop("ns/out").value == b"1"
     assert first.control.pop("ns/out").value == b"2"
     first.engine.close()
-    second = bench(Store(tmp_path / "data"))
+    second = bench(SqliteStore(tmp_path / "data"))
     assert second.control.pop("ns/out").value == b"3"
     assert second.control.pop("ns/out") is None
 

@@ -33,8 +33,9 @@ from statefun_flask.embedded import Engine
 from statefun_flask.embedded import engine as engines
 from statefun_flask.embedded import InProcess
 from statefun_flask.embedded import LocalRoutes
-from statefun_flask.embedded import Store
-from statefun_flask.embedded.store import store as stores
+from statefun_flask.embedded import SqliteStore
+from statefun_flask.embedded.store import sqlite as stores
+from statefun_flask.embedded.store.base import Changes
 from statefun_flask.values.message import encode
 from statefun_flask.values.message import Message
 
@@ -90,21 +91,20 @@ class FailPoint:
             os._exit(STATUS)
 
 
-class CrashingStore(Store):
+class CrashingStore(SqliteStore):
     """A store that ends the process at a point of its work."""
 
     def __init__(self, path: str, fail: FailPoint) -> None:
         self._fail = fail
         super().__init__(path)
 
-    def commit(self) -> None:
-        if self.changes:
-            super().commit()
-            self._fail.hit("commit")
+    def commit(self, changes: Changes) -> None:
+        super().commit(changes)
+        self._fail.hit("commit")
 
-    def _write_rows(self, key: str, statement: str, rows: list[t.Any]) -> None:
-        super()._write_rows(key, statement, rows)
-        if key == "queue_gone":
+    def _write(self, name: str, statement: str, values: list[t.Any]) -> None:
+        super()._write(name, statement, values)
+        if name in ("consumed", "messages"):
             self._fail.hit("transaction")
 
     def _move_log(self) -> None:
@@ -119,8 +119,8 @@ class CrashingStore(Store):
         finally:
             os._exit(STATUS)
 
-    def queued(self) -> cabc.Iterator[t.Any]:
-        for index, envelope in enumerate(super().queued()):
+    def messages(self) -> cabc.Iterator[t.Any]:
+        for index, envelope in enumerate(super().messages()):
             yield envelope
             if index == 1:
                 self._fail.hit("recover")
@@ -161,7 +161,7 @@ def main(folder: str, out: str, total: int, point: str = "") -> None:
     sink = FileSink(out, fail)
     sink.engine = engine
     engine.attach("t/out", sink)
-    start = int(store.position("input") or 0)
+    start = int(engine.position("input") or 0)
     engine.start()
     for first in range(start, total, PART):
         numbers = range(first, first + PART)
