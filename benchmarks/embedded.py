@@ -32,11 +32,12 @@ from statefun_flask import ValueSpec
 from statefun_flask.embedded import Engine
 from statefun_flask.embedded import InProcess
 from statefun_flask.embedded import LocalRoutes
-from statefun_flask.embedded import Store
+from statefun_flask.embedded import open_store
+from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded.exchange import request
-from statefun_flask.embedded.exchange.states import Spec
-from statefun_flask.embedded.records import Cell
+from statefun_flask.embedded.exchange.states import StateSpec
 from statefun_flask.embedded.records import Envelope
+from statefun_flask.embedded.records import StoredValue
 from statefun_flask.values.message import encode
 from statefun_flask.values.message import Message
 
@@ -69,8 +70,8 @@ handle = RequestHandler(registry)
 def bodies() -> list[bytes]:
     """Return the two requests that the engine makes for a message."""
     at, to = Address("bench/count", "12345"), Address("bench/relay", "12345")
-    spec = Spec("seen", "io.statefun.types/long")
-    cell = Cell(encode(41)[1], 0)
+    spec = StateSpec("seen", "io.statefun.types/long")
+    cell = StoredValue(encode(41)[1], 0)
     return [
         request.write(at, {"seen": spec}, {"seen": cell}, [Envelope(1, 1, at, None, HELLO)]),
         request.write(to, {}, {}, [Envelope(2, 1, to, at, HELLO)]),
@@ -115,9 +116,7 @@ def time_engine(engine: Engine, ids: list[str]) -> Times:
 
 
 def started(path: str | None) -> Engine:
-    engine = Engine(
-        LocalRoutes(InProcess(handle), registry), Store(path), concurrency=1, deliver=len
-    )
+    engine = Engine(LocalRoutes(InProcess(handle), registry), open_store(path), concurrency=1)
     engine.start()
     time_engine(engine, [str(number) for number in range(2000)])
     return engine
@@ -134,7 +133,7 @@ def resident() -> float:
 
 def prepare(folder: str, addresses: int) -> None:
     """Make a data folder with the states of many addresses, as the engine stores them."""
-    Store(folder).close()
+    SqliteStore(folder).close()
     connection = sqlite3.connect(f"{folder}/statefun.sqlite3")
     with connection:
         connection.execute(
@@ -150,11 +149,9 @@ def prepare(folder: str, addresses: int) -> None:
 def child(folder: str, addresses: int, messages: int) -> None:
     """Print the time and the memory with the stored addresses of a folder."""
     with tempfile.TemporaryDirectory() as empty:
-        Engine(LocalRoutes(InProcess(handle), registry), Store(empty)).close()
+        Engine(LocalRoutes(InProcess(handle), registry), SqliteStore(empty)).close()
     idle = resident()
-    engine = Engine(
-        LocalRoutes(InProcess(handle), registry), Store(folder), concurrency=1, deliver=len
-    )
+    engine = Engine(LocalRoutes(InProcess(handle), registry), SqliteStore(folder), concurrency=1)
     engine.start()
     draw = random.Random(7)
     # Part by part without repetition, so that no address has two messages in flight.

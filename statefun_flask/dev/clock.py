@@ -16,6 +16,10 @@ class SkippingClock:
         """Return the milliseconds since 1970 that it pretends."""
         return self._real.now() + self._ahead
 
+    def monotonic(self) -> int:
+        """Return the milliseconds since some instant; skipping does not move this time."""
+        return self._real.monotonic()
+
     def skip_to(self, instant: int) -> None:
         """Move it to an instant, unless that has passed."""
         self._ahead += max(0, instant - self.now())

@@ -79,7 +79,7 @@ class Doors:
 
     def _wait_for(self, trace: int, follower: queue.Queue[t.Any]) -> None:
         """Wait until nothing of a cause waits or runs, but for delays and parked messages."""
-        while inbox.unfinished(self.engine, trace):
+        while self.control.is_unfinished(trace):
             try:
                 event = follower.get(timeout=PATIENCE)
                 while event is not None and not follower.empty():
@@ -155,7 +155,7 @@ class Doors:
 
     def _check_served(self, typename: str) -> None:
         """Tell who looks for nothing of a mistyped function so."""
-        self.engine.ask(lambda core: core.routes.endpoint(typename))
+        self.engine.check_target(typename)
 
     # -- dealing with it ------------------------------------------------------------------
 
@@ -176,7 +176,7 @@ class Doors:
             case ["revive", number] if number.isdecimal():
                 return 200, {"revived": objects.envelope(control.revive(int(number)))}
             case ["fire", number] if number.isdecimal():
-                return 200, {"fired": objects.delay(control.fire(int(number)))}
+                return 200, {"fired": objects.delay(control.deliver_delay(int(number)))}
         raise BadMessage(
             404, f"There is no '/-/{'/'.join(path)}'. See the README's list of routes."
         )

@@ -121,7 +121,7 @@ class Input:
         self._thread = threading.Thread(target=self._run, name="statefun-input", daemon=True)
 
     def _resume(self) -> None:
-        known = self._engine.ask(lambda core: core.store.position(self._name))
+        known = self._engine.position(self._name)
         if known is None:
             return
         position = json.loads(known)

@@ -8,7 +8,7 @@ import typing as t
 
 from ..embedded import EgressRecord
 from ..embedded import events
-from ..embedded.addresses.failures import text_of
+from ..embedded.error_text import text_of
 from ..embedded.records import Delay
 from ..embedded.records import Envelope
 from ..values.message import Message

@@ -18,7 +18,7 @@ from flask import Flask
 from flask.cli import ScriptInfo
 
 from ..embedded import events
-from ..embedded.addresses.failures import text_of
+from ..embedded.error_text import text_of
 from ..embedded.errors import DataFolderError
 from ..embedded.errors import UnknownTarget
 from ..errors import FunctionNotFoundError

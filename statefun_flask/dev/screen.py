@@ -14,7 +14,7 @@ import click
 
 from ..embedded import EgressRecord
 from ..embedded import events
-from ..embedded.addresses.failures import text_of
+from ..embedded.error_text import text_of
 from ..errors import StateFunError
 from ..values._text import duration_text
 from .values import shorten_text
@@ -99,7 +99,7 @@ class Screen:
                 self._disconnected(event)
             case events.Connected():
                 self._line(event.at, f"Kafka at {event.broker} answers again", "green")
-            case events.Missing():
+            case events.TopicMissing():
                 self._missing(event)
             case events.LeftOut():
                 self._line(event.at, f"{event.source} leaves out {event.what}", "yellow")
@@ -246,7 +246,7 @@ class Screen:
             "yellow",
         )
 
-    def _missing(self, event: events.Missing) -> None:
+    def _missing(self, event: events.TopicMissing) -> None:
         self._line(
             event.at,
             f"there is no topic '{event.topic}' at {event.broker}: it is read from its start once"

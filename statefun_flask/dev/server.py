@@ -15,7 +15,8 @@ import threading
 import typing as t
 import urllib.parse
 
-from ..embedded.errors import NotParked
+from ..embedded.errors import KeyReused
+from ..embedded.errors import NotFound
 from ..embedded.errors import UnknownTarget
 from ..values.address import Address
 from .doors import Answer
@@ -102,8 +103,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             answer = route(path, query, body)
         except BadMessage as exc:
             answer = exc.status, {"error": str(exc)}
-        except (NotParked, UnknownTarget) as exc:
+        except (NotFound, UnknownTarget) as exc:
             answer = 404, {"error": str(exc)}
+        except KeyReused as exc:
+            answer = 422, {"error": str(exc)}
         except (ValueError, TypeError, OverflowError) as exc:
             answer = 400, {"error": str(exc)}
         except RuntimeError as exc:

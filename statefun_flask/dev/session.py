@@ -15,8 +15,8 @@ from ..embedded import Control
 from ..embedded import Engine
 from ..embedded import InProcess
 from ..embedded import LocalRoutes
-from ..embedded import Store
-from ..embedded.endpoints.module import ModuleRoutes
+from ..embedded import open_store
+from ..embedded.endpoints.module_routes import ModuleRoutes
 from ..embedded.endpoints.routes import Routes
 from .clock import SkippingClock
 from .doors import Doors
@@ -100,7 +100,7 @@ class Session:
         self.clock = SkippingClock()
         routes = self._routes(app)
         self.engine = Engine(
-            routes, Store(options.data), self.clock, concurrency=options.concurrency
+            routes, open_store(options.data), self.clock, concurrency=options.concurrency
         )
         self.control = Control(self.engine)
         self.inputs: list[Input] = []
@@ -197,7 +197,7 @@ class Session:
             return False
         # The millisecond that the clock shows has only begun.
         self.clock.skip_to(delays[0].due + 1)
-        self.engine.ask(lambda core: core.fire())
+        self.control.deliver_due()
         return True
 
     def wait_until_done(self, linger: float, max_jumps: int, tick: cabc.Callable[[], None]) -> None:

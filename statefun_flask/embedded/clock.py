@@ -1,4 +1,4 @@
-"""The engine's time: milliseconds since 1970, from the machine or moved by hand."""
+"""The engine's time in milliseconds, from the machine or moved by hand."""
 
 from __future__ import annotations
 
@@ -11,18 +11,25 @@ EPOCH = 946_684_800_000
 
 
 class Clock(t.Protocol):
-    """Tells the time."""
+    """The time of an engine: delays follow the wall clock, the engine's own plans do not."""
 
     def now(self) -> int:
         """Return the milliseconds since 1970."""
 
+    def monotonic(self) -> int:
+        """Return the milliseconds since some instant; this time never jumps."""
+
 
 class RealClock:
-    """The machine's clock. It is not monotonic, but it goes on while the engine is stopped."""
+    """The machine's clock. It may jump, and goes on while the engine is stopped."""
 
     def now(self) -> int:
         """Return the milliseconds since 1970."""
         return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> int:
+        """Return the milliseconds since some instant; this time never jumps."""
+        return time.monotonic_ns() // 1_000_000
 
 
 class VirtualClock:
@@ -36,6 +43,10 @@ class VirtualClock:
 
     def now(self) -> int:
         """Return the milliseconds since 1970."""
+        return self._now
+
+    def monotonic(self) -> int:
+        """Return the milliseconds since 1970: this clock is moved forward only."""
         return self._now
 
     def move_to(self, instant: int) -> None:

@@ -1,6 +1,8 @@
-"""What a person, or a program for them, asks an engine: look at it, and deal with what is parked.
+"""The commands of an engine for a person or a program: look at it, and deal with failures.
 
-Each call is answered by the engine's owner between two steps, so that it sees whole steps only.
+The engine's owner answers each between two steps, so that it sees whole steps only. What it shows
+and acts on is true now, whether or not it is on disk yet. A command that changes something returns
+once the change is on disk.
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ import typing as t
 from ..values.address import Address
 from ..values.address import as_address
 from ..values.message import Message
-from . import events
 from .core import Core
 from .engine import Engine
 from .errors import NotParked
+from .errors import UnknownDeadLetter
+from .errors import UnknownDelay
 from .records import Dead
 from .records import Delay
 from .records import EgressRecord
@@ -33,12 +36,12 @@ class Waiting(t.NamedTuple):
 
 
 class Control:
-    """The control calls of an engine.
+    """The commands of an engine.
 
     An address may be written as ``"namespace/name/id"``.
 
-    Parked addresses are named by their address, or by the trace of the message that failed: the
-    number that the log shows. A trace stands for all parked addresses that it led to.
+    Parked addresses are named by their address, or by the trace of the message that failed, which
+    the log shows. A trace names all parked addresses that it led to.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -47,85 +50,94 @@ class Control:
     # -- looking --------------------------------------------------------------------------
 
     def state(self, address: Address | str) -> dict[str, Message]:
-        """Return the values of an address's states; expired ones are not among them."""
+        """Return the values of an address's states, without expired ones."""
         address = as_address(address)
 
         def read(core: Core) -> dict[str, Message]:
             specs = core.states.of(address.type)
+            types = core.transaction.state_types
             now = core.clock.now()
             values = {}
-            for name, cell in core.store.cells(address).items():
+            for name, value in core.transaction.state(address).items():
                 spec = specs.get(name)
-                if spec is None or not spec.mode or now < cell.stamp + spec.ttl:
-                    values[name] = Message(core.store.specs[address.type, name], cell.value)
+                if spec is None or not spec.mode or now < value.stamp + spec.ttl:
+                    values[name] = Message(types[address.type, name], value.value)
             return values
 
-        return self._engine.ask(read)
+        return self._engine.look(read)
 
     def addresses(self, typename: str, after: str = "", limit: int = 100) -> list[Address]:
         """Return addresses of a function type that have state, in the order of their ids."""
-        return self._engine.ask(lambda core: core.store.addresses(typename, after, limit))
+        return self._engine.look(lambda core: core.transaction.addresses(typename, after, limit))
 
     def queue(self, address: Address | str, limit: int = 100) -> list[Envelope]:
         """Return the messages that wait for an address, or are in flight to it."""
         target = as_address(address)
-        return self._engine.ask(lambda core: core.store.queue(target, limit))
+        return self._engine.look(lambda core: core.queue(target, limit))
+
+    def is_unfinished(self, trace: int) -> bool:
+        """Return whether messages of a trace wait or are in flight, except parked ones."""
+        return self._engine.look(lambda core: core.addresses.is_waiting(trace))
 
     def egress(self, topic: str, after: int = 0, limit: int = 1000) -> list[EgressRecord]:
-        """Return the records of a topic, or of an egress, with higher numbers than one."""
-        return self._engine.ask(lambda core: core.store.records(after, limit, topic))
+        """Return the committed records of a topic, or of an egress, with higher numbers."""
+        return self._engine.look(lambda core: core.store.records(after, limit, topic))
 
     def pop(self, topic: str) -> EgressRecord | None:
-        """Return the oldest record of a topic that was not yet popped, and move on."""
+        """Return the oldest committed record of a topic that was not popped yet."""
         reader = f"topic:{topic}"
 
         def take(core: Core) -> EgressRecord | None:
-            records = core.store.records(core.store.cursor(reader), 1, topic)
+            records = core.store.records(core.transaction.cursor(reader), 1, topic)
             if not records:
                 return None
-            core.store.changes.cursors[reader] = records[0].seq
+            core.transaction.set_cursor(reader, records[0].seq)
             return records[0]
 
-        return self._engine.ask(take)
+        return self._engine.act(take)
 
     def delays(self, limit: int = 100) -> list[Delay]:
         """Return the delays that fire next."""
-        return self._engine.ask(lambda core: core.store.next_delays(limit))
+        return self._engine.look(lambda core: core.transaction.next_delays(limit))
 
-    def fire(self, seq: int) -> Delay:
+    def deliver_delay(self, seq: int) -> Delay:
         """Deliver the message of a delay now.
 
-        :raises NotParked: There is no such delay.
+        :raises UnknownDelay: There is no such delay.
         """
 
         def deliver(core: Core) -> Delay:
-            delay = core.store.delay_number(seq)
+            delay = core.deliver_delay(seq)
             if delay is None:
-                raise NotParked(f"There is no delay {seq}. List them to see their numbers.")
-            core.deliver_delay(delay)
+                raise UnknownDelay(f"There is no delay {seq}. List them to see their numbers.")
             return delay
 
-        return self._engine.ask(deliver)
+        return self._engine.act(deliver)
 
-    # -- what is parked -------------------------------------------------------------------
+    def deliver_due(self) -> None:
+        """Deliver the messages whose delay is over, after the clock was moved."""
+        self._engine.look(lambda core: core.fire())
+
+    def next_instant(self) -> int | None:
+        """Return the next instant at which something is due, in milliseconds since 1970."""
+        return self._engine.look(lambda core: core.next_instant())
+
+    # -- parked addresses -----------------------------------------------------------------
 
     def parked(self) -> list[Waiting]:
-        """Return the parked addresses, each with its message."""
+        """Return the parked addresses, the oldest first, each with the message that failed."""
 
         def read(core: Core) -> list[Waiting]:
-            return [
-                Waiting(
-                    each,
-                    core.store.queue(each.address, 1)[0],
-                    core.store.waiting(each.address) - 1,
-                )
-                for each in core.store.parked()
-            ]
+            found = []
+            for parked in sorted(core.addresses.parked.values(), key=lambda each: each.seq):
+                culprit, *others = core.transaction.queue(parked.address)
+                found.append(Waiting(parked, culprit, len(others)))
+            return found
 
-        return self._engine.ask(read)
+        return self._engine.look(read)
 
     def retry(self, which: Address | str | int) -> list[Address]:
-        """Try parked addresses again; the message that failed goes first and alone.
+        """Call parked addresses again; the message that failed goes first and alone.
 
         :raises NotParked: None is parked under that name.
         """
@@ -133,95 +145,72 @@ class Control:
         def again(core: Core) -> list[Address]:
             addresses = _find(core, which)
             for address in addresses:
-                _go_on(core, address, replaced=False)
+                core.retry(address)
             return addresses
 
-        return self._engine.ask(again)
+        return self._engine.act(again)
 
     def retry_all(self) -> list[Address]:
-        """Try all parked addresses again, as after the code has changed."""
+        """Call all parked addresses again, as after the code has changed."""
 
         def again(core: Core) -> list[Address]:
-            addresses = list(core.parked)
+            addresses = list(core.addresses.parked)
             for address in addresses:
-                _go_on(core, address, replaced=False)
+                core.retry(address)
             return addresses
 
-        return self._engine.ask(again)
+        return self._engine.act(again)
 
     def drop(self, which: Address | str | int) -> list[Envelope]:
-        """Put the message that failed with the dead ones, and let those behind it go on.
+        """Make the message that failed a dead letter, and handle those behind it.
 
         :raises NotParked: None is parked under that name.
         """
-
-        def bury(core: Core) -> list[Envelope]:
-            return [_bury(core, address) for address in _find(core, which)]
-
-        return self._engine.ask(bury)
+        return self._engine.act(lambda core: [core.drop(address) for address in _find(core, which)])
 
     def replace(self, address: Address | str, message: Message) -> None:
-        """Give the message that failed another body, and try it again.
+        """Give the message that failed another body, and call the address again.
 
         :raises NotParked: The address is not parked.
+        :raises ValueError: The message cannot be stored.
         """
         address = as_address(address)
 
         def exchange(core: Core) -> None:
             _find(core, address)
-            core.check_message(address, message)
-            old = core.store.queue(address, 1)[0]
-            new = Envelope(old.seq, old.trace, old.target, old.caller, message)
-            core.store.changes.replace(new)
-            core.commit()
-            _go_on(core, address, replaced=True)
+            core.replace(address, message)
 
-        self._engine.ask(exchange)
+        self._engine.act(exchange)
 
     def dead(self, limit: int = 100) -> list[Dead]:
-        """Return the dropped messages."""
-        return self._engine.ask(lambda core: core.store.dead(limit))
+        """Return the dead letters."""
+        return self._engine.look(lambda core: core.transaction.dead(limit))
 
     def revive(self, seq: int) -> Envelope:
-        """Put a dropped message back, at the end of its address's queue and under a new number.
+        """Queue a dead letter again, behind its address's messages and under a new number.
 
-        :raises NotParked: No message of that number was dropped.
+        :raises UnknownDeadLetter: No message of that number was dropped.
         """
 
         def put_back(core: Core) -> Envelope:
-            for each in core.store.dead():
-                if each.envelope.seq == seq:
-                    core.store.changes.dead[seq] = None
-                    return core.send_again(each.envelope)
-            raise NotParked(f"There is no dropped message {seq}. List them to see their numbers.")
+            revived = core.revive(seq)
+            if revived is None:
+                raise UnknownDeadLetter(
+                    f"There is no dropped message {seq}. List them to see their numbers."
+                )
+            return revived
 
-        return self._engine.ask(put_back)
+        return self._engine.act(put_back)
 
 
 def _find(core: Core, which: Address | str | int) -> list[Address]:
+    parked = core.addresses.parked
     if isinstance(which, int):
-        found = [address for address, each in core.parked.items() if each.trace == which]
+        found = [address for address, each in parked.items() if each.trace == which]
     else:
         which = as_address(which)
-        found = [which] if which in core.parked else []
+        found = [which] if which in parked else []
     if not found:
         name = f"message {which}" if isinstance(which, int) else f"'{which}'"
         raise NotParked(f"Nothing is parked at {name}. List what is parked to see what there is.")
     return found
-
-
-def _go_on(core: Core, address: Address, *, replaced: bool) -> None:
-    trace = core.parked[address].trace
-    core.unpark(address)
-    core.tell(events.Retried(at=core.clock.now(), trace=trace, address=address, replaced=replaced))
-
-
-def _bury(core: Core, address: Address) -> Envelope:
-    parked = core.parked[address]
-    culprit = core.store.queue(address, 1)[0]
-    now = core.clock.now()
-    core.unpark(address, skip=1)
-    core.store.changes.consume([culprit])
-    core.store.changes.dead[culprit.seq] = Dead(culprit, parked.error, now)
-    core.tell(events.Dropped(at=now, trace=culprit.trace, address=address, envelope=culprit))
-    return culprit

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import concurrent.futures
+import contextlib
+import enum
+import logging
 import queue
 import threading
 import time
@@ -12,47 +15,99 @@ import typing as t
 from ..values.address import Address
 from ..values.message import Message
 from . import events
-from .calls import Call
-from .calls import Workers
 from .clock import Clock
 from .clock import RealClock
 from .clock import VirtualClock
 from .core import Core
-from .courier import Receiver
+from .egress import Sink
+from .endpoints.pool import Call
+from .endpoints.pool import CallPool
 from .endpoints.routes import Routes
+from .error_text import text_of
 from .errors import DiskFull
-from .exchange import checks
-from .outbox import Deliver
-from .promises import Promises
-from .status import Status
-from .store.store import Store
+from .errors import EngineStopped
+from .store import MemoryStore
+from .store import Store
 
 T = t.TypeVar("T")
 
-#: A commit comes after so many steps, or so many seconds after the first step that is not written.
-#: The more there are, the more messages are sent and consumed in between and never written.
+logger = logging.getLogger("statefun_flask")
+
+#: Commit after this many steps. Larger batches mean that more messages are consumed before they
+#: would be written.
 STEPS = 2048
-PATIENCE = 0.05
+
+#: Commit at the latest this many seconds after the first change.
+COMMIT_INTERVAL = 0.05
+
+#: The same while a sender waits and only calls in flight keep the engine busy: a short call ends
+#: within that time, and its changes are in the same commit.
+ACKNOWLEDGE_INTERVAL = 0.002
 
 #: How often an idle engine deletes expired values, in seconds.
 SWEEP_INTERVAL = 30.0
 
+#: How many calls are made without workers before the inbox is looked at.
 _CALLS_A_TURN = 32
+
+#: How much longer than its calls the loop may take to end, in seconds.
+_GRACE = 2.0
+
+
+class EngineState(enum.Enum):
+    """The life of an engine."""
+
+    #: It has no thread: whoever calls it is its owner.
+    NEW = "new"
+    RUNNING = "running"
+    #: It accepts nothing more from outside, and commits what it has accepted.
+    CLOSING = "closing"
+    CLOSED = "closed"
+    #: Its loop has ended by an exception, see :attr:`Engine.failure`.
+    FAILED = "failed"
+
+
+class Status(t.NamedTuple):
+    """How busy an engine is.
+
+    :param ready: Addresses that could be called now.
+    :param in_flight: Calls in flight.
+    :param queued: Messages that wait, without those of parked addresses.
+    :param retrying: Addresses whose first message failed and is repeated in a moment.
+    :param parked: Addresses that wait for a person.
+    :param down: Function types whose endpoint is down.
+    :param undelivered: Whether egress records wait for their sink.
+    :param full: The path of the store if it cannot be written to.
+    """
+
+    ready: int
+    in_flight: int
+    queued: int
+    retrying: int
+    parked: int
+    down: tuple[str, ...]
+    undelivered: bool
+    full: str | None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing more happens by itself, except delays and probes of endpoints."""
+        return not (self.ready or self.in_flight or self.retrying or self.undelivered or self.full)
 
 
 class Engine:
-    """Runs stateful functions: it routes their messages, keeps their state, delays and retries.
+    """Runs stateful functions: routes their messages, keeps their state, fires their delays.
 
-    With a :class:`VirtualClock` there are no threads: messages are handled by
-    :meth:`run_until_idle` and :meth:`advance`, in an order that depends on the input alone. With
-    a real clock :meth:`start` begins a thread that handles them as they come.
+    With a :class:`VirtualClock` there are no threads: :meth:`run_until_idle` and :meth:`advance`
+    handle messages, in an order that depends only on the input. With a real clock :meth:`start`
+    begins a thread that handles messages as they come.
+
+    One owner at a time works on the core: the loop's thread, or the caller of an engine without
+    one. All other threads post functions to the owner's inbox.
 
     :param routes: Finds endpoints and egresses.
-    :param store: Closed with the engine. Without one everything is in memory.
-    :param concurrency: How many calls are made at a time. With 1 there are no workers.
-    :param deliver: Called with a list of egress records after the commit that made them last, in
-        the order of their numbers. It gets a record again when it raises, or when the process ends
-        before that is noted; their numbers tell.
+    :param store: Closed with the engine. The default keeps everything in memory.
+    :param concurrency: How many calls are made at a time. With 1 there are no worker threads.
     """
 
     def __init__(
@@ -62,38 +117,51 @@ class Engine:
         clock: Clock | None = None,
         *,
         concurrency: int = 8,
-        deliver: Deliver | None = None,
     ) -> None:
         self.clock = clock or RealClock()
-        self.store = store or Store()
+        self.store = store or MemoryStore()
         self._virtual = isinstance(self.clock, VirtualClock)
         self._inline = concurrency == 1 or self._virtual
         self._concurrency = concurrency
         self._inbox: queue.SimpleQueue[cabc.Callable[[], None] | Call] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._workers: Workers | None = None
-        self._closing = False
-        self._ended: BaseException | None = None
+        self._state = EngineState.NEW
         self._failure: BaseException | None = None
-        self._first_step: float | None = None
+        self._thread: threading.Thread | None = None
+        #: The thread that may work on the core; None for any, as long as there is no loop.
+        self._owner: threading.Thread | None = None
+        self._closing = threading.RLock()
+        self._committing = threading.Lock()
+        self._pool: CallPool | None = None
+        self._first_change: float | None = None
         self._last_sweep = time.monotonic()
         self._waiters: list[concurrent.futures.Future[None]] = []
-        self._promises = Promises()
-        self._core = Core(routes, self.store, self.clock, self._start, deliver)
+        self._futures = _Futures()
+        self._core = Core(routes, self.store, self.clock, self._start)
 
     # -- for any thread -------------------------------------------------------------------
 
     @property
+    def state(self) -> EngineState:
+        """Where the engine is in its life."""
+        return self._state
+
+    @property
+    def failure(self) -> BaseException | None:
+        """The exception that ended the loop; None for an engine that runs or was closed."""
+        return self._failure
+
+    @property
     def listeners(self) -> list[t.Any]:
-        """Those that are told every :mod:`event <.events>`; add to it before the start."""
+        """Functions that are called with every :mod:`event <.events>`; add to it before start."""
         return self._core.listeners
 
     def send(self, address: Address, message: Message) -> int:
-        """Send a message from outside, and return its number: the trace of all that it causes.
+        """Send a message from outside and return its number, the trace of all that it causes.
 
         With a loop it returns when the message is on disk.
 
         :raises UnknownTarget: No endpoint serves the address's function type.
+        :raises EngineStopped: The engine is closing, was closed or has failed.
         """
         return self.submit([(address, message)]).result()[0]
 
@@ -104,96 +172,124 @@ class Engine:
     ) -> concurrent.futures.Future[list[int]]:
         """Send messages from outside, all of them or none, and return at once.
 
-        :param positions: How far inputs are read, by their names; kept in the same commit, see
-            :meth:`.store.Store.position`.
-        :return: Their numbers, when they are on disk; without a loop, at once. Messages whose
-            future is cancelled before the loop takes them are not sent; later it cannot be.
+        :param positions: How far inputs are read, by their names. They are written in the same
+            commit, see :meth:`position`.
+        :return: The numbers of the messages, once they are on disk; without a loop, at once. A
+            future that is cancelled before the loop takes its messages sends nothing; later it
+            cannot be cancelled.
         """
-        future: concurrent.futures.Future[list[int]] = self._promises.make()
+        future: concurrent.futures.Future[list[int]] = self._futures.make()
 
-        def take() -> None:
-            core = self._core
+        def accept() -> None:
             if not future.set_running_or_notify_cancel():
                 return
             try:
-                checks.text_size(*(positions or ()))  # a lone surrogate cannot be stored
-                traces = core.accept(messages)
+                traces = self._core.accept(messages, positions)
             except Exception as exc:
                 future.set_exception(exc)
                 return
-            if positions:
-                core.store.changes.positions.update(positions)
-            if self._thread is None:
-                future.set_result(traces)
-            else:
-                core.committed.append(lambda: future.set_result(traces))
+            self._resolve_when_committed(future, traces)
 
-        self._post(take)
+        self._post(accept, future)
         return future
 
-    def ask(self, question: cabc.Callable[[Core], T]) -> T:
-        """Return what a function of the core returns; it is called by the core's owner.
+    def send_once(self, address: Address, message: Message, key: str) -> tuple[int, bool]:
+        """Send a message from outside unless its idempotency key was used in the last 24 hours.
 
-        All that has happened is committed before, if it can be.
+        :return: The trace of the first message under that key for the address, once it is on disk,
+            and whether this call has sent it.
+        :raises KeyReused: The key was used for another message to the address.
+        :raises UnknownTarget: No endpoint serves the address's function type.
+        :raises EngineStopped: The engine is closing, was closed or has failed.
         """
-        future: concurrent.futures.Future[T] = self._promises.make()
+        return self.act(lambda core: core.accept_once(address, message, key))
+
+    def look(self, question: cabc.Callable[[Core], T]) -> T:
+        """Return the result of a function of the core, which changes nothing.
+
+        The owner calls it between two steps. It sees whole steps, also those that are not on disk
+        yet.
+        """
+        future: concurrent.futures.Future[T] = self._futures.make()
 
         def answer() -> None:
             try:
-                self._commit()
                 future.set_result(question(self._core))
             except BaseException as exc:
                 future.set_exception(exc)
 
-        self._post(answer)
+        self._post(answer, future)
         return future.result()
 
     def act(self, deed: cabc.Callable[[Core], T]) -> T:
-        """Return what a function of the core returns, when all that happened is on disk.
+        """Return the result of a function that changes the core, once all changes are on disk.
 
-        It is called by the core's owner. Without a loop this returns at once.
+        The owner calls it between two steps. Without a loop this returns at once.
         """
-        future: concurrent.futures.Future[T] = self._promises.make()
+        future: concurrent.futures.Future[T] = self._futures.make()
 
         def perform() -> None:
-            core = self._core
             try:
-                found = deed(core)
+                found = deed(self._core)
             except BaseException as exc:
                 future.set_exception(exc)
                 return
-            if self._thread is None:
-                future.set_result(found)
-                return
-            core.committed.append(lambda: future.set_result(found))
-            if not core.store.changes:  # else the loop commits soon, or when the disk has space
-                self._commit()
+            self._resolve_when_committed(future, found)
+            if self._owner is not None and not self._core.has_changes:
+                self._commit()  # else the loop commits soon, or when the disk has space
 
-        self._post(perform)
+        self._post(perform, future)
         return future.result()
+
+    def _resolve_when_committed(self, future: concurrent.futures.Future[T], result: T) -> None:
+        if self._owner is None:
+            future.set_result(result)
+        else:
+            self._core.committed.append(lambda: future.set_result(result))
+
+    def flush(self) -> None:
+        """Return when everything that has happened so far is on disk.
+
+        :raises DiskFull: There is no loop, and the store cannot be written to.
+        """
+        if self._owner is None and self._state is EngineState.NEW:
+            self._commit_or_raise()
+        else:
+            self.act(lambda core: None)
+
+    def position(self, source: str) -> str | None:
+        """Return how far an input was read; None if it was never read."""
+        return self.look(lambda core: core.transaction.position(source))
+
+    def positions(self, sources: cabc.Iterable[str]) -> dict[str, str | None]:
+        """Return how far inputs were read, by their names."""
+        names = list(sources)
+        return self.look(lambda core: {name: core.transaction.position(name) for name in names})
+
+    def check_target(self, typename: str) -> None:
+        """Check that a function type is served.
+
+        :raises UnknownTarget: No endpoint serves it.
+        """
+        self.look(lambda core: core.routes.endpoint(typename))
 
     def status(self) -> Status:
         """Return how busy the engine is."""
-        return self.ask(lambda core: self._status())
+        return self.look(lambda core: self._status())
 
     @property
     def queued(self) -> int:
-        """How many messages wait, at a glance; :meth:`status` tells it of a committed instant."""
-        return self._core.queued
+        """How many messages wait, as any thread may read at any time."""
+        return self._core.addresses.queued
 
     @property
     def undelivered(self) -> bool:
-        """Whether records wait for a receiver, at a glance; also of an engine that has ended."""
-        return self._core.outbox.pending
-
-    @property
-    def failure(self) -> BaseException | None:
-        """Why the loop has ended by itself; None for an engine that runs or was closed."""
-        return self._failure
+        """Whether records wait for a sink. This also works after the engine has ended."""
+        return self._core.sinks.pending
 
     def tell(self, event: events.Event) -> None:
-        """Have the listeners told of something, soon and in the engine's thread."""
-        self._post(lambda: self._core.tell_now(event))
+        """Call the listeners with an event, soon and in the engine's thread."""
+        self._post(lambda: self._core.notify_now(event))
 
     def wait_idle(self, timeout: float | None = None) -> None:
         """Wait until nothing more happens by itself.
@@ -201,75 +297,95 @@ class Engine:
         :param timeout: In seconds.
         :raises TimeoutError: It took longer.
         """
-        future: concurrent.futures.Future[None] = self._promises.make()
-        self._post(lambda: self._waiters.append(future))
+        future: concurrent.futures.Future[None] = self._futures.make()
+        self._post(lambda: self._waiters.append(future), future)
         future.result(timeout)
 
     # -- egress ---------------------------------------------------------------------------
 
-    def attach(self, egress: str, receiver: Receiver) -> None:
-        """Give an egress a receiver, before the start. It is closed with the engine.
-
-        :raises ValueError: All records go to the engine's ``deliver`` already.
-        """
-        self._core.outbox.attach(egress, receiver)
+    def attach(self, egress: str, sink: Sink) -> None:
+        """Give an egress a sink, before the start. It is closed with the engine."""
+        self._core.sinks.attach(egress, sink)
 
     def acknowledge(self, egress: str, seq: int) -> None:
-        """Note that a receiver has the records of an egress up to a number."""
-        self._inbox.put(lambda: self._core.outbox.acknowledge(egress, seq))
+        """Note that the sink of an egress has written all records up to a number."""
+        self._inbox.put(lambda: self._core.sinks.acknowledge(egress, seq))
 
     # -- with a loop ----------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to handle messages in a thread."""
         if not self._inline:
-            self._workers = Workers(self._concurrency, self._inbox.put)
+            self._pool = CallPool(self._concurrency, self._inbox.put)
         self._thread = threading.Thread(target=self._serve, name="statefun-engine", daemon=True)
+        self._owner = self._thread
+        self._state = EngineState.RUNNING
         self._thread.start()
 
     def close(self, timeout: float = 2.0) -> None:
-        """Stop, commit what has happened, and close the store.
+        """Stop, commit what was accepted, and release the store. It raises no exception.
 
-        :param timeout: How long calls in flight may take, in seconds, and so long again receivers
-            of records. What takes longer is done again after the next start.
+        While it closes, senders are refused with :class:`.errors.EngineStopped`. A failure is
+        logged.
+
+        :param timeout: How long calls in flight may take, in seconds, and again how long each sink
+            may take. A call that takes longer is repeated after the next start.
         """
-        if self._closing:
-            return
-        thread, self._closing = self._thread, True
-        try:
-            if thread is not None and thread.is_alive():
-                self._inbox.put(lambda: None)
-                thread.join()
-            if self._workers is not None:
-                self._workers.close(timeout)
-            if thread is not None:
-                # This thread is the owner now: other threads still have to post.
-                self._thread = threading.current_thread()
-            self._finish(timeout)
-        finally:
-            if self._ended is None:
-                self._ended = RuntimeError("it was closed")
-            self._promises.break_all(self._ended)
+        with self._closing:
+            if self._state in (EngineState.CLOSING, EngineState.CLOSED):
+                return
+            if self._state is not EngineState.FAILED:
+                self._state = EngineState.CLOSING
             try:
-                self._core.routes.close()
+                self._attempt(lambda: self._stop(timeout))
             finally:
-                self.store.close()
+                self._state = EngineState.CLOSED
+                self._futures.break_all(self._refusal)
+                self._attempt(self._core.routes.close)
+                with self._committing:
+                    self._attempt(self.store.close)
 
-    def _finish(self, timeout: float) -> None:
-        """Commit what has come in, before and while the receivers of records are closed."""
-        if self._ended is None:
-            self._drain()
-            self._commit()
-        self._core.outbox.close(timeout)
-        if self._ended is None:
-            self._drain()
-            self._commit()
+    def _stop(self, timeout: float) -> None:
+        """End the threads, and finish their work in this one."""
+        thread, core = self._thread, self._core
+        if thread is not None:
+            self._inbox.put(lambda: None)
+            thread.join(timeout + _GRACE)
+        if self._pool is not None:
+            self._pool.close(timeout)
+        is_owner = thread is None or not thread.is_alive()
+        if is_owner:
+            # This thread is the owner now, and other threads still have to post.
+            self._owner = threading.current_thread()
+            self._attempt(self._drain)
+        else:
+            logger.error(
+                "The engine's thread did not end in %g seconds: a function or a listener does not"
+                " return. Its unfinished work is repeated after the next start.",
+                timeout + _GRACE,
+            )
+        self._attempt(lambda: core.sinks.close(timeout))
+        if is_owner:
+            self._attempt(self._drain)
             self._wake_waiters()
 
     def _drain(self) -> None:
-        """Take what is in the inbox now; senders that go on sending do not prolong a close."""
+        """Take the items that are in the inbox now, and commit, unless the loop has failed.
+
+        Items that come meanwhile are refused, so that senders cannot prolong a close.
+        """
+        if self._failure is not None:
+            return
         for _ in range(self._inbox.qsize()):
             self._take(self._inbox.get_nowait())
+        self._commit()
+
+    def _attempt(self, act: cabc.Callable[[], None]) -> None:
+        """Do a part of closing; its failure must not keep the other parts from being done."""
+        try:
+            act()
+        except Exception:
+            logger.exception("A part of closing the engine failed. The engine is closed anyway.")
 
     def __enter__(self) -> t.Self:
         return self
@@ -286,6 +402,7 @@ class Engine:
         """
         core = self._core
         while True:
+            self._receive(0.0)
             core.fire()
             if not core.ready:
                 break
@@ -300,7 +417,7 @@ class Engine:
         clock = t.cast("VirtualClock", self.clock)
         end = clock.now() + milliseconds
         self.run_until_idle()
-        while (instant := self._core.schedule.next_instant()) is not None and instant <= end:
+        while (instant := self._core.next_instant()) is not None and instant <= end:
             clock.move_to(instant)
             self.run_until_idle()
         clock.move_to(end)
@@ -309,24 +426,47 @@ class Engine:
 
     # -- the owner ------------------------------------------------------------------------
 
-    def _post(self, act: cabc.Callable[[], None]) -> None:
-        """Have the owner do something: now if that is the caller."""
-        thread = self._thread
-        if self._ended is None and thread is not None and thread is not threading.current_thread():
-            self._inbox.put(act)
-        elif self._ended is None:
+    def _post(
+        self,
+        act: cabc.Callable[[], None],
+        future: concurrent.futures.Future[t.Any] | None = None,
+    ) -> None:
+        """Have the owner call a function: now if the caller is the owner.
+
+        :param future: The promise to a caller from outside, who is refused while the engine closes.
+        """
+        owner = self._owner
+        if future is not None and self._is_stopped:
+            self._futures.refuse(future, self._refusal())
+        elif owner is None or owner is threading.current_thread():
             act()
-        if self._ended is not None:
-            self._promises.break_all(self._ended)
+        else:
+            self._inbox.put(act)
+            if self._state in (EngineState.CLOSED, EngineState.FAILED):
+                self._futures.break_all(self._refusal)  # nobody takes the item any more
+
+    @property
+    def _is_stopped(self) -> bool:
+        return self._state not in (EngineState.NEW, EngineState.RUNNING)
+
+    def _refusal(self) -> EngineStopped:
+        if self._failure is not None:
+            error = EngineStopped(text_of(self._failure))
+            error.__cause__ = self._failure
+            return error
+        return EngineStopped("it was closed" if self._state is EngineState.CLOSED else "it closes")
 
     def _serve(self) -> None:
         try:
-            while not self._closing:
+            while self._state is EngineState.RUNNING:
                 self._turn()
                 self._receive(self._patience())
         except BaseException as exc:
-            self._failure = self._ended = exc
-            self._promises.break_all(self._ended)
+            if self._state is EngineState.CLOSED:
+                return  # close() did not wait for this thread any longer, and closed the store
+            self._failure = exc
+            self._state = EngineState.FAILED
+            self._futures.break_all(self._refusal)
             raise
 
     def _turn(self) -> None:
@@ -335,37 +475,47 @@ class Engine:
         core.fire()
         if core.full is None:
             if self._inline:
-                for _ in range(min(_CALLS_A_TURN, len(core.ready))):
+                for _ in range(min(_CALLS_A_TURN, core.ready)):
                     core.dispatch()
                     if core.steps >= STEPS:
                         break
             else:
-                while core.ready and core.flying < self._concurrency:
+                while core.ready and core.in_flight < self._concurrency:
                     core.dispatch()
-            if core.store.changes and self._is_time():
+            if core.has_changes and self._is_time():
                 self._commit()
-        if not core.ready and not core.flying and not core.store.changes:
+        if not core.ready and not core.in_flight and not core.has_changes:
             self._rest()
 
     def _is_time(self) -> bool:
+        """Return whether to commit now."""
         core = self._core
-        if core.steps >= STEPS or not (core.ready or core.flying or not self._inbox.empty()):
+        if core.steps >= STEPS or not (core.ready or core.in_flight or not self._inbox.empty()):
             return True
-        if self._first_step is None:
-            self._first_step = time.monotonic()
+        if self._first_change is None:
+            self._first_change = time.monotonic()
             return False
-        return time.monotonic() - self._first_step >= PATIENCE
+        return time.monotonic() - self._first_change >= self._interval
+
+    @property
+    def _interval(self) -> float:
+        """How long changes may wait for a commit, in seconds."""
+        core = self._core
+        if core.committed and not core.ready:
+            return ACKNOWLEDGE_INTERVAL
+        return COMMIT_INTERVAL
 
     def _commit(self) -> bool:
-        self._first_step = None
-        return self._core.commit()
+        self._first_change = None
+        with self._committing:
+            return self._core.commit()
 
     def _commit_or_raise(self) -> None:
         if not self._commit():
             raise t.cast("DiskFull", self._core.full)
 
     def _rest(self) -> None:
-        """What an idle engine does."""
+        """Do what an idle engine does."""
         if self._waiters and self._status().idle:
             self._wake_waiters()
         if time.monotonic() - self._last_sweep >= SWEEP_INTERVAL:
@@ -378,20 +528,18 @@ class Engine:
             waiter.set_result(None)
 
     def _patience(self) -> float:
-        """Return how long to wait for something to come in, in seconds."""
+        """Return how long to wait for an item in the inbox, in seconds."""
         core = self._core
         if core.full is None:
-            if core.ready and (self._inline or core.flying < self._concurrency):
+            if core.ready and (self._inline or core.in_flight < self._concurrency):
                 return 0.0
-            if core.store.changes:
-                return PATIENCE if core.flying else 0.0
-        due = core.schedule.due()
-        if due is None:
-            return SWEEP_INTERVAL
-        return min(max(0.0, (due - self.clock.now()) / 1000), SWEEP_INTERVAL)
+            if core.has_changes:
+                return self._interval if core.in_flight else 0.0
+        due = core.seconds_until_due()
+        return SWEEP_INTERVAL if due is None else min(max(0.0, due), SWEEP_INTERVAL)
 
     def _receive(self, timeout: float) -> None:
-        """Take what has come in; wait for the first of it."""
+        """Take the items of the inbox; wait for the first one."""
         inbox = self._inbox
         if inbox.empty() and timeout:
             try:
@@ -408,29 +556,54 @@ class Engine:
             item()
 
     def _start(self, call: Call) -> None:
-        if self._workers is not None:
-            self._workers.put(call)
+        if self._pool is not None:
+            self._pool.put(call)
             return
         try:
             call.run()
         except BaseException as exc:
-            if self._thread is None:  # such as Ctrl-C: it is not the message's fault
+            if self._owner is None:  # such as Ctrl-C, which is not the message's fault
                 self._core.abandon(call)
                 raise
             call.outcome = exc
         if self._virtual:
-            call.duration = 0.0  # two runs tell the same
+            call.duration = 0.0  # two runs have equal events
         self._core.finish(call)
 
     def _status(self) -> Status:
-        core = self._core
+        core, addresses = self._core, self._core.addresses
         return Status(
-            len(core.ready),
-            core.flying,
-            core.queued,
-            core.failures.retrying,
-            len(core.parked),
-            tuple(core.pauses),
-            core.outbox.pending,
+            addresses.ready,
+            addresses.in_flight,
+            addresses.queued,
+            addresses.backing_off,
+            len(addresses.parked),
+            addresses.paused,
+            core.sinks.pending,
             None if core.full is None else core.full.path,
         )
+
+
+class _Futures:
+    """Futures that are resolved in any case, if only with the end of the engine."""
+
+    def __init__(self) -> None:
+        self._open: set[concurrent.futures.Future[t.Any]] = set()
+
+    def make(self) -> concurrent.futures.Future[t.Any]:
+        """Return a future."""
+        future: concurrent.futures.Future[t.Any] = concurrent.futures.Future()
+        self._open.add(future)
+        future.add_done_callback(self._open.discard)
+        return future
+
+    def break_all(self, error: cabc.Callable[[], BaseException]) -> None:
+        """Resolve the open futures with an error each."""
+        for future in list(self._open):
+            self.refuse(future, error())
+
+    def refuse(self, future: concurrent.futures.Future[t.Any], error: BaseException) -> None:
+        """Resolve a future with an error, unless it is resolved already."""
+        # Another thread may break the same future at this moment, or its owner cancel it.
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            future.set_exception(error)

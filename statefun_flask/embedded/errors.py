@@ -76,8 +76,44 @@ class EndpointError(StateFunError):
     """An endpoint answered, but not with a result."""
 
 
-class NotParked(StateFunError, LookupError):
-    """There is no such parked address, dropped message or delay."""
+class NotFound(StateFunError, LookupError):
+    """A command names something that the engine does not have."""
+
+
+class NotParked(NotFound):
+    """An address is not parked, or no parked address has a trace."""
+
+
+class UnknownDelay(NotFound):
+    """No pending delay has a number."""
+
+
+class UnknownDeadLetter(NotFound):
+    """No dead letter has a number."""
+
+
+class KeyReused(StateFunError, ValueError):
+    """An idempotency key was used for another message to the same address."""
+
+    def __init__(self, address: str, key: str) -> None:
+        super().__init__(
+            f"The idempotency key '{key}' was used for another message to '{address}'. Use a new"
+            " key for each message."
+        )
+
+
+class EngineStopped(StateFunError, RuntimeError):
+    """The engine is closing, was closed or has failed, and does nothing more.
+
+    :param reason: The rest of the sentence; of a failed engine, the text of its failure.
+    """
+
+    def __init__(self, reason: str) -> None:
+        if reason == "it closes":
+            text = "The engine is closing and accepts nothing more. Send to the next engine."
+        else:
+            text = f"The engine does not run any more: {reason}. Start another one."
+        super().__init__(text)
 
 
 class DataFolderError(StateFunError):

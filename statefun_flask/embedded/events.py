@@ -152,7 +152,7 @@ class Connected(Event):
     broker: str
 
 
-class Missing(Event):
+class TopicMissing(Event):
     """A Kafka topic that is to be read does not exist yet; it is waited for."""
 
     topic: str

@@ -86,7 +86,7 @@ class Dead(msgspec.Struct, frozen=True):
     since: int
 
 
-class Cell(msgspec.Struct, frozen=True, gc=False):
+class StoredValue(msgspec.Struct, frozen=True, gc=False):
     """The stored value of a state.
 
     :param stamp: When its time to live was last restarted, in milliseconds since 1970.
@@ -94,3 +94,16 @@ class Cell(msgspec.Struct, frozen=True, gc=False):
 
     value: bytes
     stamp: int
+
+
+class KeyUse(msgspec.Struct, frozen=True):
+    """What was sent under an idempotency key.
+
+    :param digest: Of the message.
+    :param trace: The number that the message got.
+    :param at: When it was sent, in milliseconds since 1970.
+    """
+
+    digest: bytes
+    trace: int
+    at: int

@@ -1,17 +1,24 @@
-"""The delays that are due soon, in the order in which they fire. Pure."""
+"""What happens later: delayed messages, which are stored, and the engine's own plans."""
 
 from __future__ import annotations
 
 import collections.abc as cabc
 import heapq
+import itertools
 
+from .clock import Clock
+from .clock import VirtualClock
 from .records import Delay
+from .store.transaction import Transaction
+
+#: Delays due within this many milliseconds are in memory.
+WINDOW = 60_000
 
 
-class Timers:
-    """All delays due before a horizon; later ones stay in the store until it moves.
+class DelayHeap:
+    """The delays due before a horizon, in the order in which they fire.
 
-    Delays fire by due time, those of one instant in the order of sending.
+    They fire by due time, and those of one instant in the order of sending.
 
     :param horizon: Milliseconds since 1970.
     """
@@ -25,32 +32,93 @@ class Timers:
         return len(self._delays)
 
     def add(self, delay: Delay) -> None:
-        """Take a delay, unless it is due beyond the horizon."""
+        """Add a delay, unless it is due beyond the horizon."""
         if delay.due < self.horizon:
             self._delays[delay.seq] = delay
             heapq.heappush(self._heap, (delay.due, delay.seq))
 
     def extend(self, horizon: int, delays: cabc.Iterable[Delay]) -> None:
-        """Move the horizon, with all delays between the old one and the new one."""
+        """Move the horizon, and add all delays between the old one and the new one."""
         self.horizon = horizon
         for delay in delays:
             self.add(delay)
 
     def remove(self, delay: Delay) -> None:
-        """Forget a delay that was cancelled or fired by hand."""
+        """Remove a delay that was cancelled or delivered early."""
         self._delays.pop(delay.seq, None)
 
     @property
     def due(self) -> int | None:
-        """When the next delay fires; None when none does before the horizon."""
+        """When the next delay fires; None if none does before the horizon."""
         heap = self._heap
         while heap and heap[0][1] not in self._delays:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
     def pop(self, now: int) -> Delay | None:
-        """Return the next delay that is due and forget it, or None."""
+        """Remove the next delay that is due and return it, or return None."""
         due = self.due
         if due is None or due > now:
             return None
         return self._delays.pop(heapq.heappop(self._heap)[1])
+
+
+class Timers:
+    """The pending delays of a transaction, the next ones in memory. They follow the wall clock."""
+
+    def __init__(self, transaction: Transaction, clock: Clock) -> None:
+        self._transaction = transaction
+        self._clock = clock
+        # A machine's clock shows a millisecond that has only begun. A delay that is due in it is
+        # over after it: no delay may be over too early.
+        self._begun = 0 if isinstance(clock, VirtualClock) else 1
+        self._heap = DelayHeap(0)
+        self._extend(clock.now())
+
+    def add(self, delay: Delay) -> None:
+        """Add a delay that the transaction has."""
+        self._heap.add(delay)
+
+    def remove(self, delay: Delay) -> None:
+        """Remove a delay that the transaction has no longer."""
+        self._heap.remove(delay)
+
+    def pop(self) -> Delay | None:
+        """Return a delay that is due, once; None if none is."""
+        now = self._clock.now()
+        if now > self._heap.horizon - WINDOW // 2:
+            self._extend(now)
+        return self._heap.pop(now - self._begun)
+
+    def milliseconds_until_due(self) -> int | None:
+        """Return how long it takes until a delay in memory fires."""
+        due = self._heap.due
+        return None if due is None else due + self._begun - self._clock.now()
+
+    def _extend(self, now: int) -> None:
+        heap, horizon = self._heap, now + WINDOW
+        heap.extend(horizon, self._transaction.delays_between(heap.horizon, horizon))
+
+
+class Plans:
+    """Functions to call later. They follow the monotonic clock and end with the process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heap: list[tuple[int, int, cabc.Callable[[], None]]] = []
+        self._ticket = itertools.count()
+
+    def add(self, milliseconds: int, act: cabc.Callable[[], None]) -> None:
+        """Have a function called in a while, if the engine still runs then."""
+        due = self._clock.monotonic() + milliseconds
+        heapq.heappush(self._heap, (due, next(self._ticket), act))
+
+    def pop(self) -> cabc.Callable[[], None] | None:
+        """Return a function to call now, once; None if there is none."""
+        if self._heap and self._heap[0][0] <= self._clock.monotonic():
+            return heapq.heappop(self._heap)[2]
+        return None
+
+    def milliseconds_until_due(self) -> int | None:
+        """Return how long it takes until a function is to be called."""
+        return self._heap[0][0] - self._clock.monotonic() if self._heap else None

@@ -16,17 +16,18 @@ from ..embedded.clock import milliseconds
 from ..embedded.clock import RealClock
 from ..embedded.clock import VirtualClock
 from ..embedded.control import Control
-from ..embedded.core import Core
-from ..embedded.endpoints.module import ModuleRoutes
+from ..embedded.endpoints.module_routes import ModuleRoutes
+from ..embedded.endpoints.routes import EgressFormat
 from ..embedded.endpoints.routes import Endpoint
 from ..embedded.endpoints.routes import InProcess
 from ..embedded.endpoints.routes import LocalRoutes
-from ..embedded.endpoints.routes import Outlet
 from ..embedded.endpoints.routes import Routes
 from ..embedded.engine import Engine
 from ..embedded.errors import EndpointDown
 from ..embedded.records import EgressRecord
-from ..embedded.store.store import Store
+from ..embedded.store import MemoryStore
+from ..embedded.store import SqliteStore
+from ..embedded.store.base import Changes
 from ..transport.direct import DirectEndpoint
 from ..transport.direct import Servable
 from ..values.address import Address
@@ -114,6 +115,7 @@ class EmbeddedTestEngine(TestEngine):
         self._clock = RealClock() if clock == "real" else VirtualClock()
         self._data = data
         self._kafka = kafka
+        self._memory = _CrashingMemoryStore()
         self._open()
 
     def _make_routes(self, direct: DirectEndpoint) -> Routes:
@@ -126,8 +128,9 @@ class EmbeddedTestEngine(TestEngine):
             return _RoutesWithSender(LocalRoutes(InProcess(call), self._registry))
         return _RoutesWithSender(ModuleRoutes(self._module, call, self._registry))
 
-    def _open(self, snapshot: bytes | None = None) -> None:
-        self._store = _CrashingStore(self._data, snapshot)
+    def _open(self) -> None:
+        self._memory.has_crashed = False
+        self._store = self._memory if self._data is None else _CrashingFileStore(self._data)
         #: The engine itself.
         self.engine = Engine(self._routes, self._store, self._clock)
         self.engine.listeners.append(self._note)
@@ -211,16 +214,13 @@ class EmbeddedTestEngine(TestEngine):
         The messages that wait now are handled twice: before the crash, which discards the results,
         and after it.
         """
-
-        def crash(core: Core) -> bytes | None:
-            return self._store.crash()
-
-        snapshot = self.engine.ask(crash)  # which commits first
+        self.engine.flush()
+        self._store.has_crashed = True
         if not self._is_real:
             self.engine.run_until_idle()
         self._stop()
         self._down.clear()
-        self._open(snapshot)
+        self._open()
 
     def stop_worker(self) -> None:
         """Make the app's functions unreachable."""
@@ -271,7 +271,7 @@ class EmbeddedTestEngine(TestEngine):
         if self._is_real:
             time.sleep(_PAUSE)
             return now < end
-        instant = self.engine.ask(lambda core: core.schedule.next_instant())
+        instant = self.control.next_instant()
         if instant is None or instant > end:
             self.engine.advance(max(0, end - now))
             return False
@@ -297,7 +297,7 @@ class EmbeddedTestEngine(TestEngine):
 
     def begin_test(self) -> None:
         """Forget the records and errors so far."""
-        self.engine.ask(lambda core: None)  # which commits, and tells the events
+        self.engine.flush()  # so that the events are reported
         self._first_record = self._last_record
         self._unraised.clear()
         super().begin_test()
@@ -339,26 +339,28 @@ class _RoutesWithSender:
     def endpoint(self, typename: str) -> Endpoint:
         return self._sender if typename == sender.FUNCTION else self._routes.endpoint(typename)
 
-    def egress(self, identifier: str) -> Outlet:
+    def egress(self, identifier: str) -> EgressFormat:
         return self._routes.egress(identifier)
 
     def close(self) -> None:
         self._routes.close()
 
 
-class _CrashingStore(Store):
-    """A store that discards all changes after a simulated crash."""
+class _CrashingMemoryStore(MemoryStore):
+    """A store in memory that discards all changes after a simulated crash."""
 
     has_crashed = False
 
-    def crash(self) -> bytes | None:
-        """Discard all changes from now on.
-
-        :return: What a store in memory holds; None for one in a folder, which can be opened again.
-        """
-        self.has_crashed = True
-        return self.snapshot() if self.is_in_memory else None
-
-    def commit(self) -> None:
+    def commit(self, changes: Changes) -> None:
         if not self.has_crashed:
-            super().commit()
+            super().commit(changes)
+
+
+class _CrashingFileStore(SqliteStore):
+    """A store in a data folder that discards all changes after a simulated crash."""
+
+    has_crashed = False
+
+    def commit(self, changes: Changes) -> None:
+        if not self.has_crashed:
+            super().commit(changes)

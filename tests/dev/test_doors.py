@@ -214,7 +214,7 @@ def test_a_number_that_is_none(door: t.Any) -> None:
 def test_status(door: t.Any) -> None:
     assert door.get("/-/status") == {
         "ready": 0,
-        "flying": 0,
+        "in_flight": 0,
         "queued": 0,
         "retrying": 0,
         "parked": 0,
@@ -289,7 +289,7 @@ def test_what_names_nothing(door: t.Any) -> None:
         400,
         {"error": "'dev/words' is neither a number nor namespace/name/id."},
     )
-    assert door.ask("POST", f"/-/fire/{10**30}").status == 400
+    assert door.ask("POST", f"/-/fire/{10**30}").status == 404
 
 
 # -- delays ---------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from statefun_flask import Address
 from statefun_flask import Message
 from statefun_flask.dev import inbox
 from statefun_flask.embedded import core as cores
-from statefun_flask.embedded import Store
+from statefun_flask.embedded import SqliteStore
 from statefun_flask.values.message import encode
 
 BOB = Address("dev/words", "bob")
@@ -34,8 +34,8 @@ def full(
     monkeypatch.setattr(cores, "DISK_DELAY", 20)
     door = start(data=str(tmp_path / "data"))
     engine = door.session.engine
-    engine.ask(lambda core: core.store.connection.execute("pragma max_page_count = 1"))
-    engine.submit([(Address("dev/blob", "1"), Message(*encode(b"x" * 1_000_000)))])
+    engine.look(lambda core: core.store.connection.execute("pragma max_page_count = 1"))
+    engine.submit([], {"input": "x" * 1_000_000})
     eventually(lambda: engine.status().full)
     return door
 
@@ -56,7 +56,7 @@ def in_thread(act: cabc.Callable[..., t.Any], *args: t.Any, **named: t.Any) -> S
 
 def waiting(door: t.Any) -> int:
     """Return how many senders wait for the next commit."""
-    count: int = door.session.engine.ask(lambda core: len(core.committed))
+    count: int = door.session.engine.look(lambda core: len(core.committed))
     return count
 
 
@@ -75,7 +75,7 @@ def test_a_repeated_key_waits_for_the_first_message_while_the_disk_is_full(
     assert not any(each.done() for each in sent)
 
     pages = "pragma max_page_count = 100000"
-    full.session.engine.ask(lambda core: core.store.connection.execute(pages))
+    full.session.engine.look(lambda core: core.store.connection.execute(pages))
     first, second = [each.result(10) for each in sent]
     assert first == second
     full.idle()
@@ -94,8 +94,8 @@ def test_senders_under_a_key_get_an_error_if_the_engine_ends_while_the_disk_is_f
     for each in sent:
         with pytest.raises(RuntimeError, match="does not run any more: it was closed"):
             each.result(10)
-    store = Store(tmp_path / "data")
-    assert store.position("idempotency:key") is None
+    store = SqliteStore(tmp_path / "data")
+    assert store.key_use((BOB, "key")) is None
     assert store.queue(BOB) == []
     store.close()
 

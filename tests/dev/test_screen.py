@@ -170,7 +170,7 @@ def show(app: StateFunFlask) -> Show:
             "Kafka at here:9092 answers again",
         ),
         (
-            events.Missing(at=NOON, topic="names", broker="here:9092"),
+            events.TopicMissing(at=NOON, topic="names", broker="here:9092"),
             ("there is no topic 'names' at here:9092: it is read from its start once it is made"),
         ),
         (

@@ -63,7 +63,7 @@ def test_it_is_not_done_while_a_function_runs(
 
     door = start(app)
     door.put("/dev/held/x", "x")
-    eventually(lambda: door.session.engine.status().flying)
+    eventually(lambda: door.session.engine.status().in_flight)
     assert not door.session.is_idle()
     held.set()
     door.session.wait_until_done(0, 0, nothing)

@@ -684,11 +684,11 @@ def test_a_topic_that_is_made_later_is_read_from_its_start(
     seen: Seen = {"one": set()}
     module = probe_module([("one", "latest")], topic)
     with runtime(tmp_path, probe_app(seen, seen), module, kafka) as rt:
-        wait_until(lambda: told(rt, events.Missing), "it is told")
+        wait_until(lambda: told(rt, events.TopicMissing), "it is told")
         kafka.create_topics([topic])
         produce(topic, [("k", b"first")])
         wait_until(lambda: seen["one"] == {("k", "first")}, "it comes")
-        (missing,) = told(rt, events.Missing)
+        (missing,) = told(rt, events.TopicMissing)
         assert (missing.topic, missing.broker) == (topic, kafka.bootstrap)
 
 

@@ -26,7 +26,7 @@ def wait(engine: Engine, pressed: Backpressure) -> list[int]:
 
     def handle_one() -> None:
         waiting.append(engine.queued)
-        engine.ask(lambda core: core.dispatch())
+        engine.look(lambda core: core.dispatch())
 
     pressed.wait(threading.Event(), handle_one)
     return waiting

@@ -11,8 +11,9 @@ from statefun_flask import Address
 from statefun_flask.embedded import events
 from statefun_flask.embedded import InProcess
 from statefun_flask.embedded import LocalRoutes
-from statefun_flask.embedded import Store
+from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded.errors import StepFailed
+from statefun_flask.embedded.store.transaction import Transaction
 from statefun_flask.values.egress import PLAYGROUND
 from statefun_flask.values.message import Message
 
@@ -77,7 +78,7 @@ def test_message_that_no_commit_could_write_parks_its_address_at_every_start(
     script.add("ns/other", lambda batch: None)
 
     def start() -> t.Any:
-        made = bench(Store(tmp_path / "data"))
+        made = bench(SqliteStore(tmp_path / "data"))
         made.engine.store.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 300_000)
         return made
 
@@ -123,7 +124,7 @@ def test_unforeseen_exception_in_a_step_parks_and_leaves_nothing_of_the_step(
     script.add("ns/fn", function, ("n", "a/t"))
     script.add("ns/other", lambda batch: answer().egress("ns/out", b"other"))
     routes = FaultyRoutes(InProcess(script), script.functions)
-    made = bench(Store(tmp_path / "data"), routes=routes)
+    made = bench(SqliteStore(tmp_path / "data"), routes=routes)
     made.run("ns/fn", "1", b"bad")
     made.run("ns/other", "1")
     expected = (
@@ -137,7 +138,7 @@ def test_unforeseen_exception_in_a_step_parks_and_leaves_nothing_of_the_step(
     assert isinstance(failed.error.__cause__, ZeroDivisionError)
     made.engine.close()
 
-    made = bench(Store(tmp_path / "data"), routes=routes)
+    made = bench(SqliteStore(tmp_path / "data"), routes=routes)
     made.run()
     assert made.error() == expected
     assert made.state("ns/fn", "1") == {}
@@ -171,7 +172,7 @@ def test_unforeseen_exception_while_a_request_is_made_parks(
     made.run()
     assert made.delivered("ns/fn", "good") == [b"1"]
     assert "(MemoryError: )" in made.error()
-    assert made.engine.status().flying == 0
+    assert made.engine.status().in_flight == 0
     monkeypatch.undo()
     made.control.retry(Address("ns/fn", "bad"))
     made.run()
@@ -191,7 +192,7 @@ def test_message_from_outside_that_cannot_be_stored_is_refused(
 ) -> None:
     script.add("ns/fn", lambda batch: None)
     made = bench()
-    made.engine.store.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000)
+    made.engine.store.largest = 34464
     with pytest.raises(ValueError, match=r"surrogates not allowed|can store 34464 bytes at most"):
         made.engine.submit(
             [(Address("ns/fn", "2"), Message("a/t", b"")), (address, message)]
@@ -215,24 +216,22 @@ def test_body_that_cannot_be_stored_does_not_replace_a_parked_message(
     script.add("ns/fn", raising(ValueError("no")))
     made = bench()
     made.run("ns/fn", "1", b"bad")
-    made.engine.store.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000)
+    made.engine.store.largest = 34464
     with pytest.raises(ValueError, match="can store 34464 bytes at most"):
         made.control.replace(Address("ns/fn", "1"), Message("a/t", b"x" * 100_000))
     (waiting,) = made.control.parked()
     assert waiting.envelope.message.value == b"bad"
 
 
-@pytest.mark.parametrize("path", [None, "data"])
-def test_commit_that_fails_is_rolled_back_and_tried_again(
-    tmp_path: t.Any, path: str | None
-) -> None:
-    store = Store(path and tmp_path / path)
-    store.changes.cursors["reader"] = 2**63
+def test_commit_that_fails_is_rolled_back_and_tried_again(tmp_path: t.Any) -> None:
+    store = SqliteStore(tmp_path / "data")
+    transaction = Transaction(store)
+    transaction.set_cursor("reader", 2**63)
     with pytest.raises(OverflowError):
-        store.commit()
+        transaction.commit()
     assert not store.connection.in_transaction
-    store.changes.cursors["reader"] = 7
-    store.commit()
+    transaction.set_cursor("reader", 7)
+    transaction.commit()
     assert store.cursor("reader") == 7
     store.close()
 

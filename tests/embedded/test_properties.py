@@ -23,12 +23,13 @@ from statefun_flask.embedded import Engine
 from statefun_flask.embedded import events
 from statefun_flask.embedded import InProcess
 from statefun_flask.embedded import LocalRoutes
-from statefun_flask.embedded import Store
+from statefun_flask.embedded import MemoryStore
+from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded import VirtualClock
 from statefun_flask.embedded.addresses.mailbox import Mailbox
 from statefun_flask.embedded.records import Delay
 from statefun_flask.embedded.records import Envelope
-from statefun_flask.embedded.timers import Timers
+from statefun_flask.embedded.timers import DelayHeap
 from statefun_flask.values.message import encode
 from statefun_flask.values.message import Message
 
@@ -124,7 +125,8 @@ class Run:
     """A run of an input on a virtual clock."""
 
     def __init__(self, given: t.Any, advances: tuple[int, ...] = (20, 100)) -> None:
-        self.engine = Engine(LocalRoutes(InProcess(handle), registry), Store(), VirtualClock())
+        store = MemoryStore()
+        self.engine = Engine(LocalRoutes(InProcess(handle), registry), store, VirtualClock())
         self.told: list[t.Any] = []
         self.engine.listeners.append(self.told.append)
         for address, value in given:
@@ -134,7 +136,7 @@ class Run:
             self.engine.advance(milliseconds)
         self.control = Control(self.engine)
         self.states = {at: self.control.state(at) for at in ADDRESSES}
-        self.dump = list(self.engine.store.connection.iterdump())
+        self.dump = {name: repr(value) for name, value in vars(store).items()}
         self.left = self.control.delays(1000)
         self.engine.close()
 
@@ -241,7 +243,7 @@ def test_commuting_programs_end_as_the_sequential_model_at_any_concurrency_and_r
     with tempfile.TemporaryDirectory() as folder:
         sent = 0
         for stop in [*sorted(crashes), len(given)]:
-            store = Store(f"{folder}/data")
+            store = SqliteStore(f"{folder}/data")
             engine = Engine(
                 LocalRoutes(InProcess(handle), registry), store, concurrency=concurrency
             )
@@ -266,7 +268,7 @@ def test_commuting_programs_end_as_the_sequential_model_at_any_concurrency_and_r
 
 def crash(engine: Engine) -> None:
     """End an engine with all that is not committed thrown away."""
-    engine.store.commit = lambda: None  # type: ignore[method-assign]
+    engine.store.commit = lambda changes: None  # type: ignore[method-assign]
     engine.close()
 
 
@@ -277,7 +279,7 @@ moves = st.lists(st.sampled_from(["put", "take", "applied", "failed", "returned"
 
 @given(moves, st.integers(0, 3))
 def test_mailbox_keeps_the_order_and_loses_nothing(given: list[str], limit: int) -> None:
-    mailbox = Mailbox()
+    mailbox = Mailbox(ADDRESSES[0])
     waiting: list[int] = []
     flight: list[int] = []
     again: list[int] = []
@@ -316,7 +318,7 @@ def test_timers_fire_each_delay_once_by_due_time_and_number(
         Delay(seq, 1, due, ADDRESSES[0], ADDRESSES[1], Message("a/b"))
         for seq, (due, _) in enumerate(given)
     ]
-    timers = Timers(0)
+    timers = DelayHeap(0)
     for delay in stored:
         timers.add(delay)  # beyond the horizon: stays in the store
     assert len(timers) == 0

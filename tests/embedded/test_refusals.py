@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import typing as t
 
 import pytest
@@ -227,7 +226,7 @@ def test_part_of_an_answer_that_no_row_can_hold(
 
     script.add("ns/fn", big, STATE)
     made = bench()
-    made.engine.store.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000)
+    made.engine.store.largest = 34464
     made.run("ns/fn", "1")
     assert "can store 34464 bytes at most. Make it smaller" in made.error()
     assert made.state("ns/fn", "1") == {}
@@ -245,7 +244,7 @@ def test_large_answer_of_parts_that_rows_can_hold(
     script.add("ns/fn", many, STATE)
     script.add("ns/other", lambda batch: None)
     made = bench()
-    made.engine.store.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000)
+    made.engine.store.largest = 34464
     made.run("ns/fn", "1")
     assert made.control.parked() == []
     assert len(made.control.egress("ns/out")) == 5

@@ -430,9 +430,9 @@ def test_order_of_send_and_cancel_within_one_answer_counts(
 
 @pytest.fixture
 def stores(tmp_path: t.Any) -> t.Any:
-    from statefun_flask.embedded import Store
+    from statefun_flask.embedded import SqliteStore
 
-    return lambda: Store(tmp_path / "data")
+    return lambda: SqliteStore(tmp_path / "data")
 
 
 def test_restart_registers_states_anew_and_has_their_values(

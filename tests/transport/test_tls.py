@@ -14,7 +14,7 @@ import pytest
 
 from statefun_flask import GranianTransport
 from statefun_flask import module_yaml
-from statefun_flask.embedded.endpoints.module import ModuleRoutes
+from statefun_flask.embedded.endpoints.module_routes import ModuleRoutes
 from statefun_flask.embedded.errors import EndpointDown
 
 if shutil.which("openssl") is None:

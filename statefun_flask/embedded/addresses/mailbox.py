@@ -1,65 +1,87 @@
-"""The messages that wait for one address, and which of them are in flight. Pure."""
+"""The messages that wait for one address, and which of them are in flight."""
 
 from __future__ import annotations
 
+import enum
+
 import msgspec
 
+from ...values.address import Address
 from ..records import Envelope
 
 
+class Condition(enum.Enum):
+    """What an address is doing. It always has exactly one condition."""
+
+    #: It has no messages and no mailbox.
+    IDLE = "idle"
+    #: It waits in the ready queue to be called.
+    READY = "ready"
+    #: A batch is being handled by its function.
+    IN_FLIGHT = "in flight"
+    #: Its first message failed and is repeated in a moment.
+    BACKING_OFF = "backing off"
+    #: It waits for its endpoint, which is down.
+    PAUSED = "paused"
+    #: Its first message failed for good, and a person decides. Its messages are in the store only.
+    PARKED = "parked"
+
+
 class Mailbox(msgspec.Struct, eq=False):
-    """One address's queue.
+    """The queue of one address.
 
-    At most one batch is in flight: the first ``flying`` messages. What comes meanwhile joins the
-    next batch. After a batch has failed its messages are sent again one at a time, so that those
-    before the culprit are applied and the culprit is known.
+    At most one batch is in flight: the first ``in_flight`` messages. Messages that come meanwhile
+    join the next batch. After a batch has failed, its messages are sent again one at a time, so
+    that those before the culprit are applied and the culprit is known.
 
-    :param again: The size of a batch that is to be sent again as it was; 0 for none.
-    :param singly: How many of the first messages are still to be sent one at a time. The first
+    :param resend: The size of a batch that is to be sent again unchanged; 0 for none.
+    :param one_by_one: How many of the first messages are still to be sent one at a time. The first
         message of an idle address is: the runtime sends it as it comes.
     :param tries: How often the first message has failed on its own.
     """
 
-    # A list: it has one message nearly always, and batches are cut from it as a whole.
+    address: Address
+    # A list: it has one message nearly always, and batches are slices of it.
     messages: list[Envelope] = []
-    flying: int = 0
-    again: int = 0
-    singly: int = 1
+    condition: Condition = Condition.READY
+    in_flight: int = 0
+    resend: int = 0
+    one_by_one: int = 1
     tries: int = 0
 
     def put(self, envelope: Envelope) -> bool:
-        """Add a message. Returns whether the address was empty and so becomes ready."""
+        """Add a message. Returns whether the mailbox was empty."""
         self.messages.append(envelope)
         return len(self.messages) == 1
 
     def take(self, limit: int) -> list[Envelope]:
-        """Start a batch of at most so many messages (0: all) and return it."""
+        """Start a batch of at most this many messages (0: all) and return it."""
         messages = self.messages
-        if self.singly or len(messages) == 1:
-            self.flying = 1
+        if self.one_by_one or len(messages) == 1:
+            self.in_flight = 1
             return messages[:1]
-        self.flying = self.again or min(limit or len(messages), len(messages))
-        return messages[: self.flying]
+        self.in_flight = self.resend or min(limit or len(messages), len(messages))
+        return messages[: self.in_flight]
 
     def applied(self) -> None:
-        """End the batch: its messages are done with."""
-        del self.messages[: self.flying]
-        if self.singly:
-            self.singly = max(0, self.singly - self.flying)
-        self.flying = self.again = self.tries = 0
+        """End the batch: its messages are handled."""
+        del self.messages[: self.in_flight]
+        if self.one_by_one:
+            self.one_by_one = max(0, self.one_by_one - self.in_flight)
+        self.in_flight = self.resend = self.tries = 0
 
     def failed(self) -> bool:
         """End the batch: nothing of it happened. Returns whether its one message is the culprit."""
-        alone = self.flying == 1
+        alone = self.in_flight == 1
         if alone:
             self.tries += 1
-            self.singly = self.singly or 1
+            self.one_by_one = self.one_by_one or 1
         else:
-            self.singly = self.flying
-        self.flying = self.again = 0
+            self.one_by_one = self.in_flight
+        self.in_flight = self.resend = 0
         return alone
 
     def returned(self) -> None:
-        """End the batch as if it had not been sent; it is sent again as it was."""
-        self.again = self.flying
-        self.flying = 0
+        """End the batch as if it had not been sent: it is sent again unchanged."""
+        self.resend = self.in_flight
+        self.in_flight = 0

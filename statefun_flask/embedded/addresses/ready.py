@@ -1,53 +1,54 @@
-"""The addresses that can be called, and which of them is called next. Pure."""
+"""The addresses that can be called, in the order in which they are called."""
 
 from __future__ import annotations
 
 import collections
 import collections.abc as cabc
+import typing as t
 
-from ...values.address import Address
+T = t.TypeVar("T")
 
-#: How many addresses that go on are called before one that begins is.
+#: How many entries of the first queue are taken before one of the second.
 TURNS = 8
 
 
-class Ready:
-    """Two queues, each first in first out: what goes on comes before what begins.
+class ReadyQueue(t.Generic[T]):
+    """Two first-in, first-out queues: internal messages are handled before external ones.
 
-    An address goes on when a function has sent its next message, and begins when that came from
-    outside. So with a backlog outside, what was begun is finished soon, most of its messages never
-    wait for a commit and so leave no trace on disk, and what waits outside gathers to large
-    batches. What begins has its turn too, so that functions that send to each other for ever keep
-    nobody out.
+    An address is internal if a function sent its next message, and external if that message came
+    from outside. So work that has begun is finished first. Most messages between functions are then
+    sent and consumed between two commits and are never written to disk, and external messages
+    gather to large batches. One external address is taken after every ``TURNS`` internal ones, so
+    that functions that send to each other forever cannot keep new messages out.
     """
 
     def __init__(self) -> None:
-        self._beginning: collections.deque[Address] = collections.deque()
-        self._going_on: collections.deque[Address] = collections.deque()
+        self._external: collections.deque[T] = collections.deque()
+        self._internal: collections.deque[T] = collections.deque()
         self._turns = 0
 
     def __len__(self) -> int:
-        return len(self._beginning) + len(self._going_on)
+        return len(self._external) + len(self._internal)
 
-    def __iter__(self) -> cabc.Iterator[Address]:
-        yield from self._going_on
-        yield from self._beginning
+    def __iter__(self) -> cabc.Iterator[T]:
+        yield from self._internal
+        yield from self._external
 
-    def add(self, address: Address, *, begins: bool = False) -> None:
-        """Add an address, behind the others of its kind."""
-        (self._beginning if begins else self._going_on).append(address)
+    def add(self, entry: T, *, external: bool = False) -> None:
+        """Add an entry at the end of its queue."""
+        (self._external if external else self._internal).append(entry)
 
-    def put_back(self, address: Address) -> None:
-        """Put an address in front of the others that go on, since its call is made again."""
-        self._going_on.appendleft(address)
+    def add_first(self, entry: T) -> None:
+        """Add an entry at the front of the internal queue, since its call is repeated."""
+        self._internal.appendleft(entry)
 
-    def take(self) -> Address:
-        """Take the next address.
+    def take(self) -> T:
+        """Remove the next entry and return it.
 
         :raises IndexError: There is none.
         """
-        if self._going_on and (self._turns < TURNS or not self._beginning):
+        if self._internal and (self._turns < TURNS or not self._external):
             self._turns += 1
-            return self._going_on.popleft()
+            return self._internal.popleft()
         self._turns = 0
-        return self._beginning.popleft()
+        return self._external.popleft()

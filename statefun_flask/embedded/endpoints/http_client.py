@@ -18,7 +18,7 @@ HEADERS = 100
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
 
 
-class BadAnswer(Exception):
+class BadResponse(Exception):
     """What came is no answer in HTTP/1.1; the text says why."""
 
 
@@ -26,7 +26,7 @@ class TooLarge(Exception):
     """The body of an answer is larger than it may be."""
 
 
-class Answer(t.NamedTuple):
+class Response(t.NamedTuple):
     """An answer as it came.
 
     :param headers: By name in lower case; of several with one name, the first.
@@ -51,12 +51,12 @@ class Connection:
         self._head = head + b"Content-Length: "
         self._file = connected.makefile("rb")
 
-    def post(self, body: bytes, largest: int) -> Answer:
+    def post(self, body: bytes, largest: int) -> Response:
         """Send a body, and return the answer.
 
         :param largest: How large it may be, in bytes.
         :raises ConnectionError: The server has ended the connection.
-        :raises BadAnswer: It answers in another protocol.
+        :raises BadResponse: It answers in another protocol.
         :raises TooLarge: It answers with more.
 
         After an error the connection must be closed.
@@ -68,7 +68,7 @@ class Connection:
             headers = self._headers()
         said = headers.get("connection", "").lower()
         self.is_kept = "close" not in said if version == b"HTTP/1.1" else "keep-alive" in said
-        return Answer(status, headers, self._body(status, headers, largest))
+        return Response(status, headers, self._body(status, headers, largest))
 
     def close(self) -> None:
         """End the connection."""
@@ -82,7 +82,7 @@ class Connection:
         if line.endswith(b"\n"):
             return line
         if len(line) == LINE:
-            raise BadAnswer(f"it answers with a line of more than {LINE} bytes")
+            raise BadResponse(f"it answers with a line of more than {LINE} bytes")
         raise ConnectionResetError("The connection was ended before the answer.")
 
     def _status_line(self) -> tuple[bytes, int]:
@@ -90,7 +90,7 @@ class Connection:
         version, _, rest = line.partition(b" ")
         status = rest[:3]
         if version not in (b"HTTP/1.1", b"HTTP/1.0") or not (len(status) == 3 and status.isdigit()):
-            raise BadAnswer(f"it answers {line.strip()[:60]!r}, which is no HTTP/1.1")
+            raise BadResponse(f"it answers {line.strip()[:60]!r}, which is no HTTP/1.1")
         return version, int(status)
 
     def _headers(self) -> dict[str, str]:
@@ -101,9 +101,11 @@ class Connection:
                 return headers
             name, colon, value = line.partition(b":")
             if not colon:
-                raise BadAnswer(f"it answers with the header {line.strip()[:60]!r}, which is none")
+                raise BadResponse(
+                    f"it answers with the header {line.strip()[:60]!r}, which is none"
+                )
             headers.setdefault(name.lower().decode("latin-1"), value.strip().decode("latin-1"))
-        raise BadAnswer(f"it answers with more than {HEADERS} headers")
+        raise BadResponse(f"it answers with more than {HEADERS} headers")
 
     def _body(self, status: int, headers: cabc.Mapping[str, str], largest: int) -> bytes:
         if status in (204, 304):
@@ -111,7 +113,7 @@ class Connection:
         encoding = headers.get("transfer-encoding")
         if encoding is not None:
             if encoding.lower() != "chunked":
-                raise BadAnswer(f"it answers with the transfer encoding {encoding!r}")
+                raise BadResponse(f"it answers with the transfer encoding {encoding!r}")
             return self._chunks(largest)
         length = headers.get("content-length")
         if length is None:
@@ -121,7 +123,7 @@ class Connection:
                 raise TooLarge
             return body
         if not (length.isascii() and length.isdigit()):
-            raise BadAnswer(f"it answers with the length {length!r}, which is no number")
+            raise BadResponse(f"it answers with the length {length!r}, which is no number")
         if int(length) > largest:
             raise TooLarge
         return self._exactly(int(length))
@@ -148,5 +150,5 @@ class Connection:
     def _chunk_size(self) -> int:
         size = self._line().partition(b";")[0].strip()
         if _CHUNK_SIZE.fullmatch(size) is None:
-            raise BadAnswer(f"it answers with the chunk size {size[:60]!r}, which is no number")
+            raise BadResponse(f"it answers with the chunk size {size[:60]!r}, which is no number")
         return int(size, 16)

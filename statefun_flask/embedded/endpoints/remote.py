@@ -11,9 +11,9 @@ import zlib
 
 from ..errors import EndpointDown
 from ..errors import EndpointError
-from .http_client import Answer
-from .http_client import BadAnswer
+from .http_client import BadResponse
 from .http_client import Connection
+from .http_client import Response
 from .http_client import TooLarge
 
 _OCTETS = "application/octet-stream"
@@ -87,7 +87,7 @@ class Remote:
                 f"{self.name} answered with more than {self._largest} bytes. Raise"
                 " payload_max_bytes in module.yaml, or lower maxNumBatchRequests."
             ) from None
-        except (BadAnswer, OSError) as exc:
+        except (BadResponse, OSError) as exc:
             self._drop()
             raise EndpointDown(self.name, _reason(exc)) from None
         if answer.status in _BUSY:
@@ -100,7 +100,7 @@ class Remote:
         while self._connections:
             self._connections.pop().close()
 
-    def _ask(self, body: bytes) -> Answer:
+    def _ask(self, body: bytes) -> Response:
         kept: Connection | None = getattr(self._local, "connection", None)
         if kept is not None:
             try:
@@ -109,7 +109,7 @@ class Remote:
                 self._drop()  # the server ended an idle connection; that is no trouble yet
         return self._post(self._open(), body)
 
-    def _post(self, connection: Connection, body: bytes) -> Answer:
+    def _post(self, connection: Connection, body: bytes) -> Response:
         answer = connection.post(body, self._largest)
         if not connection.is_kept:
             self._drop()
@@ -149,7 +149,7 @@ class Remote:
             self._connections.discard(connection)
             connection.close()
 
-    def _content(self, answer: Answer) -> bytes:
+    def _content(self, answer: Response) -> bytes:
         data = answer.body
         if not 200 <= answer.status < 300:
             text = data.decode(errors="replace").strip().partition("\n")[0][:300]

@@ -7,7 +7,7 @@ import typing as t
 
 from ...values.message import Message
 from ..errors import UnknownTarget
-from ..exchange import outlets
+from ..exchange import formats
 
 
 class Endpoint(t.Protocol):
@@ -26,10 +26,10 @@ class Endpoint(t.Protocol):
         """
 
 
-class Outlet(t.Protocol):
+class EgressFormat(t.Protocol):
     """What an egress takes, and how a record of it is read."""
 
-    def read(self, message: Message) -> outlets.Content:
+    def read(self, message: Message) -> formats.RecordContent:
         """Return a record's topic, key and value.
 
         :raises ValueError: The egress cannot write it.
@@ -45,7 +45,7 @@ class Routes(t.Protocol):
         :raises UnknownTarget: Nothing does.
         """
 
-    def egress(self, identifier: str) -> Outlet:
+    def egress(self, identifier: str) -> EgressFormat:
         """Return an egress.
 
         :raises UnknownEgress: There is none of that identifier.
@@ -86,7 +86,7 @@ class LocalRoutes:
     def __init__(self, endpoint: Endpoint, functions: cabc.Iterable[str] | None = None) -> None:
         self._endpoint = endpoint
         self._functions = None if functions is None else frozenset(functions)
-        self._egresses: dict[str, Outlet] = {}
+        self._egresses: dict[str, EgressFormat] = {}
 
     def endpoint(self, typename: str) -> Endpoint:
         """Return the one endpoint.
@@ -100,12 +100,12 @@ class LocalRoutes:
             raise UnknownTarget(typename, tuple(sorted(self._functions)))
         return self._endpoint
 
-    def egress(self, identifier: str) -> Outlet:
+    def egress(self, identifier: str) -> EgressFormat:
         """Return an egress that takes everything."""
-        outlet = self._egresses.get(identifier)
-        if outlet is None:
-            outlet = self._egresses[identifier] = outlets.Anything(identifier)
-        return outlet
+        found = self._egresses.get(identifier)
+        if found is None:
+            found = self._egresses[identifier] = formats.AnyFormat(identifier)
+        return found
 
     def close(self) -> None:
         """There is nothing to let go of."""

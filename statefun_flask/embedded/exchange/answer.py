@@ -18,8 +18,8 @@ from ...values.address import Address
 from ...values.address import wire_type
 from ...values.message import Message
 from ..errors import AnswerRefused
-from .states import Mode
-from .states import Spec
+from .states import ExpireMode
+from .states import StateSpec
 
 _DELETE = FromFunction.PersistedValueMutation.DELETE
 _MODIFY = FromFunction.PersistedValueMutation.MODIFY
@@ -70,13 +70,13 @@ class Result(msgspec.Struct, frozen=True, gc=False):
     mutations: cabc.Sequence[Mutation] = ()
 
 
-class Missing(msgspec.Struct, frozen=True, gc=False):
+class MissingStates(msgspec.Struct, frozen=True, gc=False):
     """An answer that asks for states to be registered first."""
 
-    specs: list[Spec]
+    specs: list[StateSpec]
 
 
-def read(address: Address, body: bytes) -> Result | Missing:
+def read(address: Address, body: bytes) -> Result | MissingStates:
     """Read the answer of an address.
 
     :raises AnswerRefused: It is no FromFunction, or breaks a rule of the protocol.
@@ -91,7 +91,7 @@ def read(address: Address, body: bytes) -> Result | Missing:
 
     if response.HasField("incomplete_invocation_context"):
         values = response.incomplete_invocation_context.missing_values
-        return Missing([_spec(address, value) for value in values])
+        return MissingStates([_spec(address, value) for value in values])
 
     # Spelled out for what is most frequent: a function call would cost as much as the rest. And a
     # slice is read, since a repeated field ends its own iteration with a costly exception.
@@ -170,7 +170,7 @@ def _deletion(address: Address, mutation: t.Any) -> Mutation:
     )
 
 
-def _spec(address: Address, value: t.Any) -> Spec:
+def _spec(address: Address, value: t.Any) -> StateSpec:
     name: str = value.state_name
     typename: str = value.type_typename or UNSET
     mode = value.expiration_spec.mode
@@ -187,8 +187,8 @@ def _spec(address: Address, value: t.Any) -> Spec:
             f"{declares} with the type '{typename}'. Write the type as 'namespace/name', with one"
             " slash."
         )
-    if mode not in (Mode.AFTER_WRITE, Mode.AFTER_INVOKE):
-        return Spec(name, typename)
+    if mode not in (ExpireMode.AFTER_WRITE, ExpireMode.AFTER_INVOKE):
+        return StateSpec(name, typename)
     if ttl <= 0:
         raise AnswerRefused(
             f"{declares} with an expiration of {ttl} ms. Use at least 1 ms, or no expiration."
@@ -198,4 +198,4 @@ def _spec(address: Address, value: t.Any) -> Spec:
             f"{declares} with an expiration of {ttl} ms. Use at most {LONGEST} ms, or no"
             " expiration."
         )
-    return Spec(name, typename, Mode(mode), ttl)
+    return StateSpec(name, typename, ExpireMode(mode), ttl)

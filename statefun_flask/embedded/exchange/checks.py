@@ -16,15 +16,15 @@ from .answer import Cancel
 from .answer import Later
 from .answer import Result
 from .answer import UNSET
-from .outlets import Content
-from .states import Specs
+from .formats import RecordContent
+from .states import StateSpecs
 
 Pending = cabc.Callable[[str, str], bool]
 
 
 def check(
-    address: Address, result: Result, specs: Specs, routes: Routes, pending: Pending
-) -> list[Content]:
+    address: Address, result: Result, specs: StateSpecs, routes: Routes, pending: Pending
+) -> list[RecordContent]:
     """Refuse a result as a whole, before anything of it happens; return its egress records, read.
 
     :param specs: The registered states of the function.
@@ -39,7 +39,7 @@ def check(
                 if each.__class__ is Later:
                     routes.endpoint(each.target.type)
             _check_tokens(address, result.delayed, pending)
-        contents: list[Content] = []
+        contents: list[RecordContent] = []
         for name, message in result.egresses:
             contents.append(routes.egress(name).read(message))
     except UnknownTarget as exc:
@@ -55,7 +55,7 @@ def check(
 
 
 def check_sizes(
-    address: Address, result: Result, contents: cabc.Sequence[Content], largest: int
+    address: Address, result: Result, contents: cabc.Sequence[RecordContent], largest: int
 ) -> None:
     """Refuse a result with a part that is too large for a row of the store.
 
@@ -120,7 +120,7 @@ def _check_tokens(
             own[token] = True
 
 
-def _check_states(address: Address, result: Result, specs: Specs) -> None:
+def _check_states(address: Address, result: Result, specs: StateSpecs) -> None:
     for mutation in result.mutations:
         spec = specs.get(mutation.name)
         if spec is None:

@@ -10,14 +10,16 @@ from ...protocol.v3 import typed
 from ...values import _wire
 from ...values.address import Address
 from ..records import Envelope
-from .states import Cells
-from .states import Specs
+from .states import StateSpecs
+from .states import StoredValues
 
 _FIELD_1, _FIELD_2, _FIELD_3 = map(_wire.Header, range(1, 4))
 _INVOCATION = _wire.Header(100)
 
 
-def write(address: Address, specs: Specs, cells: Cells, batch: cabc.Sequence[Envelope]) -> bytes:
+def write(
+    address: Address, specs: StateSpecs, cells: StoredValues, batch: cabc.Sequence[Envelope]
+) -> bytes:
     """Return the ToFunction for a batch.
 
     :param cells: The states with a value; the other registered ones are sent unset.

@@ -9,10 +9,11 @@ import msgspec
 
 from ...values.address import Address
 from ..errors import AnswerRefused
-from ..records import Cell
+from ..records import StoredValue
+from ..store.transaction import Transaction
 
 
-class Mode(enum.IntEnum):
+class ExpireMode(enum.IntEnum):
     """What restarts a value's time to live. The numbers are the protocol's."""
 
     NONE = 0
@@ -20,7 +21,7 @@ class Mode(enum.IntEnum):
     AFTER_INVOKE = 2
 
 
-class Spec(msgspec.Struct, frozen=True):
+class StateSpec(msgspec.Struct, frozen=True):
     """A registered state.
 
     :param ttl: How long a value lives, in milliseconds; 0 with mode NONE.
@@ -28,38 +29,38 @@ class Spec(msgspec.Struct, frozen=True):
 
     name: str
     typename: str
-    mode: Mode = Mode.NONE
+    mode: ExpireMode = ExpireMode.NONE
     ttl: int = 0
 
-    def expires(self, cell: Cell) -> int | None:
+    def expires(self, cell: StoredValue) -> int | None:
         """Return when a value expires, in milliseconds since 1970; None for never."""
         return cell.stamp + self.ttl if self.mode else None
 
 
-Specs = dict[str, Spec]
-Cells = dict[str, Cell]
+StateSpecs = dict[str, StateSpec]
+StoredValues = dict[str, StoredValue]
 
 
-class States:
+class RegisteredStates:
     """The registered states by function type.
 
     A registration lasts as long as the engine runs: a restart learns states anew from the
     functions. Only the type of a stored value outlives it.
 
-    :param stored: Typename of the values by (function type, state).
+    :param transaction: Has the typenames of stored values.
     """
 
-    def __init__(self, stored: dict[tuple[str, str], str]) -> None:
-        self._stored = stored
-        self._specs: dict[str, Specs] = {}
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._specs: dict[str, StateSpecs] = {}
 
-    def of(self, typename: str) -> Specs:
+    def of(self, typename: str) -> StateSpecs:
         """Return a function type's states by name."""
         return self._specs.get(typename, _NOTHING)
 
     def register(
-        self, address: Address, missing: cabc.Sequence[Spec], attached: cabc.Container[str]
-    ) -> list[Spec]:
+        self, address: Address, missing: cabc.Sequence[StateSpec], attached: cabc.Container[str]
+    ) -> list[StateSpec]:
         """Register what an answer said is missing, and return the specs that are new.
 
         The first registration wins, as in the runtime.
@@ -69,7 +70,7 @@ class States:
         """
         known = self._specs.get(address.type, {})
         for spec in missing:
-            before = self._stored.get((address.type, spec.name))
+            before = self._transaction.state_types.get((address.type, spec.name))
             if before is not None and before != spec.typename:
                 raise AnswerRefused(
                     f"'{address.type}' declares the state '{spec.name}' as '{spec.typename}', but"
@@ -85,23 +86,23 @@ class States:
             )
         new = {spec.name: spec for spec in missing if spec.name not in known}
         for spec in new.values():
-            self._stored[address.type, spec.name] = spec.typename
+            self._transaction.set_state_type(address.type, spec.name, spec.typename)
         # Another dict, since requests in flight hold the one that they were sent with.
         self._specs[address.type] = {**known, **new}
         return list(new.values())
 
 
-_NOTHING: Specs = {}
+_NOTHING: StateSpecs = {}
 
 
-def attach(specs: Specs, cells: Cells, now: int) -> Cells:
+def attach(specs: StateSpecs, cells: StoredValues, now: int) -> StoredValues:
     """Return the cells of a request: drop what has expired, restart what a call restarts.
 
     Reading is a call: AFTER_INVOKE counts from the last request or write.
 
     :param cells: All that is stored for the address; not changed.
     """
-    seen: Cells = {}
+    seen: StoredValues = {}
     for name, spec in specs.items():
         cell = cells.get(name)
         if cell is None:
@@ -109,7 +110,7 @@ def attach(specs: Specs, cells: Cells, now: int) -> Cells:
         if spec.mode:
             if now >= cell.stamp + spec.ttl:
                 continue
-            if spec.mode is Mode.AFTER_INVOKE:
-                cell = Cell(cell.value, now)
+            if spec.mode is ExpireMode.AFTER_INVOKE:
+                cell = StoredValue(cell.value, now)
         seen[name] = cell
     return seen

@@ -65,7 +65,8 @@ class Assignment:
         """
         cluster, found = self._find()
         names = {each: f"kafka:{cluster}:{self._ingress.id}:{each[0]}/{each[1]}" for each in found}
-        known = self._engine.ask(lambda core: {p: core.store.position(n) for p, n in names.items()})
+        positions = self._engine.positions(names.values())
+        known = {partition: positions[name] for partition, name in names.items()}
         begin = [each for each in found if known[each] is None]
         if self._looked:
             offsets = {each: self._startup.watermarks(each).low for each in begin}

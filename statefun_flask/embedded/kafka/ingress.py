@@ -153,7 +153,7 @@ class Ingress:
         self._next_look = time.monotonic() + (SOON if missing else LATER)
         for topic in sorted(missing - self._missing):
             at, broker = self._engine.clock.now(), self._broker.address
-            self._engine.tell(events.Missing(at=at, topic=topic, broker=broker))
+            self._engine.tell(events.TopicMissing(at=at, topic=topic, broker=broker))
         self._missing = missing
         if new:
             # So 'latest' is the same instant after a crash.

@@ -6,7 +6,6 @@ import uuid
 
 from ... import module_yaml
 from .. import events
-from ..core import Core
 from ..engine import Engine
 from .broker import Broker
 from .egress import Egress
@@ -74,11 +73,8 @@ def connect(engine: Engine, module: module_yaml.Module, address: str) -> Links:
         )
     targets = {each for source in sources for topic in source.topics for each in topic.targets}
 
-    def check(core: Core) -> None:
-        for target in sorted(targets):
-            core.routes.endpoint(target)
-
-    engine.ask(check)
+    for target in sorted(targets):
+        engine.check_target(target)
     brokers: dict[str, Broker] = {}
 
     def broker(own: str | None) -> Broker:
@@ -101,7 +97,7 @@ def connect(engine: Engine, module: module_yaml.Module, address: str) -> Links:
 
 def _identity(engine: Engine) -> str:
     """Return the name of the data that the records' numbers are of; it is kept with them."""
-    known = engine.store.position(_IDENTITY)
+    known = engine.position(_IDENTITY)
     if known is None:
         known = uuid.uuid4().hex[:12]
         engine.submit([], {_IDENTITY: known})

@@ -70,7 +70,7 @@ def producer(egress: module_yaml.KafkaEgress, address: str) -> Settings:
         # A key has the partition that Kafka's own client gives it.
         "partitioner": "murmur2_random",
         "linger.ms": 5,
-        # What is too large is refused before, see outlets.Kafka; headers come on top.
+        # What is too large is refused before, see formats.KafkaFormat; headers come on top.
         "message.max.bytes": egress.largest + 1000,
         **_given(egress, _PRODUCER),
         "bootstrap.servers": address,

@@ -1,14 +1,16 @@
-"""The tables of the store."""
+"""The tables of the SQLite store, and how older files are brought up to date."""
 
 from __future__ import annotations
 
-#: Of the tables; a folder of a newer version is refused.
-VERSION = 1
+#: The format of the file. A file of an older format is migrated, one of a newer format refused.
+VERSION = 2
 
 #: Marks the file as this engine's ("SFFl").
 APPLICATION = 0x5346466C
 
-TABLES = """
+#: The script that leads from each format to the next one.
+MIGRATIONS = {
+    0: """
 create table counter (name text primary key, value integer not null) without rowid;
 create table spec (
     type text, name text, typename text not null, primary key (type, name)
@@ -50,34 +52,42 @@ create table dead (
     has_value integer not null, error text not null, since integer not null
 );
 create table position (source text primary key, value text not null) without rowid;
-"""
+""",
+    # Idempotency keys belong to an address. Those of format 1 had none and are forgotten.
+    1: """
+create index egress_topic on egress (topic, seq);
+create index egress_name on egress (egress, seq);
+create table idempotency (
+    type text, id text, key text, digest blob not null, trace integer not null,
+    at integer not null, primary key (type, id, key)
+) without rowid;
+create index idempotency_at on idempotency (at);
+delete from position where source like 'idempotency:%';
+""",
+}
 
 QUEUE_COLUMNS = "seq, trace, type, id, caller_type, caller_id, typename, value, has_value"
 TIMER_COLUMNS = (
     "seq, trace, due, type, id, caller_type, caller_id, typename, value, has_value, token"
 )
 
-INSERT_MESSAGE = f"insert into queue ({QUEUE_COLUMNS}) values (?,?,?,?,?,?,?,?,?)"
-
-INSERT_RECORD = "insert into egress values (?, ?, ?, ?, ?, ?, ?)"
-WRITE_STATE = "insert or replace into state values (?, ?, ?, ?, ?, ?)"
-DELETE_STATE = "delete from state where type = ? and id = ? and name = ?"
-
-#: What a commit does, in this order: (key of the changes, statement).
+#: What a commit executes, in this order: the name of the rows, and the statement.
 WRITES = (
-    ("specs", "insert or replace into spec values (?, ?, ?)"),
-    ("states", WRITE_STATE),
-    ("states_gone", DELETE_STATE),
-    ("queue_gone", "delete from queue where seq = ?"),
-    ("queue", INSERT_MESSAGE),
-    ("timers_gone", "delete from timer where seq = ?"),
-    ("timers", f"insert into timer ({TIMER_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?,?)"),
-    ("egress", INSERT_RECORD),
+    ("state_types", "insert or replace into spec values (?, ?, ?)"),
+    ("states", "insert or replace into state values (?, ?, ?, ?, ?, ?)"),
+    ("removed_states", "delete from state where type = ? and id = ? and name = ?"),
+    ("consumed", "delete from queue where seq = ?"),
+    ("messages", f"insert into queue ({QUEUE_COLUMNS}) values (?,?,?,?,?,?,?,?,?)"),
+    ("removed_delays", "delete from timer where seq = ?"),
+    ("delays", f"insert into timer ({TIMER_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?,?)"),
+    ("records", "insert into egress values (?, ?, ?, ?, ?, ?, ?)"),
     ("cursors", "insert or replace into cursor values (?, ?)"),
-    ("parked_gone", "delete from parked where type = ? and id = ?"),
+    ("unparked", "delete from parked where type = ? and id = ?"),
     ("parked", "insert or replace into parked values (?, ?, ?, ?, ?, ?)"),
-    ("dead_gone", "delete from dead where seq = ?"),
+    ("removed_dead", "delete from dead where seq = ?"),
     ("dead", "insert or replace into dead values (?,?,?,?,?,?,?,?,?,?,?)"),
     ("positions", "insert or replace into position values (?, ?)"),
+    ("removed_keys", "delete from idempotency where type = ? and id = ? and key = ?"),
+    ("keys", "insert or replace into idempotency values (?, ?, ?, ?, ?, ?)"),
     ("counters", "insert or replace into counter values (?, ?)"),
 )

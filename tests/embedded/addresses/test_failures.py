@@ -8,10 +8,12 @@ import pytest
 
 from statefun_flask import Address
 from statefun_flask.embedded import events
-from statefun_flask.embedded import Store
+from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded.errors import EndpointDown
 from statefun_flask.embedded.errors import EndpointError
 from statefun_flask.embedded.errors import NotParked
+from statefun_flask.embedded.errors import UnknownDeadLetter
+from statefun_flask.embedded.errors import UnknownDelay
 from statefun_flask.values.message import Message
 
 BOB = Address("ns/fn", "bob")
@@ -139,7 +141,7 @@ def test_dropped_message_can_be_put_back(script: t.Any, bench: t.Any, picky: set
     assert (again.trace, again.message) == (dropped.trace, dropped.message)
     assert made.state("ns/fn", "bob") == {"log": b"bad"}
     assert made.control.dead() == []
-    with pytest.raises(NotParked, match="There is no dropped message 1"):
+    with pytest.raises(UnknownDeadLetter, match="There is no dropped message 1"):
         made.control.revive(dropped.seq)
 
 
@@ -164,8 +166,8 @@ def test_names_of_what_is_not_parked(script: t.Any, bench: t.Any, picky: set[byt
     )
     with pytest.raises(NotParked, match="Nothing is parked at message 7"):
         made.control.drop(7)
-    with pytest.raises(NotParked, match="There is no delay 7"):
-        made.control.fire(7)
+    with pytest.raises(UnknownDelay, match="There is no delay 7"):
+        made.control.deliver_delay(7)
 
 
 def test_a_number_stands_for_all_that_the_message_led_to(
@@ -183,10 +185,10 @@ def test_a_number_stands_for_all_that_the_message_led_to(
 def test_parked_address_outlives_a_restart(
     script: t.Any, bench: t.Any, picky: set[bytes], tmp_path: t.Any
 ) -> None:
-    first = bench(Store(tmp_path / "data"))
+    first = bench(SqliteStore(tmp_path / "data"))
     first.run("ns/fn", "bob", b"bad", b"1")
     first.engine.close()
-    second = bench(Store(tmp_path / "data"))
+    second = bench(SqliteStore(tmp_path / "data"))
     second.run("ns/fn", "bob", b"2")
     assert second.error() == "ValueError: no bad"
     picky.clear()
@@ -198,11 +200,11 @@ def test_parked_address_outlives_a_restart(
 def test_function_that_is_no_longer_served_parks_its_messages(
     script: t.Any, bench: t.Any, picky: set[bytes], tmp_path: t.Any
 ) -> None:
-    first = bench(Store(tmp_path / "data"))
+    first = bench(SqliteStore(tmp_path / "data"))
     first.send("ns/fn", "bob", b"1")
     first.engine.close()
     script.functions = {"ns/other": script.functions.pop("ns/fn")}
-    second = bench(Store(tmp_path / "data"))
+    second = bench(SqliteStore(tmp_path / "data"))
     second.run()
     assert "No endpoint serves the function 'ns/fn'." in second.error()
 

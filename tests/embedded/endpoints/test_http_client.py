@@ -10,16 +10,16 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from statefun_flask.embedded.endpoints.http_client import Answer
-from statefun_flask.embedded.endpoints.http_client import BadAnswer
+from statefun_flask.embedded.endpoints.http_client import BadResponse
 from statefun_flask.embedded.endpoints.http_client import Connection
+from statefun_flask.embedded.endpoints.http_client import Response
 from statefun_flask.embedded.endpoints.http_client import TooLarge
 
 HEAD = b"POST / HTTP/1.1\r\nHost: here\r\n"
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
-def ask(*said: bytes, largest: int = 1000) -> tuple[Answer, bool]:
+def ask(*said: bytes, largest: int = 1000) -> tuple[Response, bool]:
     """Have a server say something and end; return the answer, and whether it may be asked again."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -50,7 +50,7 @@ def test_a_request_is_sent_as_a_whole_and_the_next_on_the_same_connection() -> N
         connection = Connection(ours, HEAD)
         for body in (b"a body", b""):
             theirs.sendall(OK + b"Content-Length: 2\r\n\r\nhi")
-            assert connection.post(body, 10) == Answer(200, {"content-length": "2"}, b"hi")
+            assert connection.post(body, 10) == Response(200, {"content-length": "2"}, b"hi")
             assert connection.is_kept
             sent = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
             assert theirs.recv(1000) == sent
@@ -92,13 +92,13 @@ def test_what_comes_before_the_answer_is_passed_over() -> None:
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n",
         b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
     )
-    assert (answer, kept) == (Answer(503, {"content-length": "0"}, b""), True)
+    assert (answer, kept) == (Response(503, {"content-length": "0"}, b""), True)
 
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_answers_without_a_body(status: int) -> None:
     answer, kept = ask(b"HTTP/1.1 %d \r\n\r\n" % status)
-    assert (answer, kept) == (Answer(status, {}, b""), True)
+    assert (answer, kept) == (Response(status, {}, b""), True)
 
 
 @pytest.mark.parametrize(("said", "is_kept"), [(b"", False), (b"Connection: keep-alive\r\n", True)])
@@ -125,7 +125,7 @@ BAD = {
 
 @pytest.mark.parametrize("said", BAD, ids=range(len(BAD)))
 def test_what_is_no_answer(said: str) -> None:
-    with pytest.raises(BadAnswer) as caught:
+    with pytest.raises(BadResponse) as caught:
         ask(said.encode())
     assert str(caught.value) == f"it answers {BAD[said]}"
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from statefun_flask import Address
 from statefun_flask import Message
 from statefun_flask.embedded.exchange import request
-from statefun_flask.embedded.exchange.states import Spec
-from statefun_flask.embedded.records import Cell
+from statefun_flask.embedded.exchange.states import StateSpec
 from statefun_flask.embedded.records import Envelope
+from statefun_flask.embedded.records import StoredValue
 from statefun_flask.protocol.schema.request_reply_v3 import ToFunction
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -53,8 +53,8 @@ def test_a_request_is_what_protobuf_writes(
 
     written = request.write(
         target,
-        {name: Spec(name, typename) for name, (typename, _) in states.items()},
-        {name: Cell(value, 0) for name, (_, value) in states.items() if value is not None},
+        {name: StateSpec(name, typename) for name, (typename, _) in states.items()},
+        {name: StoredValue(value, 0) for name, (_, value) in states.items() if value is not None},
         [
             Envelope(number, 1, target, caller, message)
             for number, (caller, message) in enumerate(batch)

@@ -15,12 +15,13 @@ import typing as t
 
 import pytest
 
-from statefun_flask.embedded import Store
-from statefun_flask.embedded.store import store as stores
-from statefun_flask.embedded.store.failpoints import STATUS
-from statefun_flask.embedded.store.failpoints import VARIABLE
+from statefun_flask.embedded import SqliteStore
+from statefun_flask.embedded.store import sqlite as stores
 
 CHILD = pathlib.Path(__file__).with_name("crashing.py")
+
+#: The exit status of the child when it crashes at a fail point.
+STATUS = 86
 
 
 class Victim:
@@ -33,10 +34,9 @@ class Victim:
 
     def start(self, fail: str = "") -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self._command,
+            [*self._command, fail],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, VARIABLE: fail},
         )
 
     def crash(self, fail: str) -> int:
@@ -140,7 +140,7 @@ def test_log_that_is_cut_anywhere_leaves_whole_commits(
         return answer().put("count", b"%d" % number).egress("t/out", b"%d" % number)
 
     script.add("t/count", count, ("count", "a/t"))
-    made = bench(Store(tmp_path / "data"))
+    made = bench(SqliteStore(tmp_path / "data"))
     ends: list[tuple[int, int]] = []
     for number in range(1, 60):
         made.run("t/count", "1", b"")
@@ -155,7 +155,7 @@ def test_log_that_is_cut_anywhere_leaves_whole_commits(
         cut = random.randint(0, end)
         os.truncate(copy / "statefun.sqlite3-wal", cut)
         survivors = [number for position, number in ends if position <= cut]
-        restored = Store(copy)
+        restored = SqliteStore(copy)
         records = restored.records(0, 1000)
         (rows,) = restored.connection.execute("select value from state").fetchall() or [(b"0",)]
         restored.close()
@@ -166,6 +166,6 @@ def test_log_that_is_cut_anywhere_leaves_whole_commits(
             assert len(records) == number
     copy = tmp_path / "last"
     shutil.copytree(tmp_path / "data", copy)
-    restored = Store(copy)
+    restored = SqliteStore(copy)
     assert len(restored.records(0, 1000)) == 59  # what was acknowledged
     restored.close()

@@ -1,385 +1,351 @@
-"""The data folder and what it refuses, a full disk, and what is kept without rows."""
+"""Both stores, read through a transaction before and after each commit."""
 
 from __future__ import annotations
 
-import os
+import collections.abc as cabc
 import pathlib
-import resource
-import sqlite3
-import subprocess
-import sys
-import threading
+import tempfile
 import typing as t
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from statefun_flask import Address
-from statefun_flask.embedded import events
+from statefun_flask.embedded import MemoryStore
+from statefun_flask.embedded import open_store
 from statefun_flask.embedded import Store
-from statefun_flask.embedded.errors import DataFolderError
-from statefun_flask.embedded.errors import DiskFull
-from statefun_flask.embedded.records import Cell
+from statefun_flask.embedded.records import Dead
+from statefun_flask.embedded.records import Delay
 from statefun_flask.embedded.records import EgressRecord
 from statefun_flask.embedded.records import Envelope
-from statefun_flask.embedded.store import store as stores
+from statefun_flask.embedded.records import KeyUse
+from statefun_flask.embedded.records import Parked
+from statefun_flask.embedded.records import StoredValue
+from statefun_flask.embedded.store import base
+from statefun_flask.embedded.store import transaction as transactions
+from statefun_flask.embedded.store.transaction import Transaction
 from statefun_flask.values.message import Message
+
+BOB, EVE = Address("ns/fn", "bob"), Address("ns/fn", "eve")
+A = Message("x/y", b"a")
+
+
+@pytest.fixture(params=["memory", "folder"])
+def store(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> cabc.Iterator[Store]:
+    made = open_store(None if request.param == "memory" else tmp_path / "data")
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def counter(script: t.Any, answer: t.Any) -> None:
-    """A function that keeps what it got, and writes it to an egress."""
-
-    def count(batch: t.Any) -> t.Any:
-        answered = answer().put(
-            "seen", b"%d" % (int(batch.states["seen"] or 0) + len(batch.values))
-        )
-        for value in batch.values:
-            answered.egress("ns/out", value)
-        return answered
-
-    script.add("ns/fn", count, ("seen", "a/t"))
+def transaction(store: Store) -> Transaction:
+    return Transaction(store)
 
 
-@pytest.mark.parametrize("path", [None, "data"])
-def test_every_commit_is_on_disk_when_it_returns(path: str | None, tmp_path: pathlib.Path) -> None:
-    store = Store(path and tmp_path / path)
-    assert store.connection.execute("pragma synchronous").fetchone() == (2,)  # FULL
-    assert store.connection.execute("pragma journal_mode").fetchone() == (
-        ("wal",) if path else ("memory",)
-    )
-    store.close()
+class Check:
+    """Asserts the same before a commit and after it, and of a new transaction on the store."""
+
+    def __init__(self, store: Store, transaction: Transaction) -> None:
+        self._store = store
+        self._transaction = transaction
+
+    def __call__(self, read: cabc.Callable[[Transaction], t.Any], expected: object) -> None:
+        assert read(self._transaction) == expected
+        self._transaction.commit()
+        assert not self._transaction
+        assert read(self._transaction) == expected
+        assert read(Transaction(self._store)) == expected
 
 
-def test_folder_of_a_newer_version(tmp_path: pathlib.Path) -> None:
-    Store(tmp_path).close()
-    database = tmp_path / "statefun.sqlite3"
-    with sqlite3.connect(database) as connection:
-        connection.execute("pragma user_version = 7")
-    connection.close()
-    before = database.read_bytes()
-    with pytest.raises(DataFolderError) as info:
-        Store(tmp_path)
-    assert str(info.value) == (
-        f"'{database}' was written by a newer version (its format is 7, this one reads 1)."
-        " Upgrade statefun_flask, or give another folder."
-    )
-    assert database.read_bytes() == before
+@pytest.fixture
+def check(store: Store, transaction: Transaction) -> Check:
+    return Check(store, transaction)
 
 
-def test_folder_of_another_program(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(DataFolderError) as info:
-        Store(tmp_path)
-    assert str(info.value) == (
-        f"'{tmp_path}' has other files in it ('notes.txt'), and no data of this engine."
-        " Give an empty or a new folder."
-    )
-    assert [each.name for each in tmp_path.iterdir()] == ["notes.txt"]
+def message(seq: int, target: Address = BOB, body: Message = A) -> Envelope:
+    return Envelope(seq, seq, target, None, body)
 
 
-def test_database_of_another_program(tmp_path: pathlib.Path) -> None:
-    database = tmp_path / "statefun.sqlite3"
-    with sqlite3.connect(database) as connection:
-        connection.execute("create table mine (x)")
-    connection.close()
-    with pytest.raises(DataFolderError) as info:
-        Store(tmp_path)
-    assert str(info.value) == (
-        f"'{database}' is a database of another program. Give an empty or a new folder."
-    )
-
-
-def test_database_that_is_none(tmp_path: pathlib.Path) -> None:
-    database = tmp_path / "statefun.sqlite3"
-    database.write_bytes(b"something else" * 1000)
-    with pytest.raises(DataFolderError) as info:
-        Store(tmp_path)
-    assert str(info.value) == (
-        f"'{database}' cannot be read: file is not a database. Give another data folder, or remove"
-        " this one if its content is no longer needed."
-    )
-    assert database.read_bytes() == b"something else" * 1000
-
-
-def test_file_in_place_of_a_folder(tmp_path: pathlib.Path) -> None:
-    file = tmp_path / "file"
-    file.write_text("")
-    with pytest.raises(DataFolderError) as info:
-        Store(file)
-    assert str(info.value) == (
-        f"'{file}' cannot be used as a data folder: File exists."
-        " Give a folder that this user can write to."
-    )
-
-
-def test_folder_that_another_process_uses(tmp_path: pathlib.Path) -> None:
-    code = (
-        "import sys; from statefun_flask.embedded import Store; Store(sys.argv[1]);"
-        " print('open', flush=True); sys.stdin.read()"
-    )
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "open\n"
-        with pytest.raises(DataFolderError) as info:
-            Store(tmp_path)
-        assert str(info.value) == (
-            f"The data folder '{tmp_path}' is in use by the process {child.pid}."
-            " Stop that one, or give another folder."
-        )
-        child.kill()
-    Store(tmp_path).close()  # a lock does not outlive its process
-
-
-def test_refused_folder_is_not_held(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "statefun.sqlite3").write_bytes(b"x" * 5000)
-    for _ in range(2):
-        with pytest.raises(DataFolderError, match="cannot be read"):
-            Store(tmp_path)
-
-
-def test_message_that_was_sent_and_consumed_between_commits_is_never_written(
-    script: t.Any, bench: t.Any, counter: None
-) -> None:
-    made = bench()
-    statements: list[str] = []
-    made.engine.store.connection.set_trace_callback(statements.append)
-    made.run("ns/fn", "1", b"x", b"y")
-    assert not [each for each in statements if "queue" in each]
-    assert sum(each.lower().startswith("commit") for each in statements) == 1
-
-
-def test_log_is_moved_into_the_database_and_cut(
-    script: t.Any,
-    bench: t.Any,
-    counter: None,
-    tmp_path: pathlib.Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(stores, "LOG_SIZE", 100_000)
-    made = bench(Store(tmp_path / "data"))
-    for n in range(300):
-        made.run("ns/fn", str(n), b"x" * 1000)
-    assert os.path.getsize(tmp_path / "data/statefun.sqlite3-wal") < 300_000
-    assert os.path.getsize(tmp_path / "data/statefun.sqlite3") > 200_000
-
-
-def test_old_delivered_records_are_deleted(
-    script: t.Any, bench: t.Any, counter: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from statefun_flask.embedded import outbox
-
-    monkeypatch.setattr(stores, "KEPT_RECORDS", 10)
-    monkeypatch.setattr(outbox, "TIDY", 50)
-    got: list[int] = []
-    made = bench(deliver=lambda records: got.extend(each.seq for each in records))
-    for n in range(120):
-        made.run("ns/fn", str(n), b"x")
-    assert got == list(range(1, 121))
-    kept = [each.seq for each in made.control.egress("ns/out")]
-    assert kept[-1] == 120
-    assert 10 <= len(kept) <= 61
-
-
-def test_many_addresses_leave_the_cache_and_are_read_again(
-    script: t.Any, bench: t.Any, counter: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stores, "CACHED", 10)
-    made = bench()
-    for _ in range(3):
-        for n in range(40):
-            made.run("ns/fn", str(n), b"x")
-    assert {made.state("ns/fn", str(n))["seen"] for n in range(40)} == {b"3"}
-    assert len(made.engine.store._cache) <= 11
-
-
-# -- messages ---------------------------------------------------------------------------------
-
-
-def test_a_message_replaced_and_consumed_between_two_commits_does_not_come_back() -> None:
-    bob = Address("ns/fn", "bob")
-    store = Store()
-    store.changes.queue[1] = Envelope(1, 1, bob, None, Message("x/y", b"bad"))
-    store.commit()
-    good = Envelope(1, 1, bob, None, Message("x/y", b"good"))
-    store.changes.replace(good)
-    store.changes.consume([good])
-    store.commit()
-    assert store.queue(bob) == []
-    store.close()
-
-
-# -- a full disk ------------------------------------------------------------------------------
-
-
-def fill(made: t.Any) -> None:
-    for n in range(1000):
-        made.run("ns/fn", str(n), b"x" * 2000)
-
-
-def check_recovery(made: t.Any, path: pathlib.Path) -> None:
-    """What was not written is not lost, and all is there once the disk has space again."""
-    (full,) = made.told(events.Full)
-    assert full.path == str(path)
-    assert full.size == pytest.approx(os.path.getsize(path), abs=10_000)
-    made.run("ns/fn", "last", b"x")
-    assert made.told(events.Writable)
-    values = [made.script.calls[n][0] for n in range(len(made.script.calls))]
-    records = made.engine.store.records(0, 10_000)
-    assert len(records) == len(values)
-    assert [each.seq for each in records] == list(range(1, len(records) + 1))
-    assert made.state("ns/fn", "last") == {"seen": b"1"}
-
-
-def test_full_by_the_number_of_pages(
-    script: t.Any, bench: t.Any, counter: None, tmp_path: pathlib.Path
-) -> None:
-    made = bench(Store(tmp_path / "data"))
-    connection = made.engine.store.connection
-    connection.execute("pragma max_page_count = 100")
-    with pytest.raises(DiskFull) as info:
-        fill(made)
-    path = tmp_path / "data/statefun.sqlite3"
-    assert str(info.value) == (
-        f"'{path}' ({os.path.getsize(path)} bytes) cannot be written to: database or disk is full."
-        " Free some space on its disk; the engine takes no input until then, and tries again every"
-        " 5 s."
-    )
-    assert made.engine.store.records(0, 1)[0].value == b"x" * 2000  # reads go on
-    connection.execute("pragma max_page_count = 1000000")
-    check_recovery(made, path)
-
-
-def test_full_by_the_size_of_files(
-    script: t.Any, bench: t.Any, counter: None, tmp_path: pathlib.Path
-) -> None:
-    made = bench(Store(tmp_path / "data"))
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, hard))
-    try:
-        with pytest.raises(DiskFull, match="cannot be written to: disk I/O error"):
-            fill(made)
-        assert made.engine.store.records(0, 1)[0].value == b"x" * 2000
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    check_recovery(made, tmp_path / "data/statefun.sqlite3")
-
-
-def test_loop_takes_no_calls_while_the_disk_is_full_and_goes_on_by_itself(
-    script: t.Any, counter: None, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from statefun_flask.embedded import core as cores
-    from statefun_flask.embedded import Engine
-    from statefun_flask.embedded import InProcess
-    from statefun_flask.embedded import LocalRoutes
-
-    monkeypatch.setattr(cores, "DISK_DELAY", 20)
-    engine = Engine(LocalRoutes(InProcess(script)), Store(tmp_path / "data"), concurrency=2)
-    full = threading.Event()
-    engine.listeners.append(lambda event: isinstance(event, events.Full) and full.set())
-    engine.store.connection.execute("pragma max_page_count = 60")
-    engine.start()
-    sent = [
-        engine.submit([(Address("ns/fn", str(n)), Message("a/t", b"x" * 2000))]) for n in range(200)
-    ]
-    assert full.wait(10)
-    assert engine.status().full == str(tmp_path / "data/statefun.sqlite3")
-    assert not sent[-1].done()
-    engine.ask(lambda core: core.store.connection.execute("pragma max_page_count = 100000"))
-    assert [future.result(10)[0] for future in sent] == list(range(1, 201))
-    engine.wait_idle(10)
-    records = engine.ask(lambda core: core.store.records(0, 1000))
-    assert [each.seq for each in records] == list(range(1, 201))
-    engine.close()
-
-
-def test_messages_in_memory_have_a_row_when_somebody_looks(script: t.Any, bench: t.Any) -> None:
-    script.add("ns/fn", lambda batch: None)
-    made = bench()
-    engine, address = made.engine, Address("ns/fn", "1")
-    for value in (b"a", b"b", b"c"):
-        made.send("ns/fn", "1", value)
-    count = "select count(*) from queue"
-    engine.store.commit()
-    assert engine.store.connection.execute(count).fetchone() == (0,)
-    assert [each.message.value for each in engine.store.queue(address)] == [b"a", b"b", b"c"]
-    assert engine.store.connection.execute(count).fetchone() == (3,)
-    engine.run_until_idle()
-    assert engine.store.connection.execute(count).fetchone() == (0,)
-    assert made.delivered("ns/fn", "1") == [b"a", b"b", b"c"]
-
-
-# -- what has no row ----------------------------------------------------------------------------
+def delay(seq: int, due: int, token: str | None = None) -> Delay:
+    return Delay(seq, 1, due, BOB, EVE, A, token)
 
 
 def record(seq: int, topic: str, egress: str = "ns/out") -> EgressRecord:
     return EgressRecord(seq, 1, egress, topic, None, b"%d" % seq, "x/y")
 
 
-def rows(store: Store, table: str) -> int:
-    count: int = store.connection.execute(f"select count(*) from {table}").fetchone()[0]
-    return count
+# -- messages ---------------------------------------------------------------------------------
 
 
-def test_a_store_in_memory_gives_rows_to_what_is_looked_for() -> None:
-    bob, eve = Address("ns/fn", "bob"), Address("ns/fn", "eve")
-    store = Store()
-    store.changes.queue[1] = waiting = Envelope(1, 1, bob, None, Message("x/y", b"a"))
-    store.write(bob, "seen", Cell(b"1", 0), 10)
-    store.write(eve, "seen", Cell(b"1", 0), None)
-    store.changes.egress.append(record(1, "a"))
-    store.commit()
-    assert [rows(store, table) for table in ("queue", "state", "egress")] == [0, 0, 0]
-
-    assert store.queue(bob) == [waiting]
-    assert store.expired(10, 5) == [(bob, "seen")]
-    assert store.records(0, 5) == [record(1, "a")]
-    assert [rows(store, table) for table in ("queue", "state", "egress")] == [1, 2, 1]
-
-    store.changes.consume([waiting])
-    store.write(bob, "seen", None, None)
-    store.write(eve, "seen", Cell(b"2", 0), None)
-    store.changes.egress.append(record(2, "a"))
-    store.commit()
-    assert store.queue(bob) == []
-    assert store.addresses("ns/fn", "", 5) == [eve]
-    assert store.records_of("ns/out", 0, 5) == [record(1, "a"), record(2, "a")]
-    assert store.last_record("ns/out") == 2
-    store.close()
-
-
-def test_a_state_that_left_the_memory_is_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "CACHED", 4)
-    store = Store()
-    for number in range(20):
-        store.write(Address("ns/fn", str(number)), "seen", Cell(b"%d" % number, 0), None)
-        store.commit()
-    assert [store.cells(Address("ns/fn", str(number)))["seen"].value for number in range(20)] == [
-        b"%d" % number for number in range(20)
-    ]
-    store.close()
-
-
-@pytest.mark.parametrize("looked", [False, True], ids=["kept", "with rows"])
-@pytest.mark.parametrize("durable", [False, True], ids=["memory", "folder"])
-def test_the_last_delivered_records_of_each_topic_stay(
-    durable: bool, looked: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+def test_the_queue_of_an_address_is_in_the_order_of_its_numbers(
+    transaction: Transaction, check: Check
 ) -> None:
-    monkeypatch.setattr(stores, "KEPT_RECORDS", 2)
-    store = Store(tmp_path if durable else None)
-    store.changes.egress += [record(seq, "a" if seq % 2 else "b") for seq in range(1, 11)]
-    store.changes.egress.append(record(11, "c", "ns/other"))
-    store.commit()
-    if looked:
-        assert len(store.records(0, 20)) == 11
-    store.forget_records(8)
+    transaction.enqueue([message(1), message(2, EVE), message(3)])
+    check(lambda read: [each.seq for each in read.queue(BOB)], [1, 3])
+    transaction.enqueue([message(4)])
+    transaction.consume([message(1)])
+    check(lambda read: [each.seq for each in read.queue(BOB)], [3, 4])
+    transaction.consume([message(3)])
+    check(lambda read: [each.seq for each in read.queue(BOB, 1)], [4])
+
+
+def test_a_message_replaced_and_consumed_between_two_commits_does_not_come_back(
+    transaction: Transaction, check: Check
+) -> None:
+    transaction.enqueue([message(1)])
+    check(lambda read: read.queue(BOB), [message(1)])
+    good = message(1, body=Message("x/y", b"good"))
+    transaction.replace(good)
+    assert transaction.queue(BOB) == [good]
+    transaction.consume([good])
+    check(lambda read: read.queue(BOB), [])
+
+
+def test_messages_of_parked_addresses_are_not_yielded(
+    store: Store, transaction: Transaction
+) -> None:
+    transaction.enqueue([message(1), message(2, EVE), message(3, EVE)])
+    transaction.park(Parked(BOB, 1, 1, "error", 5))
+    transaction.commit()
+    assert list(store.messages()) == [message(2, EVE), message(3, EVE)]
+    assert store.queue_length(EVE) == 2
+    transaction.unpark(BOB)
+    transaction.commit()
+    assert [each.seq for each in store.messages()] == [1, 2, 3]
+
+
+# -- states -----------------------------------------------------------------------------------
+
+
+def test_values_are_set_and_deleted(transaction: Transaction, check: Check) -> None:
+    one, two = StoredValue(b"1", 0), StoredValue(b"2", 3)
+    transaction.set_state(BOB, "seen", one, None)
+    transaction.set_state(BOB, "last", two, 9)
+    transaction.set_state(EVE, "seen", one, None)
+    check(lambda read: dict(read.state(BOB)), {"seen": one, "last": two})
+    transaction.set_state(BOB, "seen", None)
+    transaction.set_state(BOB, "last", one, None)
+    check(lambda read: dict(read.state(BOB)), {"last": one})
+    transaction.set_state(BOB, "last", None)
+    check(lambda read: dict(read.state(BOB)), {})
+
+
+def test_addresses_with_state_are_listed_by_id(transaction: Transaction, check: Check) -> None:
+    for id in "dbca":
+        transaction.set_state(Address("ns/fn", id), "seen", StoredValue(b"1", 0))
+    transaction.set_state(Address("ns/other", "e"), "seen", StoredValue(b"1", 0))
+    check(lambda read: [each.id for each in read.addresses("ns/fn", "a", 2)], ["b", "c"])
+    transaction.set_state(Address("ns/fn", "b"), "seen", None)
+    transaction.set_state(Address("ns/fn", "bb"), "seen", StoredValue(b"1", 0))
+    check(lambda read: [each.id for each in read.addresses("ns/fn", "a", 2)], ["bb", "c"])
+
+
+def test_expired_values_are_found_until_they_are_deleted(
+    store: Store, transaction: Transaction
+) -> None:
+    value = StoredValue(b"1", 0)
+    for id, expires in (("late", 30), ("soon", 10), ("next", 20), ("never", None)):
+        transaction.set_state(Address("ns/fn", id), "seen", value, expires)
+    transaction.commit()
+    assert store.expired(9, 10) == []
+    for _ in range(2):
+        assert [address.id for address, _ in store.expired(25, 10)] == ["soon", "next"]
+    assert [address.id for address, _ in store.expired(99, 2)] == ["soon", "next"]
+    transaction.set_state(Address("ns/fn", "soon"), "seen", None)
+    transaction.set_state(Address("ns/fn", "next"), "seen", value, 40)
+    transaction.commit()
+    assert [address.id for address, _ in store.expired(99, 10)] == ["late", "next"]
+
+
+def test_state_types_are_stored(transaction: Transaction, check: Check) -> None:
+    transaction.set_state_type("ns/fn", "seen", "a/t")
+    check(lambda read: read.state_types, {("ns/fn", "seen"): "a/t"})
+
+
+def test_a_value_that_left_the_memory_is_read_from_the_store(
+    transaction: Transaction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transactions, "CACHED", 4)
+    for number in range(20):
+        address = Address("ns/fn", str(number))
+        transaction.set_state(address, "seen", StoredValue(b"%d" % number, 0))
+        transaction.commit()
+    assert len(vars(transaction)["_states"]) <= 5
+    assert [
+        transaction.state(Address("ns/fn", str(number)))["seen"].value for number in range(20)
+    ] == [b"%d" % number for number in range(20)]
+
+
+# -- delays -----------------------------------------------------------------------------------
+
+
+def test_delays_are_found_by_number_time_and_token(transaction: Transaction, check: Check) -> None:
+    one, two, three = delay(1, 30, "t"), delay(2, 10), delay(3, 20)
+    for each in (one, two, three):
+        transaction.add_delay(each)
+    check(lambda read: read.next_delays(2), [two, three])
+    check(lambda read: read.delays_between(20, 31), [three, one])
+    check(lambda read: read.delay_of_token("eve", "t"), one)
+    check(lambda read: read.delay_of_token("bob", "t"), None)
+    transaction.remove_delay(two)
+    again = delay(4, 5, "t")
+    transaction.remove_delay(one)
+    transaction.add_delay(again)
+    check(lambda read: read.next_delays(5), [again, three])
+    check(lambda read: [read.delay(seq) for seq in range(1, 5)], [None, None, three, again])
+    check(lambda read: read.delay_of_token("eve", "t"), again)
+    transaction.remove_delay(again)
+    check(lambda read: read.delay_of_token("eve", "t"), None)
+
+
+# -- egress -----------------------------------------------------------------------------------
+
+
+def test_records_are_read_once_they_are_committed(store: Store, transaction: Transaction) -> None:
+    records = [record(1, "a"), record(2, "b"), record(3, "a", "ns/other"), record(4, "a")]
+    transaction.add_records(records)
+    assert store.records(0, 9) == []
+    assert transaction.commit() == records
+    assert store.records(0, 9) == records
+    assert [each.seq for each in store.records(0, 9, "a")] == [1, 3, 4]
+    assert [each.seq for each in store.records(1, 1, "a")] == [3]
+    assert [each.seq for each in store.records(0, 9, "ns/out")] == [1, 2, 4]
+    assert [each.seq for each in store.records_of("ns/out", 1, 1)] == [2]
+    assert store.records_of("a", 0, 9) == []
+    assert [store.last_record(each) for each in ("ns/out", "ns/other", "ns/none")] == [4, 3, 0]
+
+
+def test_a_topic_with_the_name_of_an_egress(store: Store, transaction: Transaction) -> None:
+    transaction.add_records([record(1, "ns/out"), record(2, "ns/out", "x/y"), record(3, "c")])
+    transaction.commit()
+    assert [each.seq for each in store.records(0, 9, "ns/out")] == [1, 2, 3]
+    assert [each.seq for each in store.records_of("ns/out", 0, 9)] == [1, 3]
+
+
+def test_the_last_acknowledged_records_of_each_topic_stay(
+    store: Store, transaction: Transaction, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "KEPT_RECORDS", 2)
+    transaction.add_records([record(seq, "a" if seq % 2 else "b") for seq in range(1, 11)])
+    transaction.add_records([record(11, "c", "ns/other")])
+    transaction.commit()
+    transaction.forget_records("ns/out", 8)
+    transaction.commit()
     assert [each.seq for each in store.records(0, 20)] == [7, 8, 9, 10, 11]
-    store.forget_records(10, "ns/out")
-    store.forget_records(11, "ns/other")
+    transaction.forget_records("ns/out", 10)
+    transaction.forget_records("ns/other", 11)
+    transaction.commit()
     assert [each.seq for each in store.records(0, 20)] == [7, 8, 9, 10, 11]
-    store.close()
+    assert [each.seq for each in store.records(0, 20, "a")] == [7, 9]
+
+
+def test_cursors_are_stored(transaction: Transaction, check: Check) -> None:
+    check(lambda read: read.cursor("reader"), 0)
+    transaction.set_cursor("reader", 3)
+    check(lambda read: read.cursor("reader"), 3)
+
+
+# -- the rest ---------------------------------------------------------------------------------
+
+
+def test_numbers_are_not_given_twice_even_if_nothing_else_changed(
+    store: Store, transaction: Transaction
+) -> None:
+    assert list(transaction.numbers("message", 3)) == [1, 2, 3]
+    assert list(transaction.numbers("trace", 1)) == [1]
+    assert transaction
+    transaction.commit()
+    assert list(Transaction(store).numbers("message", 1)) == [4]
+
+
+def test_dead_letters_can_be_taken_out_once(transaction: Transaction, check: Check) -> None:
+    dead = [Dead(message(seq), "error", 5) for seq in (1, 2, 3)]
+    transaction.enqueue([each.envelope for each in dead])
+    for each in dead:
+        transaction.bury(each)
+    check(lambda read: read.dead(2), dead[:2])
+    check(lambda read: read.queue(BOB), [])
+    assert transaction.exhume(2) == dead[1]
+    assert transaction.exhume(2) is None
+    check(lambda read: read.dead(), [dead[0], dead[2]])
+    assert transaction.exhume(2) is None
+
+
+def test_positions_and_keys_are_stored(
+    store: Store, transaction: Transaction, check: Check
+) -> None:
+    use = KeyUse(b"digest", 7, 100)
+    transaction.set_positions({"file": "42"})
+    transaction.set_key_use((BOB, "k"), use)
+    check(lambda read: (read.position("file"), read.position("none")), ("42", None))
+    check(lambda read: (read.key_use((BOB, "k")), read.key_use((EVE, "k"))), (use, None))
+    assert store.old_keys(100, 5) == []
+    assert store.old_keys(101, 5) == [(BOB, "k")]
+    transaction.set_key_use((BOB, "k"), None)
+    check(lambda read: read.key_use((BOB, "k")), None)
+    assert store.old_keys(101, 5) == []
+
+
+def test_parked_addresses_are_listed_by_the_number_of_their_message(
+    store: Store, transaction: Transaction
+) -> None:
+    parked = [Parked(EVE, 3, 1, "error", 5), Parked(BOB, 4, 1, "error", 5)]
+    for each in reversed(parked):
+        transaction.park(each)
+    transaction.commit()
+    assert store.parked() == parked
+
+
+# -- against a model ----------------------------------------------------------------------------
+
+addresses = st.sampled_from([BOB, EVE])
+names = st.sampled_from(["one", "two"])
+acts = st.one_of(
+    st.tuples(st.just("enqueue"), addresses),
+    st.tuples(st.just("consume"), st.integers(0, 9)),
+    st.tuples(st.just("set"), addresses, names, st.integers(0, 9)),
+    st.tuples(st.just("delete"), addresses, names),
+    st.tuples(st.just("commit")),
+    st.tuples(st.just("reopen")),
+)
+
+
+@hypothesis.given(st.lists(acts, max_size=40), st.booleans())
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_a_transaction_reads_what_was_written_whenever_it_is_committed(
+    given: list[t.Any], durable: bool
+) -> None:
+    queues: dict[Address, list[int]] = {BOB: [], EVE: []}
+    states: dict[Address, dict[str, bytes]] = {BOB: {}, EVE: {}}
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(folder if durable else None)
+        transaction = Transaction(store)
+        for act, *rest in given:
+            if act == "enqueue":
+                (seq,) = transaction.numbers("message", 1)
+                transaction.enqueue([message(seq, rest[0])])
+                queues[rest[0]].append(seq)
+            elif act == "consume":
+                for address, seqs in queues.items():
+                    if len(seqs) > rest[0]:
+                        transaction.consume([message(seqs.pop(rest[0]), address)])
+            elif act == "set":
+                address, name, value = rest
+                transaction.set_state(address, name, StoredValue(b"%d" % value, 0))
+                states[address][name] = b"%d" % value
+            elif act == "delete":
+                transaction.set_state(*rest, None)
+                states[rest[0]].pop(rest[1], None)
+            else:
+                transaction.commit()
+            if act == "reopen" and not isinstance(store, MemoryStore):
+                store.close()
+                store = open_store(folder)
+            if act == "reopen":
+                transaction = Transaction(store)
+            for address in (BOB, EVE):
+                assert [each.seq for each in transaction.queue(address)] == queues[address]
+                found = {name: each.value for name, each in transaction.state(address).items()}
+                assert found == states[address]
+        store.close()

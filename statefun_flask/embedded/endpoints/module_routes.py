@@ -10,11 +10,11 @@ import threading
 from ... import module_yaml
 from ..errors import UnknownEgress
 from ..errors import UnknownTarget
-from ..exchange import outlets
+from ..exchange import formats
 from .remote import Remote
+from .routes import EgressFormat
 from .routes import Endpoint
 from .routes import InProcess
-from .routes import Outlet
 
 
 class ModuleRoutes:
@@ -42,7 +42,7 @@ class ModuleRoutes:
         self._local = local
         self._functions = frozenset(functions) if local is not None else frozenset()
         self._endpoints: dict[str, Endpoint] = {}
-        self._outlets = {each.id: _outlet(each) for each in module.egresses}
+        self._formats = {each.id: _format(each) for each in module.egresses}
         self._lock = threading.Lock()
 
     def endpoint(self, typename: str) -> Endpoint:
@@ -56,14 +56,14 @@ class ModuleRoutes:
                 found = self._endpoints.setdefault(typename, self._make(typename))
         return found
 
-    def egress(self, identifier: str) -> Outlet:
+    def egress(self, identifier: str) -> EgressFormat:
         """Return an egress.
 
         :raises UnknownEgress: There is none of that identifier.
         """
-        found = self._outlets.get(identifier)
+        found = self._formats.get(identifier)
         if found is None:
-            raise UnknownEgress(identifier, tuple(sorted(self._outlets)))
+            raise UnknownEgress(identifier, tuple(sorted(self._formats)))
         return found
 
     def close(self) -> None:
@@ -90,12 +90,12 @@ class ModuleRoutes:
         )
 
 
-def _outlet(egress: module_yaml.Egress) -> Outlet:
+def _format(egress: module_yaml.Egress) -> EgressFormat:
     if isinstance(egress, module_yaml.KafkaEgress):
-        return outlets.Kafka(egress.id, egress.largest)
+        return formats.KafkaFormat(egress.id, egress.largest)
     if isinstance(egress, module_yaml.KinesisEgress):
-        return outlets.Kinesis(egress.id)
-    return outlets.Playground(egress.id, frozenset(egress.topics))
+        return formats.KinesisFormat(egress.id)
+    return formats.PlaygroundFormat(egress.id, frozenset(egress.topics))
 
 
 def _tls(endpoint: module_yaml.HttpEndpoint) -> ssl.SSLContext | None:

@@ -8,11 +8,11 @@ import typing as t
 import pytest
 
 from statefun_flask import module_yaml
-from statefun_flask.embedded import Store
-from statefun_flask.embedded.endpoints.module import ModuleRoutes
+from statefun_flask.embedded import SqliteStore
+from statefun_flask.embedded.endpoints.module_routes import ModuleRoutes
 from statefun_flask.embedded.errors import UnknownEgress
 from statefun_flask.embedded.errors import UnknownTarget
-from statefun_flask.embedded.exchange.outlets import Kafka
+from statefun_flask.embedded.exchange.formats import KafkaFormat
 from statefun_flask.protocol.schema.egress import KafkaProducerRecord
 from statefun_flask.values.egress import KAFKA
 from statefun_flask.values.egress import kafka_record
@@ -182,13 +182,13 @@ def test_popping_a_topic_moves_on_and_outlives_a_restart(
     script: t.Any, bench: t.Any, answer: t.Any, tmp_path: pathlib.Path
 ) -> None:
     script.add("ns/fn", lambda batch: answer().egress("ns/out", batch.id.encode()))
-    first = bench(Store(tmp_path / "data"))
+    first = bench(SqliteStore(tmp_path / "data"))
     for id in ("1", "2", "3"):
         first.run("ns/fn", id)
     assert first.control.pop("ns/out").value == b"1"
     assert first.control.pop("ns/out").value == b"2"
     first.engine.close()
-    second = bench(Store(tmp_path / "data"))
+    second = bench(SqliteStore(tmp_path / "data"))
     assert second.control.pop("ns/out").value == b"3"
     assert second.control.pop("ns/out") is None
 
@@ -197,7 +197,7 @@ def test_popping_a_topic_moves_on_and_outlives_a_restart(
 def test_topic_that_is_no_name_of_one(topic: str) -> None:
     message = Message(KAFKA, KafkaProducerRecord(topic=topic).SerializeToString())
     with pytest.raises(ValueError, match="no name of a Kafka topic") as caught:
-        Kafka("ns/out").read(message)
+        KafkaFormat("ns/out").read(message)
     assert str(caught.value) == (
         f"The egress 'ns/out' got a record for the topic '{topic}', which is no name of a Kafka"
         " topic. Use 1 to 249 letters, digits, '.', '_' and '-'."
@@ -205,11 +205,11 @@ def test_topic_that_is_no_name_of_one(topic: str) -> None:
 
 
 def test_record_that_is_larger_than_kafka_takes() -> None:
-    outlet = Kafka("ns/out", 1000)
+    egress_format = KafkaFormat("ns/out", 1000)
     sizes = {size: kafka_record("t", value=b"x" * size) for size in (899, 901)}
-    assert len(outlet.read(sizes[899]).value) == 899
+    assert len(egress_format.read(sizes[899]).value) == 899
     with pytest.raises(ValueError, match="Kafka does not take") as caught:
-        outlet.read(sizes[901])
+        egress_format.read(sizes[901])
     assert str(caught.value) == (
         "The egress 'ns/out' got a record of 901 bytes for the topic 't', which Kafka does not"
         " take. Make it smaller, or raise 'max.request.size' (1000) in the egress's properties and"

@@ -9,11 +9,11 @@ import time
 
 import msgspec
 
-from ..values.address import Address
-from .addresses.mailbox import Mailbox
-from .endpoints.routes import Endpoint
-from .exchange.states import Specs
-from .records import Envelope
+from ...values.address import Address
+from ..addresses.mailbox import Mailbox
+from ..exchange.states import StateSpecs
+from ..records import Envelope
+from .routes import Endpoint
 
 
 class Call(msgspec.Struct, eq=False):
@@ -28,7 +28,7 @@ class Call(msgspec.Struct, eq=False):
     endpoint: Endpoint
     mailbox: Mailbox
     batch: list[Envelope]
-    attached: Specs
+    attached: StateSpecs
     body: bytes
     outcome: bytes | BaseException = b""
     duration: float = 0.0
@@ -43,7 +43,7 @@ class Call(msgspec.Struct, eq=False):
         self.duration = time.perf_counter() - started
 
 
-class Workers:
+class CallPool:
     """Threads that take one call each.
 
     :param done: Gets each call with its outcome, in the worker's thread.

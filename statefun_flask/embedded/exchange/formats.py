@@ -22,7 +22,7 @@ OVERHEAD = 100
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 
-class Content(msgspec.Struct, frozen=True, gc=False):
+class RecordContent(msgspec.Struct, frozen=True, gc=False):
     """A record as its receiver sees it.
 
     :param key: None for a record without a key.
@@ -33,7 +33,7 @@ class Content(msgspec.Struct, frozen=True, gc=False):
     value: bytes
 
 
-class Kafka:
+class KafkaFormat:
     """A Kafka egress.
 
     :param largest: How large a record may be, in bytes; None for any size.
@@ -44,7 +44,7 @@ class Kafka:
         self._largest = largest
         self._topics: set[str] = set()
 
-    def read(self, message: Message) -> Content:
+    def read(self, message: Message) -> RecordContent:
         """Return a record's topic, key and value."""
         record = _parse(self.identifier, message, KAFKA, KafkaProducerRecord, "kafka_record")
         topic, key, value = record.topic, record.key or None, record.value_bytes
@@ -58,7 +58,7 @@ class Kafka:
                 f" 'max.request.size' ({self._largest}) in the egress's properties and the topic's"
                 " own limit."
             )
-        return Content(topic, key, value)
+        return RecordContent(topic, key, value)
 
     def _check(self, topic: str) -> None:
         if _TOPIC.fullmatch(topic) is None or topic in (".", ".."):
@@ -68,19 +68,19 @@ class Kafka:
             )
 
 
-class Kinesis:
+class KinesisFormat:
     """A Kinesis egress; a stream is its topic."""
 
     def __init__(self, identifier: str) -> None:
         self.identifier = identifier
 
-    def read(self, message: Message) -> Content:
+    def read(self, message: Message) -> RecordContent:
         """Return a record's stream, partition key and value."""
         record = _parse(self.identifier, message, KINESIS, KinesisEgressRecord, "kinesis_record")
-        return Content(record.stream, record.partition_key or None, record.value_bytes)
+        return RecordContent(record.stream, record.partition_key or None, record.value_bytes)
 
 
-class Playground:
+class PlaygroundFormat:
     """The playground's egress.
 
     :param topics: The topics that exist; None for all.
@@ -90,7 +90,7 @@ class Playground:
         self.identifier = identifier
         self.topics = topics
 
-    def read(self, message: Message) -> Content:
+    def read(self, message: Message) -> RecordContent:
         """Return a record's topic and payload."""
         if message.typename != PLAYGROUND:
             raise _other_type(self.identifier, message, PLAYGROUND, "playground_record")
@@ -98,7 +98,7 @@ class Playground:
             record = json.loads(message.value)
             topic, payload = record["topic"], record["payload"]
             topic.encode()  # a lone surrogate is valid in JSON only
-            content = Content(topic, None, payload.encode())
+            content = RecordContent(topic, None, payload.encode())
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ValueError(
                 f"The egress '{self.identifier}' takes a JSON object with the texts 'topic' and"
@@ -112,23 +112,23 @@ class Playground:
         return content
 
 
-class Anything:
+class AnyFormat:
     """An egress of which only the identifier is known: it takes all, and knows records by type."""
 
     def __init__(self, identifier: str) -> None:
         self.identifier = identifier
-        self._by_type: dict[str, Kafka | Kinesis | Playground] = {
-            KAFKA: Kafka(identifier),
-            KINESIS: Kinesis(identifier),
-            PLAYGROUND: Playground(identifier),
+        self._by_type: dict[str, KafkaFormat | KinesisFormat | PlaygroundFormat] = {
+            KAFKA: KafkaFormat(identifier),
+            KINESIS: KinesisFormat(identifier),
+            PLAYGROUND: PlaygroundFormat(identifier),
         }
 
-    def read(self, message: Message) -> Content:
+    def read(self, message: Message) -> RecordContent:
         """Return a record's topic, key and value; the egress is the topic of any other type."""
-        outlet = self._by_type.get(message.typename)
-        if outlet is None:
-            return Content(self.identifier, None, message.value)
-        return outlet.read(message)
+        found = self._by_type.get(message.typename)
+        if found is None:
+            return RecordContent(self.identifier, None, message.value)
+        return found.read(message)
 
 
 def _parse(identifier: str, message: Message, typename: str, cls: t.Any, maker: str) -> t.Any:

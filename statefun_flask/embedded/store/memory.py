@@ -1,0 +1,258 @@
+"""A store of plain dictionaries, which ends with the process."""
+
+from __future__ import annotations
+
+import bisect
+import collections
+import collections.abc as cabc
+import heapq
+import itertools
+import operator
+import typing as t
+
+from ...values.address import Address
+from ..records import Dead
+from ..records import Delay
+from ..records import EgressRecord
+from ..records import Envelope
+from ..records import KeyUse
+from ..records import Parked
+from ..records import StoredValue
+from . import base
+from .base import Changes
+from .base import Key
+from .base import StateChange
+
+K = t.TypeVar("K")
+V = t.TypeVar("V")
+
+#: As many bytes as a row of SQLite, so that a message is refused in memory as it is on disk.
+_LARGEST = 1_000_000_000 - (64 << 10)
+
+_seq = operator.attrgetter("seq")
+
+
+class MemoryStore:
+    """Keeps everything in memory."""
+
+    path = ":memory:"
+
+    def __init__(self) -> None:
+        self.largest = _LARGEST
+        self._counters: dict[str, int] = {}
+        self._state_types: dict[tuple[str, str], str] = {}
+        self._states: dict[Address, dict[str, tuple[StoredValue, int | None]]] = {}
+        #: Instants at which values expire; entries of values that have changed are ignored.
+        self._expirations: list[tuple[int, int, Address, str]] = []
+        self._ticket = itertools.count()
+        self._messages: dict[int, Envelope] = {}
+        self._delays: dict[int, Delay] = {}
+        #: Instants and numbers of the delays, sorted.
+        self._due: list[tuple[int, int]] = []
+        self._tokens: dict[tuple[str, str], Delay] = {}
+        self._records: list[EgressRecord] = []
+        #: The same records by topic, and by egress where its name is not the topic.
+        self._streams: dict[str, list[EgressRecord]] = collections.defaultdict(list)
+        self._cursors: dict[str, int] = {}
+        self._parked: dict[Address, Parked] = {}
+        self._dead: dict[int, Dead] = {}
+        self._positions: dict[str, str] = {}
+        self._keys: dict[Key, KeyUse] = {}
+
+    def close(self) -> None:
+        """Do nothing: the content ends with the object."""
+
+    # -- writing --------------------------------------------------------------------------
+
+    def commit(self, changes: Changes) -> None:
+        """Apply all changes."""
+        self._counters = dict(changes.counters)
+        self._state_types.update(changes.state_types)
+        for address, values in changes.states.items():
+            self._write_state(address, values)
+        for seq in changes.consumed:
+            del self._messages[seq]
+        self._messages.update(changes.messages)
+        for seq in changes.removed_delays:
+            self._remove_delay(seq)
+        for delay in changes.delays.values():
+            self._add_delay(delay)
+        self._add_records(changes.records)
+        for egress, last in changes.forget.items():
+            self._forget_records(egress, last)
+        self._cursors.update(changes.cursors)
+        _update(self._parked, changes.parked)
+        _update(self._dead, changes.dead)
+        self._positions.update(changes.positions)
+        _update(self._keys, changes.keys)
+
+    def _write_state(self, address: Address, values: dict[str, StateChange]) -> None:
+        stored = self._states.setdefault(address, {})
+        for name, change in values.items():
+            if change is None:
+                stored.pop(name, None)
+                continue
+            stored[name] = change
+            expires = change[1]
+            if expires is not None:
+                entry = (expires, next(self._ticket), address, name)
+                heapq.heappush(self._expirations, entry)
+        if not stored:
+            del self._states[address]
+
+    def _add_delay(self, delay: Delay) -> None:
+        self._delays[delay.seq] = delay
+        bisect.insort(self._due, (delay.due, delay.seq))
+        if delay.token is not None:
+            self._tokens[delay.caller.id, delay.token] = delay
+
+    def _remove_delay(self, seq: int) -> None:
+        delay = self._delays.pop(seq)
+        del self._due[bisect.bisect_left(self._due, (delay.due, seq))]
+        if delay.token is not None:
+            del self._tokens[delay.caller.id, delay.token]
+
+    def _add_records(self, records: list[EgressRecord]) -> None:
+        self._records += records
+        for record in records:
+            self._streams[record.topic].append(record)
+            if record.egress != record.topic:
+                self._streams[record.egress].append(record)
+
+    def _forget_records(self, egress: str, last: int) -> None:
+        later: collections.Counter[str] = collections.Counter()
+        left: list[EgressRecord] = []
+        for record in reversed(self._records):
+            is_old = record.egress == egress and record.seq <= last
+            if not is_old or later[record.topic] < base.KEPT_RECORDS:
+                left.append(record)
+            later[record.topic] += 1
+        left.reverse()
+        self._records = []
+        self._streams.clear()
+        self._add_records(left)
+
+    # -- reading --------------------------------------------------------------------------
+
+    def counters(self) -> dict[str, int]:
+        """Return the last number of each counter."""
+        return dict(self._counters)
+
+    def state_types(self) -> dict[tuple[str, str], str]:
+        """Return the typename of each stored state, by function type and name."""
+        return dict(self._state_types)
+
+    def state(self, address: Address) -> dict[str, StoredValue]:
+        """Return the values of an address by name, as a new dictionary."""
+        stored = self._states.get(address)
+        return {} if stored is None else {name: value for name, (value, _) in stored.items()}
+
+    def expired(self, now: int, limit: int) -> list[tuple[Address, str]]:
+        """Return addresses and names of values that have expired, the oldest first."""
+        heap = self._expirations
+        found: dict[tuple[Address, str], tuple[int, int, Address, str]] = {}
+        while heap and heap[0][0] <= now and len(found) < limit:
+            entry = expires, _, address, name = heapq.heappop(heap)
+            current = self._states.get(address, {}).get(name)
+            if current is not None and current[1] == expires:
+                found[address, name] = entry
+        for entry in found.values():
+            heapq.heappush(heap, entry)  # they stay until they are deleted
+        return list(found)
+
+    def addresses(self, typename: str, after: str, limit: int) -> list[Address]:
+        """Return addresses of a function type that have state, in the order of their ids."""
+        found = (each for each in self._states if each.type == typename and each.id > after)
+        return heapq.nsmallest(limit, found, key=lambda each: each.id)
+
+    def messages(self) -> cabc.Iterator[Envelope]:
+        """Yield the messages of all addresses that are not parked, in their order."""
+        for seq in sorted(self._messages):
+            envelope = self._messages[seq]
+            if envelope.target not in self._parked:
+                yield envelope
+
+    def queue(self, address: Address, limit: int = -1) -> list[Envelope]:
+        """Return the messages of an address in their order."""
+        found = [each for each in self._messages.values() if each.target == address]
+        found.sort(key=_seq)
+        return found if limit < 0 else found[:limit]
+
+    def queue_length(self, address: Address) -> int:
+        """Return how many messages an address has."""
+        return sum(each.target == address for each in self._messages.values())
+
+    def delay(self, seq: int) -> Delay | None:
+        """Return a delay by its number."""
+        return self._delays.get(seq)
+
+    def delay_of_token(self, caller_id: str, token: str) -> Delay | None:
+        """Return the delay that a caller can cancel with a token."""
+        return self._tokens.get((caller_id, token))
+
+    def delays_between(self, start: int, end: int) -> list[Delay]:
+        """Return the delays due from one instant to before another."""
+        first = bisect.bisect_left(self._due, (start, 0))
+        last = bisect.bisect_left(self._due, (end, 0))
+        return [self._delays[seq] for _, seq in self._due[first:last]]
+
+    def next_delays(self, limit: int) -> list[Delay]:
+        """Return the delays that fire first."""
+        return [self._delays[seq] for _, seq in self._due[:limit]]
+
+    def records(self, after: int, limit: int, name: str | None = None) -> list[EgressRecord]:
+        """Return records with a higher number: all, or those of a topic or an egress."""
+        records = self._records if name is None else self._streams.get(name, [])
+        first = bisect.bisect_right(records, after, key=_seq)
+        return records[first : first + limit]
+
+    def records_of(self, egress: str, after: int, limit: int) -> list[EgressRecord]:
+        """Return records of an egress with a higher number."""
+        records = self._streams.get(egress, [])
+        first = bisect.bisect_right(records, after, key=_seq)
+        own = (each for each in itertools.islice(records, first, None) if each.egress == egress)
+        return list(itertools.islice(own, limit))
+
+    def last_record(self, egress: str) -> int:
+        """Return the number of the last record of an egress; 0 for none."""
+        own = (each for each in reversed(self._streams.get(egress, [])) if each.egress == egress)
+        last = next(own, None)
+        return 0 if last is None else last.seq
+
+    def cursor(self, reader: str) -> int:
+        """Return the number of the last record that a reader has read."""
+        return self._cursors.get(reader, 0)
+
+    def parked(self) -> list[Parked]:
+        """Return the parked addresses, the oldest first."""
+        return sorted(self._parked.values(), key=_seq)
+
+    def dead(self, limit: int = -1) -> list[Dead]:
+        """Return the dead letters in the order of their numbers."""
+        found = [self._dead[seq] for seq in sorted(self._dead)]
+        return found if limit < 0 else found[:limit]
+
+    def dead_letter(self, seq: int) -> Dead | None:
+        """Return a dead letter by its number."""
+        return self._dead.get(seq)
+
+    def position(self, source: str) -> str | None:
+        """Return how far an input was read; None if it was never read."""
+        return self._positions.get(source)
+
+    def key_use(self, key: Key) -> KeyUse | None:
+        """Return what was sent under an idempotency key."""
+        return self._keys.get(key)
+
+    def old_keys(self, before: int, limit: int) -> list[Key]:
+        """Return idempotency keys that were used before an instant."""
+        old = (key for key, use in self._keys.items() if use.at < before)
+        return list(itertools.islice(old, limit))
+
+
+def _update(stored: dict[K, V], changes: dict[K, V | None]) -> None:
+    for key, value in changes.items():
+        if value is None:
+            stored.pop(key, None)
+        else:
+            stored[key] = value

@@ -1,0 +1,123 @@
+"""The sink of an egress gets each record in order, and again after a restart if it has to."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+import pytest
+
+from statefun_flask.embedded import egress
+from statefun_flask.embedded import EgressRecord
+from statefun_flask.embedded import SqliteStore
+from statefun_flask.embedded.store import base as stores
+
+
+class ListSink:
+    """Keeps the records that it is offered."""
+
+    def __init__(self) -> None:
+        self.offers: list[list[EgressRecord]] = []
+        self.closed: float | None = None
+
+    def offer(self, records: list[EgressRecord]) -> None:
+        self.offers.append(records)
+
+    def close(self, timeout: float) -> None:
+        self.closed = timeout
+
+    @property
+    def numbers(self) -> list[int]:
+        return [record.seq for records in self.offers for record in records]
+
+
+@pytest.fixture
+def writer(script: t.Any, answer: t.Any) -> None:
+    """A function that writes each message to ``t/out`` and to ``t/other``."""
+
+    def write(batch: t.Any) -> t.Any:
+        result = answer()
+        for value in batch.values:
+            result.egress("t/out", value).egress("t/other", value)
+        return result
+
+    script.add("t/write", write)
+
+
+@pytest.mark.usefixtures("writer")
+def test_a_sink_gets_the_records_of_its_egress_once_and_in_order(bench: t.Any) -> None:
+    made, sink = bench(), ListSink()
+    made.engine.attach("t/out", sink)
+    made.run("t/write", "1", b"a", b"b")
+    made.run("t/write", "2", b"c")
+    assert [record.value for records in sink.offers for record in records] == [b"a", b"b", b"c"]
+    assert sink.numbers == [1, 3, 5]
+
+
+@pytest.mark.usefixtures("writer")
+def test_records_are_pending_until_they_are_acknowledged(bench: t.Any) -> None:
+    made, sink = bench(), ListSink()
+    made.engine.attach("t/out", sink)
+    assert not made.engine.status().undelivered
+    made.run("t/write", "1", b"a", b"b")
+    for seq, pending in ((1, True), (3, False)):
+        made.engine.acknowledge("t/out", seq)
+        made.run()
+        assert made.engine.status().undelivered is pending
+
+
+@pytest.mark.usefixtures("writer")
+def test_what_was_not_acknowledged_is_offered_after_a_restart(
+    bench: t.Any, tmp_path: pathlib.Path
+) -> None:
+    made = bench(SqliteStore(tmp_path))
+    made.engine.attach("t/out", ListSink())
+    made.run("t/write", "1", b"a", b"b", b"c")
+    made.engine.acknowledge("t/out", 3)
+    made.engine.close()
+
+    made, sink = bench(SqliteStore(tmp_path)), ListSink()
+    made.engine.attach("t/out", sink)
+    assert sink.numbers == [5]
+    made.run("t/write", "1", b"d")
+    assert sink.numbers == [5, 7]
+
+
+@pytest.mark.usefixtures("writer")
+def test_a_slow_sink_gets_no_more_than_it_can_hold(
+    bench: t.Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(egress, "AHEAD", 4)
+    made, sink = bench(), ListSink()
+    made.engine.attach("t/out", sink)
+    for number in range(20):
+        made.run("t/write", str(number), b"x")
+    assert sink.numbers == [1, 3, 5, 7]
+    while len(sink.numbers) < 20:
+        made.engine.acknowledge("t/out", sink.numbers[-1])
+        made.run()
+    assert sink.numbers == list(range(1, 40, 2))
+
+
+@pytest.mark.usefixtures("writer")
+def test_old_acknowledged_records_are_deleted_and_others_kept(
+    bench: t.Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "KEPT_RECORDS", 10)
+    monkeypatch.setattr(egress, "TIDY", 20)
+    made, sink = bench(), ListSink()
+    made.engine.attach("t/out", sink)
+    for number in range(60):
+        made.run("t/write", str(number), b"x")
+        made.engine.acknowledge("t/out", sink.numbers[-1])
+        made.run()
+    assert 10 <= len(made.control.egress("t/out")) <= 21
+    assert len(made.control.egress("t/other")) == 60
+
+
+@pytest.mark.usefixtures("writer")
+def test_the_sink_is_closed_with_the_engine(bench: t.Any) -> None:
+    made, sink = bench(), ListSink()
+    made.engine.attach("t/out", sink)
+    made.engine.close(0.5)
+    assert sink.closed == 0.5
