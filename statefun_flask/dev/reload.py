@@ -20,7 +20,7 @@ import types
 
 import click
 
-# Werkzeug's public door to its reloader serves a WSGI app, which this is not.
+# Werkzeug's public client to its reloader serves a WSGI app, which this is not.
 from werkzeug import _reloader
 
 _SOCKET = "STATEFUN_DEV_SOCKET"

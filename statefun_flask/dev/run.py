@@ -23,15 +23,15 @@ from ..embedded.errors import DataFolderError
 from ..embedded.errors import UnknownTarget
 from ..errors import FunctionNotFound
 from ..module_yaml import ModuleError
-from . import closing
+from . import banner
 from . import reload
-from . import welcome
-from .inputs import Lines
-from .inputs import PositionMismatch
-from .objects import Objects
-from .screen import Screen
+from . import shutdown
+from .file_input import LineParser
+from .file_input import PositionMismatch
+from .serializer import Serializer
 from .session import Options
 from .session import Session
+from .text_log import TextLog
 
 _PACKAGE = str(pathlib.Path(__file__).parent.parent) + os.sep
 
@@ -163,11 +163,11 @@ class Run:
 
     def _start(self, session: Session) -> None:
         if self._is_json:
-            objects = Objects(session.values)
-            session.engine.listeners.append(lambda event: self._write_objects(objects, event))
+            serializer = Serializer(session.codec)
+            session.engine.listeners.append(lambda event: self._write_objects(serializer, event))
         else:
-            screen = Screen(
-                session.values,
+            screen = TextLog(
+                session.codec,
                 self._write,
                 quiet=self._given["quiet"],
                 sampled=sys.stdout.isatty(),
@@ -183,8 +183,8 @@ class Run:
             self._read_input(session)
 
     def _read_input(self, session: Session) -> None:
-        lines = Lines(
-            session.values, self._target(session), self._given["id_field"], self._given["id_"]
+        lines = LineParser(
+            session.codec, self._target(session), self._given["id_field"], self._given["id_"]
         )
         try:
             session.add_input(
@@ -219,7 +219,7 @@ class Run:
         """End the session, say what is left, and return the exit status."""
         _ignore_signals()
         try:
-            return closing.close(session, lambda kind, text: self._say(kind, text, err=True))
+            return shutdown.shut_down(session, lambda kind, text: self._say(kind, text, err=True))
         except RuntimeError:
             if session.engine.failure is None:
                 raise
@@ -254,7 +254,7 @@ class Run:
                 }
             )
         elif not self._given["quiet"]:
-            for line in welcome.lines(session, self._data(session)):
+            for line in banner.lines(session, self._data(session)):
                 self._write(line)
 
     def _data(self, session: Session) -> str:
@@ -286,8 +286,8 @@ class Run:
         else:
             self._write(text, err=err)
 
-    def _write_objects(self, objects: Objects, event: events.Event) -> None:
-        for each in objects.of(event):
+    def _write_objects(self, serializer: Serializer, event: events.Event) -> None:
+        for each in serializer.objects(event):
             self._write_object(each)
 
     def _write_object(self, value: dict[str, t.Any]) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP server of the doors, on one loopback port: it finds out what a request asks for.
+"""The HTTP server of the api, on one loopback port: it finds out what a request asks for.
 
 Pages in a browser must not reach it: a foreign ``Host`` and any ``Origin`` are refused.
 """
@@ -18,9 +18,9 @@ import urllib.parse
 from ..embedded.errors import NotParked
 from ..embedded.errors import UnknownTarget
 from ..values.address import Address
-from .doors import Answer
-from .doors import Doors
-from .values import BadMessage
+from .api import Answer
+from .api import Api
+from .codec import RequestError
 
 #: How large a body may be, or a part of one that comes in parts, in bytes.
 LARGEST = 64 << 20
@@ -35,9 +35,9 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, doors: Doors, port: int, listening: socket.socket | None = None) -> None:
+    def __init__(self, api: Api, port: int, listening: socket.socket | None = None) -> None:
         super().__init__(("127.0.0.1", port), _Handler, bind_and_activate=False)
-        self.doors = doors
+        self.api = api
         self._started = False
         if listening is None:
             try:
@@ -60,7 +60,7 @@ class Server(http.server.ThreadingHTTPServer):
         """Answer requests in threads."""
         self._started = True
         threading.Thread(
-            target=self.serve_forever, args=(0.05,), name="statefun-doors", daemon=True
+            target=self.serve_forever, args=(0.05,), name="statefun-api", daemon=True
         ).start()
 
     def stop(self) -> None:
@@ -100,7 +100,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             path = [urllib.parse.unquote(part) for part in url.path.strip("/").split("/")]
             query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
             answer = route(path, query, body)
-        except BadMessage as exc:
+        except RequestError as exc:
             answer = exc.status, {"error": str(exc)}
         except (NotParked, UnknownTarget) as exc:
             answer = 404, {"error": str(exc)}
@@ -117,7 +117,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length") or "0"
         if not length.isdecimal():
             self.close_connection = True
-            raise BadMessage(400, f"'{length}' is no length of a body. Correct Content-Length.")
+            raise RequestError(400, f"'{length}' is no length of a body. Correct Content-Length.")
         return self._read(int(length))
 
     def _chunks(self) -> cabc.Iterator[bytes]:
@@ -130,13 +130,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _read(self, size: int) -> bytes:
         if size > LARGEST:
             self.close_connection = True
-            raise BadMessage(
+            raise RequestError(
                 413, f"The body is larger than {LARGEST} bytes. Send smaller messages."
             )
         data = self.rfile.read(size) if size > 0 else b""
         if len(data) < size:
             self.close_connection = True
-            raise BadMessage(400, "The request ended before its body did. Send it again.")
+            raise RequestError(400, "The request ended before its body did. Send it again.")
         return data
 
     def _refuse_foreign(self) -> None:
@@ -148,36 +148,38 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             or "Origin" in self.headers
         ):
             self.close_connection = True  # its body is not read
-            raise BadMessage(
+            raise RequestError(
                 403,
                 "Only programs on this machine may ask. Use http://127.0.0.1 and no Origin header.",
             )
 
     def _get(self, path: list[str], query: dict[str, str], body: bytes) -> Answer | None:
-        doors = self.server.doors
+        api = self.server.api
         if path == ["-", "events"]:
             self._stream(query)
             return None
         if path[0] == "-":
-            return doors.get(path[1:], query)
-        record = doors.control.pop("/".join(path))
+            return api.get(path[1:], query)
+        record = api.control.pop("/".join(path))
         if record is None:
             return 404, b""
         self._answer(200, record.value, {"Statefun-Egress-Seq": str(record.seq)})
         return None
 
     def _put(self, path: list[str], query: dict[str, str], body: bytes) -> Answer:
-        doors = self.server.doors
+        api = self.server.api
         content_type = self.headers.get("Content-Type")
         if path[:2] == ["-", "topic"] and len(path) == 4:
-            return doors.feed(path[2], path[3], body)
+            return api.feed(path[2], path[3], body)
         if path[0] == "-":
-            return doors.act(path[1:], body, content_type)
+            return api.act(path[1:], body, content_type)
         if len(path) != 3:
-            raise BadMessage(404, f"'/{'/'.join(path)}' names no function. Use /namespace/name/id.")
+            raise RequestError(
+                404, f"'/{'/'.join(path)}' names no function. Use /namespace/name/id."
+            )
         address = Address(f"{path[0]}/{path[1]}", path[2])
         key = self.headers.get("Idempotency-Key")
-        return doors.send(address, body, content_type, key, "wait" in query)
+        return api.send(address, body, content_type, key, "wait" in query)
 
     def _answer(
         self, status: int, body: t.Any, headers: cabc.Mapping[str, str] | None = None
@@ -196,8 +198,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _stream(self, query: dict[str, str]) -> None:
         """Send events as they come, until the client goes away or the engine ends."""
-        objects = self.server.doors.objects
-        with self.server.doors.history.follow() as follower:
+        serializer = self.server.api.serializer
+        with self.server.api.history.follow() as follower:
             # Only now: who has read the headers misses nothing.
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
@@ -214,7 +216,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     continue
                 if event is None:
                     return
-                for each in objects.of(event):
+                for each in serializer.objects(event):
                     head = f"event: {each['event']}\ndata: ".encode()
                     self.wfile.write(head + _encoded(each) + b"\n\n")
                 if follower.empty():

@@ -18,13 +18,13 @@ from ..embedded import LocalRoutes
 from ..embedded import Store
 from ..embedded.endpoints.module import ModuleRoutes
 from ..embedded.endpoints.routes import Routes
+from .api import Api
 from .clock import SkippingClock
-from .doors import Doors
+from .codec import MessageCodec
+from .file_input import FileInput
+from .file_input import LineParser
 from .history import History
-from .inputs import Input
-from .inputs import Lines
 from .server import Server
-from .values import Values
 
 if t.TYPE_CHECKING:
     from ..embedded.kafka import Links
@@ -71,7 +71,7 @@ class Source(t.Protocol):
 
 
 class Session:
-    """An engine with its doors, for one app.
+    """An engine with its api, for one app.
 
     :param app: Its functions are called in this process, with an application context for each
         request and no request context, as on every direct path.
@@ -95,7 +95,7 @@ class Session:
             )
         self.registry = self.statefun.registry
         self.module = None if options.module is None else module_yaml.load(options.module)
-        self.values = Values(self.registry)
+        self.codec = MessageCodec(self.registry)
         self.history = History()
         self.clock = SkippingClock()
         routes = self._routes(app)
@@ -103,13 +103,13 @@ class Session:
             routes, Store(options.data), self.clock, concurrency=options.concurrency
         )
         self.control = Control(self.engine)
-        self.inputs: list[Input] = []
+        self.inputs: list[FileInput] = []
         self.links: Links | None = None
         self.engine.listeners.append(self.history.add)
         try:
             self.links = self._connect()
-            doors = Doors(self.engine, self.values, self.history, self.topics())
-            self.server = Server(doors, options.port, listening)
+            api = Api(self.engine, self.codec, self.history, self.topics())
+            self.server = Server(api, options.port, listening)
         except BaseException:
             if self.links is not None:
                 self.links.stop()
@@ -152,7 +152,7 @@ class Session:
 
     @property
     def url(self) -> str:
-        """Where its doors are."""
+        """Where its api are."""
         return f"http://127.0.0.1:{self.server.port}"
 
     def start(self) -> None:
@@ -162,9 +162,9 @@ class Session:
         if self.links is not None:
             self.links.start()
 
-    def add_input(self, lines: Lines, path: str, **options: t.Any) -> Input:
+    def add_input(self, lines: LineParser, path: str, **options: t.Any) -> FileInput:
         """Begin to send the messages of a file."""
-        source = Input(self.engine, lines, path, **options)
+        source = FileInput(self.engine, lines, path, **options)
         self.inputs.append(source)
         source.start()
         return source

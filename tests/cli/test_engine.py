@@ -136,7 +136,7 @@ def test_state(run: Commands) -> None:
 
 
 def test_more_than_a_page_is_shown(run: Commands, session: Session) -> None:
-    message = session.values.message("example/greeter", b"n")
+    message = session.codec.message("example/greeter", b"n")
     many = [(Address("example/greeter", f"{number:04}"), message) for number in range(1100)]
     session.engine.submit(many).result()
     session.engine.wait_idle(20)

@@ -12,21 +12,21 @@ from ..embedded.addresses.failures import text_of
 from ..embedded.records import Delay
 from ..embedded.records import Envelope
 from ..values.message import Message
-from .values import plain_bytes
-from .values import Values
+from .codec import MessageCodec
+from .codec import plain_bytes
 
-Object: t.TypeAlias = dict[str, t.Any]
+JsonObject: t.TypeAlias = dict[str, t.Any]
 
 
-class Objects:
+class Serializer:
     """Turns events into objects that JSON can express, with an ``event`` that says which it is."""
 
-    def __init__(self, values: Values) -> None:
-        self._values = values
+    def __init__(self, codec: MessageCodec) -> None:
+        self._codec = codec
 
-    def of(self, event: events.Event) -> cabc.Iterator[Object]:
+    def objects(self, event: events.Event) -> cabc.Iterator[JsonObject]:
         """Yield the objects of an event: an invocation is followed by what it wrote to egresses."""
-        head: Object = {"event": type(event).__name__.lower(), "at": event.at}
+        head: JsonObject = {"event": type(event).__name__.lower(), "at": event.at}
         if isinstance(event, events.Invocation):
             yield {**head, **self._invocation(event)}
             for record in event.records:
@@ -50,7 +50,7 @@ class Objects:
             fields = (name for name in event.__struct_fields__ if name != "at")
             yield {**head, **{name: getattr(event, name) for name in fields}}
 
-    def _invocation(self, event: events.Invocation) -> Object:
+    def _invocation(self, event: events.Invocation) -> JsonObject:
         return {
             "trace": event.trace,
             "address": str(event.address),
@@ -65,7 +65,7 @@ class Objects:
             "cancelled": [self.delay(each) for each in event.cancelled],
         }
 
-    def _failure(self, event: events.Failed) -> Object:
+    def _failure(self, event: events.Failed) -> JsonObject:
         return {
             "trace": event.trace,
             "address": str(event.address),
@@ -76,7 +76,7 @@ class Objects:
             "waiting": event.waiting,
         }
 
-    def envelope(self, envelope: Envelope) -> Object:
+    def envelope(self, envelope: Envelope) -> JsonObject:
         """Return a message on its way."""
         return {
             "seq": envelope.seq,
@@ -84,10 +84,10 @@ class Objects:
             "to": str(envelope.target),
             "from": None if envelope.caller is None else str(envelope.caller),
             "type": envelope.message.typename,
-            "value": self._values.plain(envelope.message),
+            "value": self._codec.plain(envelope.message),
         }
 
-    def egress(self, record: EgressRecord) -> Object:
+    def egress(self, record: EgressRecord) -> JsonObject:
         """Return an egress record; ``shown`` is its value for people."""
         return {
             "seq": record.seq,
@@ -96,10 +96,10 @@ class Objects:
             "topic": record.topic,
             "key": record.key,
             "value": plain_bytes(record.value),
-            "shown": self._values.record(record.value),
+            "shown": self._codec.record(record.value),
         }
 
-    def delay(self, delay: Delay) -> Object:
+    def delay(self, delay: Delay) -> JsonObject:
         """Return a delayed message."""
         return {
             "seq": delay.seq,
@@ -109,9 +109,9 @@ class Objects:
             "from": str(delay.caller),
             "token": delay.token,
             "type": delay.message.typename,
-            "value": self._values.plain(delay.message),
+            "value": self._codec.plain(delay.message),
         }
 
     def value(self, message: Message | None) -> t.Any:
         """Return a value, or None for none."""
-        return None if message is None else self._values.plain(message)
+        return None if message is None else self._codec.plain(message)

@@ -23,106 +23,106 @@ Eventually = cabc.Callable[..., t.Any]
 
 
 @pytest.fixture
-def parked(door: t.Any) -> t.Any:
-    """A door with ``dev/words/bob`` parked at a bad word, and a good one behind it."""
-    door.put("/dev/words/bob", "bad")
-    door.idle()
-    door.put("/dev/words/bob", "good")
-    door.idle()
-    return door
+def parked(client: t.Any) -> t.Any:
+    """A client with ``dev/words/bob`` parked at a bad word, and a good one behind it."""
+    client.put("/dev/words/bob", "bad")
+    client.idle()
+    client.put("/dev/words/bob", "good")
+    client.idle()
+    return client
 
 
-def texts(door: t.Any) -> list[str]:
-    return [each["value"] for each in door.get("/-/egress/lines")]
+def texts(client: t.Any) -> list[str]:
+    return [each["value"] for each in client.get("/-/egress/lines")]
 
 
 # -- the playground's routes ----------------------------------------------------------------
 
 
-def test_put_sends_and_a_topic_pops(door: t.Any) -> None:
-    assert door.put("/dev/words/bob", "hello") == {"trace": 1}
-    assert door.put("/dev/words/bob", "hello") == {"trace": 2}
-    door.idle()
-    first, second = door.ask("GET", "/lines"), door.ask("GET", "/lines")
+def test_put_sends_and_a_topic_pops(client: t.Any) -> None:
+    assert client.put("/dev/words/bob", "hello") == {"trace": 1}
+    assert client.put("/dev/words/bob", "hello") == {"trace": 2}
+    client.idle()
+    first, second = client.request("GET", "/lines"), client.request("GET", "/lines")
     assert (first.status, first.body, second.body) == (200, b"hello 1", b"hello 2")
     assert [each.headers["Statefun-Egress-Seq"] for each in (first, second)] == ["1", "2"]
-    assert door.ask("GET", "/lines").status == 404
+    assert client.request("GET", "/lines").status == 404
 
 
-def test_an_id_is_whatever_its_path_says(door: t.Any) -> None:
-    door.put("/dev/words/a%2Fb%20%C3%BC", "x")
-    door.idle()
-    assert door.get("/-/addresses/dev/words") == ["dev/words/a/b ü"]
-    assert door.get("/-/state/dev/words/a%2Fb%20%C3%BC") == {"seen": 1}
+def test_an_id_is_whatever_its_path_says(client: t.Any) -> None:
+    client.put("/dev/words/a%2Fb%20%C3%BC", "x")
+    client.idle()
+    assert client.get("/-/addresses/dev/words") == ["dev/words/a/b ü"]
+    assert client.get("/-/state/dev/words/a%2Fb%20%C3%BC") == {"seen": 1}
 
 
 @pytest.mark.parametrize("path", ["/dev/words", "/dev", "/dev/words/a/b", "/"])
-def test_a_path_that_names_no_function(door: t.Any, path: str) -> None:
-    reply = door.ask("PUT", path, "x")
+def test_a_path_that_names_no_function(client: t.Any, path: str) -> None:
+    reply = client.request("PUT", path, "x")
     assert reply.status == 404
     assert reply.json == {
         "error": f"'{path}' names no function. Use /namespace/name/id.",
     }
 
 
-def test_an_unknown_function(door: t.Any) -> None:
-    reply = door.ask("PUT", "/dev/wordy/bob", "x")
+def test_an_unknown_function(client: t.Any) -> None:
+    reply = client.request("PUT", "/dev/wordy/bob", "x")
     assert reply.status == 404
     assert "'dev/words'" in reply.json["error"]
 
 
-def test_a_refused_body(door: t.Any) -> None:
-    reply = door.ask("PUT", "/dev/order/1", '{"item": 5}')
+def test_a_refused_body(client: t.Any) -> None:
+    reply = client.request("PUT", "/dev/order/1", '{"item": 5}')
     assert reply.status == 400
     assert "Expected `str`, got `int` - at `$.item`" in reply.json["error"]
 
 
-def test_the_header_that_a_415_names_works(door: t.Any) -> None:
-    reply = door.ask("PUT", "/dev/either/1", '{"item": "tea"}')
+def test_the_header_that_a_415_names_works(client: t.Any) -> None:
+    reply = client.request("PUT", "/dev/either/1", '{"item": "tea"}')
     assert reply.status == 415
     header = "application/vnd.example/Order"
     assert f"-H 'Content-Type: {header}'" in reply.json["error"]
-    assert door.put("/dev/either/1", '{"item": "tea"}', Content_Type=header) == {"trace": 1}
+    assert client.put("/dev/either/1", '{"item": "tea"}', Content_Type=header) == {"trace": 1}
 
 
 @pytest.mark.parametrize(
     "path", ["/-/nothing", "/-/state/dev", "/-/trace/x", "/-/egress", "/-", "/-/retry"]
 )
-def test_there_is_no_such_route(door: t.Any, path: str) -> None:
-    reply = door.ask("GET", path)
+def test_there_is_no_such_route(client: t.Any, path: str) -> None:
+    reply = client.request("GET", path)
     assert reply.status == 404
     assert "There is no '/-" in reply.json["error"]
 
 
 @pytest.mark.parametrize("method", ["DELETE", "PATCH", "OPTIONS"])
-def test_another_method_is_refused(door: t.Any, method: str) -> None:
-    reply = door.ask(method, "/dev/words/bob")
+def test_another_method_is_refused(client: t.Any, method: str) -> None:
+    reply = client.request(method, "/dev/words/bob")
     assert reply.status == 405
     assert reply.json == {"error": f"The method {method} is not known. Use GET, PUT or POST."}
 
 
-def test_a_body_may_come_in_chunks(door: t.Any) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", door.session.server.port, timeout=10)
+def test_a_body_may_come_in_chunks(client: t.Any) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", client.session.server.port, timeout=10)
     for _ in range(2):
         connection.request("PUT", "/dev/words/bob", iter([b"hel", b"lo"]), encode_chunked=True)
         assert connection.getresponse().read().startswith(b'{"trace"')
     connection.close()
-    door.idle()
-    assert texts(door) == ["hello 1", "hello 2"]
+    client.idle()
+    assert texts(client) == ["hello 1", "hello 2"]
 
 
 @pytest.mark.parametrize("length", ["-1", "many"])
-def test_a_length_that_is_no_number(door: t.Any, length: str) -> None:
-    assert door.ask("PUT", "/dev/words/bob", "x", {"Content-Length": length}).status == 400
+def test_a_length_that_is_no_number(client: t.Any, length: str) -> None:
+    assert client.request("PUT", "/dev/words/bob", "x", {"Content-Length": length}).status == 400
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_read(door: t.Any) -> None:
-    answer = door.ask("PUT", "/dev/words/bob", "x", {"Content-Length": str(1 << 40)})
+def test_a_body_over_the_limit_is_refused_before_it_is_read(client: t.Any) -> None:
+    answer = client.request("PUT", "/dev/words/bob", "x", {"Content-Length": str(1 << 40)})
     assert answer.status == 413
 
 
-def test_one_connection_takes_many_requests(door: t.Any) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", door.session.server.port, timeout=10)
+def test_one_connection_takes_many_requests(client: t.Any) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", client.session.server.port, timeout=10)
     began = time.monotonic()
     for number in range(50):
         connection.request("PUT", f"/dev/words/{number}", "x")
@@ -137,8 +137,8 @@ def test_one_connection_takes_many_requests(door: t.Any) -> None:
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8090", "127.0.0.1.evil:80", ""])
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
-def test_a_foreign_host_is_refused(door: t.Any, host: str, method: str) -> None:
-    reply = door.ask(method, "/dev/words/bob", "x", {"Host": host})
+def test_a_foreign_host_is_refused(client: t.Any, host: str, method: str) -> None:
+    reply = client.request(method, "/dev/words/bob", "x", {"Host": host})
     assert reply.status == 403
     assert reply.json == {
         "error": "Only programs on this machine may ask."
@@ -147,39 +147,39 @@ def test_a_foreign_host_is_refused(door: t.Any, host: str, method: str) -> None:
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:8090", "null"])
-def test_any_origin_is_refused(door: t.Any, origin: str) -> None:
+def test_any_origin_is_refused(client: t.Any, origin: str) -> None:
     for path in ("/dev/words/bob", "/-/retry"):
-        assert door.ask("POST", path, "x", {"Origin": origin}).status == 403
-    assert door.ask("GET", "/-/events", headers={"Origin": origin}).status == 403
-    door.idle()
-    assert door.get("/-/addresses/dev/words") == []
+        assert client.request("POST", path, "x", {"Origin": origin}).status == 403
+    assert client.request("GET", "/-/events", headers={"Origin": origin}).status == 403
+    client.idle()
+    assert client.get("/-/addresses/dev/words") == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "localhost:1", "LOCALHOST:1"])
-def test_this_machine_may_ask_under_its_names(door: t.Any, host: str) -> None:
-    assert door.ask("GET", "/-/status", headers={"Host": host}).status == 200
+def test_this_machine_may_ask_under_its_names(client: t.Any, host: str) -> None:
+    assert client.request("GET", "/-/status", headers={"Host": host}).status == 200
 
 
-def test_it_listens_on_loopback_alone(door: t.Any) -> None:
-    assert door.session.server.socket.getsockname()[0] == "127.0.0.1"
+def test_it_listens_on_loopback_alone(client: t.Any) -> None:
+    assert client.session.server.socket.getsockname()[0] == "127.0.0.1"
 
 
 # -- looking --------------------------------------------------------------------------------
 
 
-def test_addresses_come_in_pages(door: t.Any) -> None:
+def test_addresses_come_in_pages(client: t.Any) -> None:
     for id in "abc":
-        door.put(f"/dev/words/{id}", "x")
-    door.idle()
-    assert door.get("/-/addresses/dev/words?limit=2") == ["dev/words/a", "dev/words/b"]
-    assert door.get("/-/addresses/dev/words?after=b") == ["dev/words/c"]
+        client.put(f"/dev/words/{id}", "x")
+    client.idle()
+    assert client.get("/-/addresses/dev/words?limit=2") == ["dev/words/a", "dev/words/b"]
+    assert client.get("/-/addresses/dev/words?after=b") == ["dev/words/c"]
 
 
-def test_egress_is_read_from_a_number_on_and_stays(door: t.Any) -> None:
+def test_egress_is_read_from_a_number_on_and_stays(client: t.Any) -> None:
     for _ in range(3):
-        door.put("/dev/words/bob", "x")
-    door.idle()
-    records = door.get("/-/egress/lines?after=1")
+        client.put("/dev/words/bob", "x")
+    client.idle()
+    records = client.get("/-/egress/lines?after=1")
     assert [each["seq"] for each in records] == [2, 3]
     assert records[0] == {
         "seq": 2,
@@ -190,29 +190,29 @@ def test_egress_is_read_from_a_number_on_and_stays(door: t.Any) -> None:
         "value": "x 2",
         "shown": "x 2",
     }
-    assert len(door.get("/-/egress/dev/egress")) == 3, "by the egress's identifier too"
-    assert len(door.get("/-/egress/lines?limit=2")) == 2
+    assert len(client.get("/-/egress/dev/egress")) == 3, "by the egress's identifier too"
+    assert len(client.get("/-/egress/lines?limit=2")) == 2
 
 
 @pytest.mark.parametrize("path", ["/-/state/dev/wordz/bob", "/-/addresses/dev/wordz"])
-def test_looking_at_an_unknown_function(door: t.Any, path: str) -> None:
-    reply = door.ask("GET", path)
+def test_looking_at_an_unknown_function(client: t.Any, path: str) -> None:
+    reply = client.request("GET", path)
     assert reply.status == 404
     assert reply.json["error"].startswith(
         "No endpoint serves the function 'dev/wordz'. Did you mean 'dev/words'"
     )
 
 
-def test_a_number_that_is_none(door: t.Any) -> None:
-    reply = door.ask("GET", "/-/egress/lines?after=x")
+def test_a_number_that_is_none(client: t.Any) -> None:
+    reply = client.request("GET", "/-/egress/lines?after=x")
     assert (reply.status, reply.json) == (
         400,
         {"error": "'after=x' is no number. Write it as after=0."},
     )
 
 
-def test_status(door: t.Any) -> None:
-    assert door.get("/-/status") == {
+def test_status(client: t.Any) -> None:
+    assert client.get("/-/status") == {
         "ready": 0,
         "flying": 0,
         "queued": 0,
@@ -278,49 +278,49 @@ def test_replace_gives_it_another_body(parked: t.Any) -> None:
         ("/-/fire/99", "There is no delay 99. List them to see their numbers."),
     ],
 )
-def test_what_is_not_there_cannot_be_dealt_with(door: t.Any, path: str, told: str) -> None:
-    reply = door.ask("POST", path)
+def test_what_is_not_there_cannot_be_dealt_with(client: t.Any, path: str, told: str) -> None:
+    reply = client.request("POST", path)
     assert (reply.status, reply.json) == (404, {"error": told})
 
 
-def test_what_names_nothing(door: t.Any) -> None:
-    reply = door.ask("POST", "/-/retry/dev/words")
+def test_what_names_nothing(client: t.Any) -> None:
+    reply = client.request("POST", "/-/retry/dev/words")
     assert (reply.status, reply.json) == (
         400,
         {"error": "'dev/words' is neither a number nor namespace/name/id."},
     )
-    assert door.ask("POST", f"/-/fire/{10**30}").status == 400
+    assert client.request("POST", f"/-/fire/{10**30}").status == 400
 
 
 # -- delays ---------------------------------------------------------------------------------
 
 
-def test_delays_are_listed_and_fired(door: t.Any) -> None:
+def test_delays_are_listed_and_fired(client: t.Any) -> None:
     before = int(time.time() * 1000)
-    door.put("/dev/later/x", "3600000")
-    door.idle()
-    assert door.get("/-/parked") == []
-    (delay,) = door.get("/-/delays")
+    client.put("/dev/later/x", "3600000")
+    client.idle()
+    assert client.get("/-/parked") == []
+    (delay,) = client.get("/-/delays")
     assert (delay["to"], delay["from"], delay["token"]) == ("dev/out/late", "dev/later/x", "t")
     assert delay["value"] == "after 3600000"
     assert 0 <= delay["due"] - before - 3_600_000 < 10_000
-    assert door.post(f"/-/fire/{delay['seq']}")["fired"] == delay
-    door.idle()
-    assert (door.get("/-/delays"), texts(door)) == ([], ["after 3600000"])
+    assert client.post(f"/-/fire/{delay['seq']}")["fired"] == delay
+    client.idle()
+    assert (client.get("/-/delays"), texts(client)) == ([], ["after 3600000"])
 
 
 # -- what a message caused ------------------------------------------------------------------
 
 
-def test_wait_answers_with_all_that_a_message_caused(door: t.Any) -> None:
-    answer = door.put("/dev/words/bob?wait", "hello")
+def test_wait_answers_with_all_that_a_message_caused(client: t.Any) -> None:
+    answer = client.put("/dev/words/bob?wait", "hello")
     kinds = [(each["event"], each.get("address", each.get("topic"))) for each in answer["events"]]
     assert kinds == [
         ("invocation", "dev/words/bob"),
         ("invocation", "dev/out/hello"),
         ("egress", "lines"),
     ]
-    assert answer["events"] == door.get(f"/-/trace/{answer['trace']}")
+    assert answer["events"] == client.get(f"/-/trace/{answer['trace']}")
     first, second, _ = answer["events"]
     assert first["states"] == {"seen": [None, 1]}
     assert [each["seq"] for each in first["sends"]] == [each["seq"] for each in second["messages"]]
@@ -335,33 +335,33 @@ def test_wait_ends_at_a_failure_and_at_what_waits_behind_one(parked: t.Any) -> N
     assert 'raise ValueError("bad word")' in error["traceback"]
 
 
-def test_nothing_is_known_of_another_message(door: t.Any) -> None:
-    assert door.get("/-/trace/99") == []
+def test_nothing_is_known_of_another_message(client: t.Any) -> None:
+    assert client.get("/-/trace/99") == []
 
 
-def test_a_key_sends_once(door: t.Any) -> None:
-    answers = [door.put("/dev/words/bob", "x", Idempotency_Key="k") for _ in range(3)]
+def test_a_key_sends_once(client: t.Any) -> None:
+    answers = [client.put("/dev/words/bob", "x", Idempotency_Key="k") for _ in range(3)]
     assert answers == [{"trace": 1}] * 3
-    assert door.put("/dev/words/bob", "x", Idempotency_Key="other") == {"trace": 2}
-    door.idle()
-    assert texts(door) == ["x 1", "x 2"]
+    assert client.put("/dev/words/bob", "x", Idempotency_Key="other") == {"trace": 2}
+    client.idle()
+    assert texts(client) == ["x 1", "x 2"]
 
 
-def test_a_key_sends_once_when_many_ask_at_the_same_time(door: t.Any) -> None:
+def test_a_key_sends_once_when_many_ask_at_the_same_time(client: t.Any) -> None:
     barrier = threading.Barrier(6)
     answers: list[t.Any] = []
 
     def ask() -> None:
         barrier.wait()
-        answers.append(door.put("/dev/words/bob", "x", Idempotency_Key="k"))
+        answers.append(client.put("/dev/words/bob", "x", Idempotency_Key="k"))
 
     threads = [threading.Thread(target=ask) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    door.idle()
-    assert (answers, texts(door)) == ([{"trace": 1}] * 6, ["x 1"])
+    client.idle()
+    assert (answers, texts(client)) == ([{"trace": 1}] * 6, ["x 1"])
 
 
 def test_a_key_is_kept_with_the_data(
@@ -376,13 +376,13 @@ def test_a_key_is_kept_with_the_data(
     assert texts(second) == ["x 1"]
 
 
-def test_a_key_is_forgotten_after_a_day(door: t.Any) -> None:
-    door.put("/dev/words/bob", "x", Idempotency_Key="k")
-    clock = door.session.clock
+def test_a_key_is_forgotten_after_a_day(client: t.Any) -> None:
+    client.put("/dev/words/bob", "x", Idempotency_Key="k")
+    clock = client.session.clock
     clock.skip_to(clock.now() + 24 * 3600 * 1000 - 60_000)
-    assert door.put("/dev/words/bob", "x", Idempotency_Key="k") == {"trace": 1}
+    assert client.put("/dev/words/bob", "x", Idempotency_Key="k") == {"trace": 1}
     clock.skip_to(clock.now() + 60_001)
-    assert door.put("/dev/words/bob", "x", Idempotency_Key="k") == {"trace": 2}
+    assert client.put("/dev/words/bob", "x", Idempotency_Key="k") == {"trace": 2}
 
 
 # -- events ---------------------------------------------------------------------------------
@@ -403,10 +403,10 @@ class Stream:
         return event, data
 
 
-def test_events_are_sent_as_they_come(door: t.Any) -> None:
-    stream = Stream(door.session.server.port)
+def test_events_are_sent_as_they_come(client: t.Any) -> None:
+    stream = Stream(client.session.server.port)
     assert stream.response.headers["Content-Type"] == "text/event-stream"
-    door.put("/dev/out/bob", "hello")
+    client.put("/dev/out/bob", "hello")
     names = []
     while names[-1:] != ["egress"]:
         name, data = stream.next()
@@ -414,20 +414,20 @@ def test_events_are_sent_as_they_come(door: t.Any) -> None:
         names.append(name)
     assert "invocation" in names
     assert data["value"] == "hello"
-    door.session.close()
+    client.session.close()
     assert stream.response.read() == b"", "the end of the engine is the end of the stream"
     stream.connection.close()
 
 
-def test_a_listener_that_goes_away_is_forgotten(door: t.Any, eventually: Eventually) -> None:
-    stream = Stream(door.session.server.port)
-    followers = door.session.history._followers
+def test_a_listener_that_goes_away_is_forgotten(client: t.Any, eventually: Eventually) -> None:
+    stream = Stream(client.session.server.port)
+    followers = client.session.history._followers
     eventually(lambda: followers)
     stream.response.close()
     stream.connection.close()
 
     def gone() -> bool:
-        door.put("/dev/out/bob", "x")
+        client.put("/dev/out/bob", "x")
         return not followers
 
     eventually(gone)
@@ -463,15 +463,15 @@ def test_a_record_of_a_kafka_topic_goes_to_all_its_targets(
 ) -> None:
     module = tmp_path / "module.yaml"
     module.write_text(textwrap.dedent(MODULE))
-    door = start(module=str(module))
-    answer = door.ask("PUT", "/-/topic/orders/k1", '{"item": "tea"}')
+    client = start(module=str(module))
+    answer = client.request("PUT", "/-/topic/orders/k1", '{"item": "tea"}')
     assert (answer.status, answer.json) == (200, {"traces": [1, 2]})
-    door.idle()
-    called = [door.get(f"/-/trace/{trace}")[-1]["address"] for trace in (1, 2)]
+    client.idle()
+    called = [client.get(f"/-/trace/{trace}")[-1]["address"] for trace in (1, 2)]
     assert called == ["dev/order/k1", "dev/either/k1"]
 
-    assert door.ask("PUT", "/-/topic/orders/k1", '{"item": 1}').status == 400
-    unknown = door.ask("PUT", "/-/topic/names/k1", "x")
+    assert client.request("PUT", "/-/topic/orders/k1", '{"item": 1}').status == 400
+    unknown = client.request("PUT", "/-/topic/names/k1", "x")
     assert (unknown.status, unknown.json) == (
         404,
         {"error": "module.yaml reads no topic 'names'. It reads 'orders'."},
@@ -492,33 +492,31 @@ def test_a_function_that_is_served_elsewhere_takes_bytes_of_a_named_type(
 ) -> None:
     module = tmp_path / "module.yaml"
     module.write_text(MODULE + ELSEWHERE)
-    door = start(module=str(module))
-    assert door.ask("PUT", "/other/fn/x", "x").status == 415
-    door.put("/other/fn/x", "x", Content_Type="application/vnd.other/Thing")
-    eventually(lambda: door.get("/-/status")["down"] == ["other/fn"])
+    client = start(module=str(module))
+    assert client.request("PUT", "/other/fn/x", "x").status == 415
+    client.put("/other/fn/x", "x", Content_Type="application/vnd.other/Thing")
+    eventually(lambda: client.get("/-/status")["down"] == ["other/fn"])
     assert (
-        door.ask("PUT", "/unknown/fn/x", "x")
+        client.request("PUT", "/unknown/fn/x", "x")
         .json["error"]
         .startswith("There is no function 'unknown/fn'.")
     )
 
 
-def test_a_port_is_taken_once(app: StateFunFlask, door: t.Any) -> None:
+def test_a_port_is_taken_once(app: StateFunFlask, client: t.Any) -> None:
     from statefun_flask.dev.session import Options
     from statefun_flask.dev.session import Session
 
     with app.app_context(), pytest.raises(OSError, match="in use"):
-        Session(app, Options(port=door.session.server.port))
+        Session(app, Options(port=client.session.server.port))
 
 
-def test_a_request_that_is_cut_short_disturbs_nobody(door: t.Any) -> None:
-    with socket.create_connection(("127.0.0.1", door.session.server.port)) as client:
-        client.sendall(
-            b"PUT /dev/words/bob HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx"
-        )
-        client.shutdown(socket.SHUT_WR)
-        assert b"The request ended before its body did." in client.makefile("rb").read()
-    assert door.get("/-/addresses/dev/words") == []
+def test_a_request_that_is_cut_short_disturbs_nobody(client: t.Any) -> None:
+    with socket.create_connection(("127.0.0.1", client.session.server.port)) as raw:
+        raw.sendall(b"PUT /dev/words/bob HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx")
+        raw.shutdown(socket.SHUT_WR)
+        assert b"The request ended before its body did." in raw.makefile("rb").read()
+    assert client.get("/-/addresses/dev/words") == []
 
 
 # -- what cannot be shown ---------------------------------------------------------------------
@@ -539,17 +537,17 @@ def test_a_message_that_cannot_be_shown_is_answered_with_its_bytes(
     def anything(context: Context, message: Message) -> Effects:
         return Effects()
 
-    door = start(app)
+    client = start(app)
     option = Option(name="a")
     option.value.type_url = "type.googleapis.com/un.known"
     option.value.value = b"\xff"
     typename = "application/vnd.type.googleapis.com/google.protobuf.Option"
     body = option.SerializeToString()
-    found = door.put("/dev/any/x?wait", body, Content_Type=typename)
+    found = client.put("/dev/any/x?wait", body, Content_Type=typename)
     (event,) = found["events"]
     assert event["messages"][0]["value"] == {"base64": base64.b64encode(body).decode()}
 
     typename = "application/vnd.io.statefun.types/string"
-    found = door.put("/dev/odd/x?wait", "bad", Content_Type=typename)
+    found = client.put("/dev/odd/x?wait", "bad", Content_Type=typename)
     (event,) = found["events"]
     assert event["error"].startswith("ValueError: file \udcff name")

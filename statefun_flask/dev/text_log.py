@@ -17,8 +17,8 @@ from ..embedded import events
 from ..embedded.addresses.failures import text_of
 from ..errors import StateFunError
 from ..values.state import readable
-from .values import shorten_text
-from .values import Values
+from .codec import MessageCodec
+from .codec import shorten_text
 
 #: How many invocations a second are shown; a person cannot read more.
 SHOWN = 200
@@ -29,7 +29,7 @@ _STANDARD = sysconfig.get_path("stdlib") + os.sep
 Write: t.TypeAlias = cabc.Callable[[str], None]
 
 
-class Screen:
+class TextLog:
     """Writes events as lines.
 
     :param quiet: Only records that leave, and what goes wrong.
@@ -40,7 +40,7 @@ class Screen:
 
     def __init__(
         self,
-        values: Values,
+        codec: MessageCodec,
         write: Write = click.echo,
         *,
         quiet: bool = False,
@@ -49,7 +49,7 @@ class Screen:
         package: str = "",
         reloads: bool = False,
     ) -> None:
-        self._values = values
+        self._codec = codec
         self._write = write
         self._quiet = quiet
         self._sampled = sampled
@@ -132,17 +132,17 @@ class Screen:
 
     def _received(self, event: events.Invocation | events.Failed) -> str:
         first = event.batch[0].message
-        what = f"{self._values.label(first)} {self._values.show(first)}"
+        what = f"{self._codec.label(first)} {self._codec.show(first)}"
         if len(event.batch) > 1:
             what = f"{len(event.batch)} messages, the first {what}"
         return f"#{event.trace} {event.address}  <- {what}"
 
     def _record(self, record: EgressRecord) -> str:
-        text = self._values.record(record.value)
+        text = self._codec.record(record.value)
         return shorten_text(text if record.key is None else f"{record.key}: {text}")
 
     def _value(self, message: t.Any) -> str:
-        return "none" if message is None else self._values.show(message)
+        return "none" if message is None else self._codec.show(message)
 
     def _is_shown(self) -> bool:
         now = time.monotonic()

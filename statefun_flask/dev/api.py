@@ -1,4 +1,4 @@
-"""The doors of the embedded engine: what it answers to requests, whatever server they come by.
+"""The api of the embedded engine: what it answers to requests, whatever server they come by.
 
 The playground's two routes, ``PUT /namespace/name/id`` and ``GET /topic``, and everything else
 below ``/-/``.
@@ -15,13 +15,13 @@ from ..embedded import Engine
 from ..embedded.errors import UnknownTarget
 from ..values.address import Address
 from ..values.message import Message
-from . import inbox
+from . import idempotency
+from .codec import MessageCodec
+from .codec import named
+from .codec import RequestError
 from .history import History
-from .objects import Object
-from .objects import Objects
-from .values import BadMessage
-from .values import named
-from .values import Values
+from .serializer import JsonObject
+from .serializer import Serializer
 
 #: How long a request with ``wait`` is kept, in seconds.
 PATIENCE = 300.0
@@ -29,7 +29,7 @@ PATIENCE = 300.0
 Answer: t.TypeAlias = "tuple[int, t.Any]"
 
 
-class Doors:
+class Api:
     """What the routes do.
 
     :param topics: For each Kafka topic that module.yaml reads: its value type and its targets.
@@ -38,14 +38,14 @@ class Doors:
     def __init__(
         self,
         engine: Engine,
-        values: Values,
+        codec: MessageCodec,
         history: History,
         topics: cabc.Mapping[str, tuple[str, cabc.Sequence[str]]],
     ) -> None:
         self.engine = engine
         self.control = Control(engine)
-        self.values = values
-        self.objects = Objects(values)
+        self.codec = codec
+        self.serializer = Serializer(codec)
         self.history = history
         self._topics = topics
 
@@ -57,7 +57,7 @@ class Doors:
         """Send a message, and say its number, or all that it caused."""
         message = self._message(address.type, body, content_type)
         with self.history.follow() as follower:
-            trace, is_new = inbox.send(self.engine, address, message, key)
+            trace, is_new = idempotency.send(self.engine, address, message, key)
             if not wait or not is_new:
                 return 200, {"trace": trace}
             self._wait_for(trace, follower)
@@ -66,8 +66,8 @@ class Doors:
     def _message(self, function: str, body: bytes, content_type: str | None) -> Message:
         """Return a message; its bytes as they are for a function that is served elsewhere."""
         try:
-            return self.values.message(function, body, content_type)
-        except BadMessage as exc:
+            return self.codec.message(function, body, content_type)
+        except RequestError as exc:
             if exc.status != 404:
                 raise
             unknown = exc
@@ -79,7 +79,7 @@ class Doors:
 
     def _wait_for(self, trace: int, follower: queue.Queue[t.Any]) -> None:
         """Wait until nothing of a cause waits or runs, but for delays and parked messages."""
-        while inbox.unfinished(self.engine, trace):
+        while idempotency.unfinished(self.engine, trace):
             try:
                 event = follower.get(timeout=PATIENCE)
                 while event is not None and not follower.empty():
@@ -87,16 +87,16 @@ class Doors:
                 if event is None:
                     return
             except queue.Empty:
-                raise BadMessage(504, f"Message {trace} is not finished yet.") from None
+                raise RequestError(504, f"Message {trace} is not finished yet.") from None
 
-    def _events(self, trace: int) -> list[Object]:
-        return [each for event in self.history.of(trace) for each in self.objects.of(event)]
+    def _events(self, trace: int) -> list[JsonObject]:
+        return [each for event in self.history.of(trace) for each in self.serializer.objects(event)]
 
     def feed(self, topic: str, key: str, body: bytes) -> Answer:
         """Act as a record of a Kafka topic that module.yaml reads."""
         if topic not in self._topics:
             known = ", ".join(f"'{name}'" for name in self._topics) or "none"
-            raise BadMessage(404, f"module.yaml reads no topic '{topic}'. It reads {known}.")
+            raise RequestError(404, f"module.yaml reads no topic '{topic}'. It reads {known}.")
         typename, targets = self._topics[topic]
         content_type = f"application/vnd.{typename}"
         messages = [
@@ -108,7 +108,7 @@ class Doors:
 
     def get(self, path: list[str], query: dict[str, str]) -> Answer:
         """Answer ``GET /-/…``."""
-        control, objects = self.control, self.objects
+        control, serializer = self.control, self.serializer
         limit = _number(query, "limit", 1000)
         match path:
             case ["status"]:
@@ -118,7 +118,7 @@ class Doors:
                 state = control.state(address)
                 if not state:
                     self._check_served(address.type)
-                return 200, {each: objects.value(value) for each, value in state.items()}
+                return 200, {each: serializer.value(value) for each, value in state.items()}
             case ["addresses", namespace, name]:
                 typename = f"{namespace}/{name}"
                 found = control.addresses(typename, query.get("after", ""), limit)
@@ -127,7 +127,7 @@ class Doors:
                 return 200, [str(address) for address in found]
             case ["egress", *topic] if topic:
                 records = control.egress("/".join(topic), _number(query, "after", 0), limit)
-                return 200, [objects.egress(each) for each in records]
+                return 200, [serializer.egress(each) for each in records]
             case ["parked"]:
                 return 200, [
                     {
@@ -136,20 +136,20 @@ class Doors:
                         "error": each.parked.error,
                         "since": each.parked.since,
                         "behind": each.behind,
-                        "message": objects.envelope(each.envelope),
+                        "message": serializer.envelope(each.envelope),
                     }
                     for each in control.parked()
                 ]
             case ["dead"]:
                 return 200, [
-                    {"error": each.error, "since": each.since, **objects.envelope(each.envelope)}
+                    {"error": each.error, "since": each.since, **serializer.envelope(each.envelope)}
                     for each in control.dead(limit)
                 ]
             case ["delays"]:
-                return 200, [objects.delay(each) for each in control.delays(limit)]
+                return 200, [serializer.delay(each) for each in control.delays(limit)]
             case ["trace", number] if number.isdecimal():
                 return 200, self._events(int(number))
-        raise BadMessage(
+        raise RequestError(
             404, f"There is no '/-/{'/'.join(path)}'. See the README's list of routes."
         )
 
@@ -161,23 +161,25 @@ class Doors:
 
     def act(self, path: list[str], body: bytes, content_type: str | None) -> Answer:
         """Answer ``POST /-/…``."""
-        control, objects = self.control, self.objects
+        control, serializer = self.control, self.serializer
         match path:
             case ["retry"]:
                 return 200, {"retried": [str(each) for each in control.retry_all()]}
             case ["retry", *which] if which:
                 return 200, {"retried": [str(each) for each in control.retry(_which(which))]}
             case ["drop", *which] if which:
-                return 200, {"dropped": [objects.envelope(x) for x in control.drop(_which(which))]}
+                return 200, {
+                    "dropped": [serializer.envelope(x) for x in control.drop(_which(which))]
+                }
             case ["replace", namespace, name, id]:
                 address = Address(f"{namespace}/{name}", id)
-                control.replace(address, self.values.message(address.type, body, content_type))
+                control.replace(address, self.codec.message(address.type, body, content_type))
                 return 200, {"replaced": str(address)}
             case ["revive", number] if number.isdecimal():
-                return 200, {"revived": objects.envelope(control.revive(int(number)))}
+                return 200, {"revived": serializer.envelope(control.revive(int(number)))}
             case ["fire", number] if number.isdecimal():
-                return 200, {"fired": objects.delay(control.fire(int(number)))}
-        raise BadMessage(
+                return 200, {"fired": serializer.delay(control.fire(int(number)))}
+        raise RequestError(
             404, f"There is no '/-/{'/'.join(path)}'. See the README's list of routes."
         )
 
@@ -186,7 +188,7 @@ def _number(query: dict[str, str], name: str, default: int) -> int:
     """Return a number of the query."""
     text = query.get(name, str(default))
     if not text.isdecimal() or int(text) >= 1 << 63:
-        raise BadMessage(400, f"'{name}={text}' is no number. Write it as {name}={default}.")
+        raise RequestError(400, f"'{name}={text}' is no number. Write it as {name}={default}.")
     return int(text)
 
 
@@ -196,4 +198,4 @@ def _which(path: list[str]) -> Address | int:
         return int(path[0])
     if len(path) == 3:
         return Address(f"{path[0]}/{path[1]}", path[2])
-    raise BadMessage(400, f"'{'/'.join(path)}' is neither a number nor namespace/name/id.")
+    raise RequestError(400, f"'{'/'.join(path)}' is neither a number nor namespace/name/id.")

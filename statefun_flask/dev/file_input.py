@@ -18,8 +18,8 @@ from ..embedded import Engine
 from ..embedded.backpressure import Backpressure
 from ..values.address import Address
 from ..values.message import Message
-from .values import BadMessage
-from .values import Values
+from .codec import MessageCodec
+from .codec import RequestError
 
 #: How many lines are sent at a time.
 CHUNK = 500
@@ -32,7 +32,7 @@ class PositionMismatch(ValueError):
     """A file is not the one of which a position is known."""
 
 
-class Lines:
+class LineParser:
     """How lines become messages.
 
     :param to: The function that they are for.
@@ -40,8 +40,8 @@ class Lines:
     :param id: The id of lines that have none of their own.
     """
 
-    def __init__(self, values: Values, to: str, id_field: str | None, id: str | None) -> None:
-        self._values = values
+    def __init__(self, codec: MessageCodec, to: str, id_field: str | None, id: str | None) -> None:
+        self._codec = codec
         self._to = to
         self._id_field = id_field
         self._id = id
@@ -52,7 +52,7 @@ class Lines:
         :raises ValueError: It is none.
         """
         id, body = self._split(line)
-        return Address(self._to, id), self._values.message(self._to, body)
+        return Address(self._to, id), self._codec.message(self._to, body)
 
     def _split(self, line: bytes) -> tuple[str, bytes]:
         if self._id_field is not None:
@@ -82,7 +82,7 @@ def _field(line: bytes, name: str) -> str:
     return str(id)
 
 
-class Input:
+class FileInput:
     """Sends a file's messages, in a thread of its own.
 
     The position is written in the same commit as the messages, so that the same command goes on
@@ -97,7 +97,7 @@ class Input:
     def __init__(
         self,
         engine: Engine,
-        lines: Lines,
+        lines: LineParser,
         path: str,
         *,
         from_start: bool = False,
@@ -179,7 +179,7 @@ class Input:
             return
         try:
             messages.append(self._lines.message(line))
-        except BadMessage as exc:
+        except RequestError as exc:
             if exc.status != 400:
                 raise  # of the function, not of the line
             self._skip(exc)

@@ -26,7 +26,7 @@ _VENDOR = "application/vnd."
 _BUILTIN = (bool, int, float, str)
 
 
-class BadMessage(ValueError):
+class RequestError(ValueError):
     """What somebody sent is no message for the function.
 
     :param status: The HTTP status that says so: 404, 400 or 415.
@@ -37,7 +37,7 @@ class BadMessage(ValueError):
         self.status = status
 
 
-class Values:
+class MessageCodec:
     """Reads and shows values by the types of a registry's functions and states."""
 
     def __init__(self, registry: FunctionRegistry) -> None:
@@ -60,8 +60,8 @@ class Values:
 
         :param content_type: ``application/vnd.<typename>`` names its type. Without one it is the
             one type that the function takes.
-        :raises BadMessage: There is no such function, it takes several types, or the body is not of
-            the type.
+        :raises RequestError: The function does not exist, the type is ambiguous, or the body is
+            not a value of the type.
         """
         types = self._accepted(function)
         if content_type is not None and content_type.lower().startswith(_VENDOR):
@@ -76,14 +76,14 @@ class Values:
             return Message(typename, _payload(chosen, typename, body, function))
 
         if len(types) != 1:
-            raise BadMessage(415, _ambiguous(function, types))
+            raise RequestError(415, _ambiguous(function, types))
         return Message(types[0].typename, _payload(types[0], types[0].typename, body, function))
 
     def _accepted(self, function: str) -> list[Type[t.Any]]:
         functions = self._registry.functions(function)
         if not functions:
             hint = did_you_mean(suggestions(function, self._registry))
-            raise BadMessage(
+            raise RequestError(
                 404,
                 f"There is no function '{function}'.{hint}"
                 " Run 'flask statefun routes' to list the functions.",
@@ -151,10 +151,10 @@ class Values:
 def named(function: str, body: bytes, content_type: str | None) -> Message:
     """Return a body as a message of the type that its content type names.
 
-    :raises BadMessage: It names none.
+    :raises RequestError: It names none.
     """
     if content_type is None or not content_type.lower().startswith(_VENDOR):
-        raise BadMessage(415, _ambiguous(function, []))
+        raise RequestError(415, _ambiguous(function, []))
     return Message(content_type[len(_VENDOR) :].partition(";")[0].strip(), body)
 
 
@@ -201,7 +201,7 @@ def _payload(type: Type[t.Any], typename: str, body: bytes, function: str) -> by
             reader(body)
         return body
     except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as exc:
-        raise BadMessage(
+        raise RequestError(
             400,
             f"{shorten(body)} is no '{typename}' for '{function}': {exc}. {_expectation(type)}",
         ) from None

@@ -17,7 +17,7 @@ LISTED = 20
 Say = cabc.Callable[[str, str], None]
 
 
-def close(session: Session, say: Say) -> int:
+def shut_down(session: Session, say: Say) -> int:
     """End a session, say what is left, and return the exit status: 1 when a person has to look."""
     started = time.monotonic()
     for source in session.sources:
@@ -54,7 +54,7 @@ def close(session: Session, say: Say) -> int:
 def _list(session: Session, delays: list[Delay], now: int, say: Say) -> None:
     """Say which messages nobody waits for any more."""
     for delay in delays[:LISTED]:
-        value = session.values.show(delay.message)
+        value = session.codec.show(delay.message)
         say("delay", f"  {delay.target} in {_until(delay, now)}  <- {value}")
     if len(delays) > LISTED:
         say("delay", f"  and {len(delays) - LISTED} more")
