@@ -27,14 +27,18 @@ _BUILTIN = (bool, int, float, str)
 
 
 class RequestError(ValueError):
-    """What somebody sent is no message for the function.
+    """A request cannot be answered, most often because its body is not a message.
 
-    :param status: The HTTP status that says so: 404, 400 or 415.
+    :param status: The HTTP status that says so.
+    :param headers: Headers of the response.
     """
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(
+        self, status: int, text: str, *, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
         super().__init__(text)
         self.status = status
+        self.headers = headers
 
 
 class MessageCodec:
@@ -148,10 +152,10 @@ class MessageCodec:
         return message.typename if type is None else type.label
 
 
-def named(function: str, body: bytes, content_type: str | None) -> Message:
+def message_of_bytes(function: str, body: bytes, content_type: str | None) -> Message:
     """Return a body as a message of the type that its content type names.
 
-    :raises RequestError: It names none.
+    :raises RequestError: The content type names no type.
     """
     if content_type is None or not content_type.lower().startswith(_VENDOR):
         raise RequestError(415, _ambiguous(function, []))

@@ -9,6 +9,8 @@ import typing as t
 from ..embedded import EgressRecord
 from ..embedded import events
 from ..embedded.addresses.failures import text_of
+from ..embedded.control import Waiting
+from ..embedded.records import Dead
 from ..embedded.records import Delay
 from ..embedded.records import Envelope
 from ..values.message import Message
@@ -111,6 +113,21 @@ class Serializer:
             "type": delay.message.typename,
             "value": self._codec.plain(delay.message),
         }
+
+    def parked(self, waiting: Waiting) -> JsonObject:
+        """Return a parked address with the message that failed."""
+        return {
+            "address": str(waiting.parked.address),
+            "trace": waiting.parked.trace,
+            "error": waiting.parked.error,
+            "since": waiting.parked.since,
+            "behind": waiting.behind,
+            "message": self.envelope(waiting.envelope),
+        }
+
+    def dead(self, dead: Dead) -> JsonObject:
+        """Return a dropped message."""
+        return {"error": dead.error, "since": dead.since, **self.envelope(dead.envelope)}
 
     def value(self, message: Message | None) -> t.Any:
         """Return a value, or None for none."""

@@ -25,6 +25,7 @@ from .file_input import FileInput
 from .file_input import LineParser
 from .history import History
 from .server import Server
+from .wsgi import Application
 
 if t.TYPE_CHECKING:
     from ..embedded.kafka import Links
@@ -109,7 +110,7 @@ class Session:
         try:
             self.links = self._connect()
             api = Api(self.engine, self.codec, self.history, self.topics())
-            self.server = Server(api, options.port, listening)
+            self.server = Server(Application(api, self.history), options.port, listening)
         except BaseException:
             if self.links is not None:
                 self.links.stop()
@@ -175,9 +176,12 @@ class Session:
             source.stop()
         if self.links is not None:
             self.links.stop()
+        self.server.drain()
         self.history.close()
-        self.server.stop()
-        self.engine.close()
+        try:
+            self.engine.close()
+        finally:
+            self.server.stop()
 
     # -- idleness -------------------------------------------------------------------------
 

@@ -324,7 +324,7 @@ def test_json_lines(run: cabc.Callable[..., Run]) -> None:
     dev.process.send_signal(signal.SIGINT)
     assert dev.rest() == 1, "something is parked"
 
-    found = {each["event"]: each for each in reversed(dev.serializer())}
+    found = {each["event"]: each for each in reversed(dev.objects())}
     ready = found["ready"]
     assert ready["url"] == f"http://127.0.0.1:{dev.port}"
     assert ready["functions"] == ["example/greeter", "example/relay"]
@@ -435,7 +435,7 @@ def test_an_engine_that_stops_ends_a_finite_run_with_the_reason(
     options = ("--input", "names.txt", "--to", "example/break", "--exit-when-idle")
     dev = run(*options, "--format", "json")
     assert dev.rest() == 70
-    (told,) = [each for each in dev.serializer() if each["event"] == "broken"]
+    (told,) = [each for each in dev.objects() if each["event"] == "broken"]
     assert told["text"] == (
         "The engine has stopped after an internal error: LookupError: the disk is gone. See the"
         " traceback for the cause, and start the command again."

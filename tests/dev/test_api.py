@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import collections.abc as cabc
+import contextlib
 import http.client
 import json
 import pathlib
@@ -18,6 +19,11 @@ from statefun_flask import Context
 from statefun_flask import Effects
 from statefun_flask import Message
 from statefun_flask import StateFunFlask
+from statefun_flask.dev import api
+from statefun_flask.dev import history
+from statefun_flask.dev import server
+from statefun_flask.dev import wsgi
+from statefun_flask.embedded import backpressure
 
 Eventually = cabc.Callable[..., t.Any]
 
@@ -56,6 +62,20 @@ def test_an_id_is_whatever_its_path_says(client: t.Any) -> None:
     assert client.get("/-/state/dev/words/a%2Fb%20%C3%BC") == {"seen": 1}
 
 
+def test_the_empty_id_is_an_id(client: t.Any) -> None:
+    client.put("/dev/words/", "x")
+    client.idle()
+    assert client.get("/-/state/dev/words/") == {"seen": 1}
+
+
+@pytest.mark.parametrize("path", ["/dev/words/%ff", "/dev/words/%fe", "/dev/words/x?wait=%ff"])
+def test_a_path_that_is_not_utf_8_is_refused(client: t.Any, path: str) -> None:
+    reply = client.request("PUT", path, "x")
+    assert reply.status == 400
+    assert "is not UTF-8. Encode the id as UTF-8" in reply.json["error"]
+    assert client.get("/-/addresses/dev/words") == []
+
+
 @pytest.mark.parametrize("path", ["/dev/words", "/dev", "/dev/words/a/b", "/"])
 def test_a_path_that_names_no_function(client: t.Any, path: str) -> None:
     reply = client.request("PUT", path, "x")
@@ -91,7 +111,7 @@ def test_the_header_that_a_415_names_works(client: t.Any) -> None:
 def test_there_is_no_such_route(client: t.Any, path: str) -> None:
     reply = client.request("GET", path)
     assert reply.status == 404
-    assert "There is no '/-" in reply.json["error"]
+    assert "There is no route '/-" in reply.json["error"]
 
 
 @pytest.mark.parametrize("method", ["DELETE", "PATCH", "OPTIONS"])
@@ -111,14 +131,105 @@ def test_a_body_may_come_in_chunks(client: t.Any) -> None:
     assert texts(client) == ["hello 1", "hello 2"]
 
 
-@pytest.mark.parametrize("length", ["-1", "many"])
-def test_a_length_that_is_no_number(client: t.Any, length: str) -> None:
-    assert client.request("PUT", "/dev/words/bob", "x", {"Content-Length": length}).status == 400
+def raw(client: t.Any, request: bytes, *, ends: bool = False) -> bytes:
+    """Return all that the server answers to bytes until it closes the connection.
+
+    :param ends: Close the sending half first.
+    """
+    with socket.create_connection(("127.0.0.1", client.session.server.port), 10) as connection:
+        connection.sendall(request)
+        if ends:
+            connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while data := connection.recv(65536):
+            answer += data
+    return answer
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_read(client: t.Any) -> None:
-    answer = client.request("PUT", "/dev/words/bob", "x", {"Content-Length": str(1 << 40)})
-    assert answer.status == 413
+HEAD = b"PUT /dev/words/bob HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+NEXT = b"PUT /dev/words/eve HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (HEAD + b"Content-Length: -1\r\n\r\n", 400),
+        (HEAD + b"Content-Length: many\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 1_0\r\n\r\n", 400),
+        (HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n", 400),
+        (HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nx", 400),
+        (HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (HEAD.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (HEAD.replace(b"1.1", b"9.9") + b"\r\n", 400),
+        (HEAD + b"Transfer-Encoding: identity\r\nContent-Length: 1\r\n\r\nx", 501),
+        (HEAD + b"Content-Length: 1099511627776\r\n\r\n", 413),
+        (HEAD + b"X: y\r\n folded: z\r\n\x00\r\n\r\n", 400),
+        (CHUNKED + b"-5\r\nhello\r\n0\r\n\r\n", 400),
+        (CHUNKED + b"0x5\r\nhello\r\n0\r\n\r\n", 400),
+        (CHUNKED + b"0_5\r\nhello\r\n0\r\n\r\n", 400),
+        (CHUNKED + b"2\r\nhello\r\n0\r\n\r\n", 400),
+    ],
+)
+def test_a_request_with_wrong_framing_is_refused_and_its_connection_closed(
+    client: t.Any, request_: bytes, status: int
+) -> None:
+    check_refused(client, raw(client, request_ + NEXT), status)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (HEAD + b"X: " + b"x" * (server.MAX_HEAD - len(HEAD) - 3), 431),
+        (CHUNKED + b"1" * 2000, 400),
+        (CHUNKED + b"0\r\nX: " + b"x" * server.MAX_HEAD, 400),
+    ],
+)
+def test_what_has_no_end_is_refused(client: t.Any, request_: bytes, status: int) -> None:
+    check_refused(client, raw(client, request_), status)
+
+
+def check_refused(client: t.Any, answer: bytes, status: int) -> None:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status) or head.startswith(b"HTTP/1.0 %d " % status)
+    assert b"Connection: close" in head
+    assert list(json.loads(body)) == ["error"]
+    client.idle()
+    assert client.get("/-/addresses/dev/words") == []
+
+
+def test_a_client_may_close_its_sending_half(client: t.Any) -> None:
+    assert raw(client, NEXT, ends=True).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_body_in_chunks_is_limited_in_total(
+    start: cabc.Callable[..., t.Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_BODY", 10_000)
+    client = start()
+    client.put("/dev/blob/x", b"x" * 10_000)
+    assert client.request("PUT", "/dev/blob/x", b"x" * 10_001).status == 413
+    answer = raw(client, CHUNKED + (b"3e8\r\n" + b"x" * 1000 + b"\r\n") * 12)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"The body is larger than 10000 bytes. Send smaller messages." in answer
+
+
+def test_idle_connections_keep_no_other_client_out(
+    start: cabc.Callable[..., t.Any], monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 20)
+    client = start()
+    address = ("127.0.0.1", client.session.server.port)
+    before = threading.active_count()
+    with contextlib.ExitStack() as stack:
+        for number in range(100):
+            idle = stack.enter_context(socket.create_connection(address, 10))
+            if number % 2:
+                idle.sendall(HEAD + b"Content-Length: 9\r\n\r\nx")
+        client.put("/dev/words/bob", "x")
+        open_ = client.session.server._server.active_channels
+        eventually(lambda: len(open_) <= 20)
+    assert threading.active_count() - before <= 2
 
 
 def test_one_connection_takes_many_requests(client: t.Any) -> None:
@@ -141,7 +252,7 @@ def test_a_foreign_host_is_refused(client: t.Any, host: str, method: str) -> Non
     reply = client.request(method, "/dev/words/bob", "x", {"Host": host})
     assert reply.status == 403
     assert reply.json == {
-        "error": "Only programs on this machine may ask."
+        "error": "Only programs on this machine may send requests."
         " Use http://127.0.0.1 and no Origin header.",
     }
 
@@ -161,10 +272,42 @@ def test_this_machine_may_ask_under_its_names(client: t.Any, host: str) -> None:
 
 
 def test_it_listens_on_loopback_alone(client: t.Any) -> None:
-    assert client.session.server.socket.getsockname()[0] == "127.0.0.1"
+    assert client.session.server.address[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Referer": "http://evil.example/page"},
+        {"Referer": "http://["},
+        {"Host": "127.0.0.1:evil.com"},
+        {"Host": "127.0.0.1:80@evil"},
+    ],
+)
+def test_a_page_of_another_site_takes_no_record(client: t.Any, headers: dict[str, str]) -> None:
+    client.put("/dev/out/bob", "hello")
+    client.idle()
+    assert client.request("GET", "/lines", headers=headers).status == 403
+    allowed = {"Sec-Fetch-Site": "none", "Referer": "http://127.0.0.1:8090/"}
+    reply = client.request("GET", "/lines", headers=allowed)
+    assert (reply.status, reply.body) == (200, b"hello")
 
 
 # -- looking --------------------------------------------------------------------------------
+
+
+def test_a_page_of_records_is_bounded_by_bytes(
+    client: t.Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "PAGE_BYTES", 100)
+    monkeypatch.setattr(api, "_STEP", 2)
+    for _ in range(6):
+        client.put("/dev/out/bob", "x" * 30)
+    client.idle()
+    assert [each["seq"] for each in client.get("/-/egress/lines")] == [1, 2, 3, 4]
+    assert [each["seq"] for each in client.get("/-/egress/lines?after=4")] == [5, 6]
 
 
 def test_addresses_come_in_pages(client: t.Any) -> None:
@@ -207,7 +350,7 @@ def test_a_number_that_is_none(client: t.Any) -> None:
     reply = client.request("GET", "/-/egress/lines?after=x")
     assert (reply.status, reply.json) == (
         400,
-        {"error": "'after=x' is no number. Write it as after=0."},
+        {"error": "'after=x' is not a number. Write it as after=0."},
     )
 
 
@@ -287,7 +430,10 @@ def test_what_names_nothing(client: t.Any) -> None:
     reply = client.request("POST", "/-/retry/dev/words")
     assert (reply.status, reply.json) == (
         400,
-        {"error": "'dev/words' is neither a number nor namespace/name/id."},
+        {
+            "error": "'dev/words' is neither the number of a message nor an address. Use /N or"
+            " /namespace/name/id."
+        },
     )
     assert client.request("POST", f"/-/fire/{10**30}").status == 400
 
@@ -347,6 +493,59 @@ def test_a_key_sends_once(client: t.Any) -> None:
     assert texts(client) == ["x 1", "x 2"]
 
 
+def test_a_key_belongs_to_its_address(client: t.Any) -> None:
+    assert client.put("/dev/words/bob", "x", Idempotency_Key="k") == {"trace": 1}
+    assert client.put("/dev/words/eve", "x", Idempotency_Key="k") == {"trace": 2}
+    assert client.put("/dev/out/bob", "x", Idempotency_Key="k") == {"trace": 3}
+
+
+def test_another_body_under_the_same_key_is_refused(client: t.Any) -> None:
+    client.put("/dev/words/bob", "x", Idempotency_Key="k")
+    reply = client.request("PUT", "/dev/words/bob", "y", {"Idempotency-Key": "k"})
+    assert (reply.status, reply.json) == (
+        422,
+        {
+            "error": "Another message was sent to 'dev/words/bob' under this Idempotency-Key: it is"
+            " message 1. Use a new key for a new message."
+        },
+    )
+    client.idle()
+    assert texts(client) == ["x 1"]
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256])
+def test_an_empty_or_long_key_is_refused(client: t.Any, key: str) -> None:
+    reply = client.request("PUT", "/dev/words/bob", "y", {"Idempotency-Key": key})
+    assert reply.status == 400
+    assert reply.json["error"].startswith(f"The Idempotency-Key has {len(key)} characters.")
+
+
+def test_a_message_is_refused_while_too_many_wait(
+    start: cabc.Callable[..., t.Any], monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    monkeypatch.setattr(backpressure, "MESSAGES", 3)
+    app = StateFunFlask("held")
+    held = threading.Event()
+
+    @app.statefun("dev/held")
+    def hold(context: Context, message: str) -> Effects:
+        held.wait(10)
+        return Effects()
+
+    client = start(app)
+    for _ in range(5):
+        reply = client.request("PUT", "/dev/held/x", "x")
+        if reply.status != 200:
+            break
+    assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
+    assert reply.json["error"].endswith(
+        "messages wait in the engine. Send the message again later."
+    )
+    held.set()
+    client.idle()
+    client.put("/dev/held/x", "x")
+
+
 def test_a_key_sends_once_when_many_ask_at_the_same_time(client: t.Any) -> None:
     barrier = threading.Barrier(6)
     answers: list[t.Any] = []
@@ -397,7 +596,11 @@ class Stream:
         self.response = self.connection.getresponse()
 
     def next(self) -> tuple[str, t.Any]:
-        event = self.response.readline().decode().removeprefix("event: ").strip()
+        line = self.response.readline().decode()
+        while not line.startswith("event: "):
+            assert line.startswith(":") or line == "\n"
+            line = self.response.readline().decode()
+        event = line.removeprefix("event: ").strip()
         data = json.loads(self.response.readline().decode().removeprefix("data: "))
         assert self.response.readline() == b"\n"
         return event, data
@@ -419,18 +622,57 @@ def test_events_are_sent_as_they_come(client: t.Any) -> None:
     stream.connection.close()
 
 
-def test_a_listener_that_goes_away_is_forgotten(client: t.Any, eventually: Eventually) -> None:
+def test_the_subscription_of_a_client_that_goes_away_ends(
+    client: t.Any, eventually: Eventually
+) -> None:
     stream = Stream(client.session.server.port)
-    followers = client.session.history._followers
-    eventually(lambda: followers)
+    subscriptions = client.session.history._subscriptions
+    eventually(lambda: subscriptions)
     stream.response.close()
     stream.connection.close()
+    eventually(lambda: not subscriptions)
 
-    def gone() -> bool:
-        client.put("/dev/out/bob", "x")
-        return not followers
 
-    eventually(gone)
+def test_streams_occupy_no_thread_of_other_requests_and_are_limited(
+    start: cabc.Callable[..., t.Any], monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    for module in (wsgi, server):
+        monkeypatch.setattr(module, "MAX_STREAMS", 3)
+    for name in ("QUICK_THREADS", "COMMIT_THREADS"):
+        monkeypatch.setattr(server, name, 1)
+    client = start()
+    streams = [Stream(client.session.server.port) for _ in range(3)]
+    client.put("/dev/words/bob", "x")
+    refused = client.request("GET", "/-/events")
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
+    assert refused.json == {"error": "3 clients read events. Send the request again later."}
+    assert client.get("/-/status")["parked"] == 0
+
+    for stream in streams:
+        stream.response.close()
+        stream.connection.close()
+    eventually(lambda: not client.session.history._subscriptions)
+    again = Stream(client.session.server.port)
+    again.response.close()
+    again.connection.close()
+
+
+def test_a_stream_says_how_many_events_it_missed(
+    client: t.Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "SUBSCRIPTION_BYTES", 1)
+    application = client.session.server._application
+    events = application._events(lambda: False)
+    assert application._streams.acquire(blocking=False)
+    assert next(events) + next(events) == b": events follow\n\n"
+    for _ in range(3):
+        client.put("/dev/out/bob", "hello")
+    client.idle()
+    missed = json.loads(next(events).partition(b"data: ")[2])
+    assert missed["event"] == "missed"
+    assert missed["events"] >= 2
+    assert next(events).startswith(b"event: invocation\n")
+    events.close()
 
 
 # -- topics of module.yaml ------------------------------------------------------------------
@@ -511,11 +753,8 @@ def test_a_port_is_taken_once(app: StateFunFlask, client: t.Any) -> None:
         Session(app, Options(port=client.session.server.port))
 
 
-def test_a_request_that_is_cut_short_disturbs_nobody(client: t.Any) -> None:
-    with socket.create_connection(("127.0.0.1", client.session.server.port)) as raw:
-        raw.sendall(b"PUT /dev/words/bob HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx")
-        raw.shutdown(socket.SHUT_WR)
-        assert b"The request ended before its body did." in raw.makefile("rb").read()
+def test_a_request_that_is_cut_short_is_not_sent(client: t.Any) -> None:
+    assert raw(client, HEAD + b"Content-Length: 9\r\n\r\nx", ends=True) == b""
     assert client.get("/-/addresses/dev/words") == []
 
 

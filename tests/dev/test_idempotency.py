@@ -13,6 +13,7 @@ import pytest
 from statefun_flask import Address
 from statefun_flask import Message
 from statefun_flask.dev import idempotency
+from statefun_flask.dev import server
 from statefun_flask.embedded import core as cores
 from statefun_flask.embedded import Store
 from statefun_flask.values.message import encode
@@ -95,9 +96,21 @@ def test_senders_under_a_key_get_an_error_if_the_engine_ends_while_the_disk_is_f
         with pytest.raises(RuntimeError, match="does not run any more: it was closed"):
             each.result(10)
     store = Store(tmp_path / "data")
-    assert store.position("idempotency:key") is None
+    assert store.position("idempotency:key\ndev/words/bob") is None
     assert store.queue(BOB) == []
     store.close()
+
+
+def test_requests_that_wait_for_the_disk_hold_up_no_other_request(
+    full: t.Any, eventually: cabc.Callable[..., t.Any]
+) -> None:
+    sent = [in_thread(full.put, f"/dev/words/{number}", "x") for number in range(40)]
+    eventually(lambda: waiting(full) >= server.COMMIT_THREADS)
+    for _ in range(2 * server.QUICK_THREADS):
+        assert full.get("/-/status")["full"]
+    pages = "pragma max_page_count = 100000"
+    full.session.engine.ask(lambda core: core.store.connection.execute(pages))
+    assert {each.result(20)["trace"] for each in sent} == set(range(2, 42))
 
 
 def test_a_repeated_key_of_a_message_on_disk_is_answered_at_once(
