@@ -33,7 +33,7 @@ class BoundedQueue(t.Generic[T]):
         self._limit = limit
         self._items: collections.deque[tuple[T, int]] = collections.deque()
         self._size = self._missed = 0
-        self._closed = False
+        self._closed = self._released = False
         self._changed = threading.Condition()
 
     @property
@@ -45,10 +45,10 @@ class BoundedQueue(t.Generic[T]):
         """Append an item, and drop the oldest items if the queue is too large.
 
         :param size: The item's size in bytes.
-        :param wait: Wait for room instead of dropping items, until the queue is closed.
+        :param wait: Wait for room instead of dropping items, until :meth:`release`.
         """
         with self._changed:
-            while wait and not self._closed and self._items and self._size + size > self._limit:
+            while wait and self._items and self._size + size > self._limit and not self._released:
                 self._changed.wait()
             self._items.append((item, size))
             self._size += size
@@ -72,8 +72,14 @@ class BoundedQueue(t.Generic[T]):
             self._changed.notify_all()
         return taken
 
-    def close(self) -> None:
-        """Let the reader know that no item follows. Writers no longer wait for room."""
+    def release(self) -> None:
+        """Let no writer wait for room from now on."""
         with self._changed:
-            self._closed = True
+            self._released = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let the reader know that no item follows, and release the writers."""
+        with self._changed:
+            self._closed = self._released = True
             self._changed.notify_all()

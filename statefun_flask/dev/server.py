@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import resource
 import socket
 import threading
@@ -55,16 +56,34 @@ QUICK_THREADS = 4
 COMMIT_THREADS = 32
 
 
+class ListenError(OSError):
+    """The server cannot listen on its port."""
+
+
+def bind(port: int) -> socket.socket:
+    """Return a socket that listens on a loopback port; 0 takes a free port.
+
+    :raises ListenError: The port is taken, or this user may not have it.
+    """
+    try:
+        return socket.create_server(("127.0.0.1", port), backlog=1024)
+    except OSError as exc:
+        raise ListenError(
+            f"Cannot listen on 127.0.0.1:{port}: {os.strerror(exc.errno or 0)}."
+            " Stop what listens there, or choose another --port."
+        ) from None
+
+
 class Server:
     """Listens on a socket that a parent process bound, or binds one.
 
-    :raises OSError: The port is taken.
+    :raises ListenError: The port is taken.
     """
 
     def __init__(
         self, application: Application, port: int, listening: socket.socket | None = None
     ) -> None:
-        bound = listening or socket.create_server(("127.0.0.1", port), backlog=1024)
+        bound = listening or bind(port)
         #: The port that it listens on.
         self.port: int = bound.getsockname()[1]
         self._application = application

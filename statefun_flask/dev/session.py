@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import dataclasses
 import socket
+import sqlite3
 import time
 import typing as t
 
@@ -18,6 +19,7 @@ from ..embedded import LocalRoutes
 from ..embedded import Store
 from ..embedded.endpoints.module import ModuleRoutes
 from ..embedded.endpoints.routes import Routes
+from ..embedded.errors import DataFolderError
 from .api import Api
 from .clock import SkippingClock
 from .codec import MessageCodec
@@ -81,7 +83,7 @@ class Session:
     :raises ValueError: It, or the app, speaks 2.x only.
     :raises DataFolderError: The data folder cannot be used.
     :raises RuntimeError: Kafka's client is not installed.
-    :raises OSError: The port is taken.
+    :raises ListenError: The port is taken.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class Session:
         self.clock = SkippingClock()
         routes = self._routes(app)
         self.engine = Engine(
-            routes, Store(options.data), self.clock, concurrency=options.concurrency
+            routes, _store(options.data), self.clock, concurrency=options.concurrency
         )
         self.control = Control(self.engine)
         self.inputs: list[FileInput] = []
@@ -229,3 +231,18 @@ class Session:
                 self.skip()
             else:
                 time.sleep(min(0.05, max(0.0, due)))
+
+
+def _store(folder: str | None) -> Store:
+    """Return the store of a data folder; None for one in memory.
+
+    :raises DataFolderError: The folder cannot be used.
+    """
+    try:
+        return Store(folder)
+    except (OSError, sqlite3.OperationalError) as exc:
+        reason = getattr(exc, "strerror", None) or exc
+        raise DataFolderError(
+            f"The data folder '{folder}' cannot be used: {reason}. Free some space on its disk if"
+            " it is full, or name a folder that this user can write to with --data."
+        ) from None

@@ -19,6 +19,7 @@ from ..errors import StateFunError
 from ..values.state import readable
 from .codec import MessageCodec
 from .codec import shorten_text
+from .printable import printable
 
 #: How many invocations a second are shown; a person cannot read more.
 SHOWN = 200
@@ -106,7 +107,7 @@ class TextLog:
 
     def _line(self, at: int, text: str, colour: str | None = None) -> None:
         self._write(
-            f"{click.style(_stamp(at), dim=True)} {click.style(_printable(text), fg=colour)}"
+            f"{click.style(_stamp(at), dim=True)} {click.style(printable(text), fg=colour)}"
         )
 
     # -- what goes well -------------------------------------------------------------------
@@ -114,7 +115,7 @@ class TextLog:
     def _invocation(self, event: events.Invocation) -> None:
         if self._quiet:
             for record in event.records:
-                self._write(_printable(f"{record.topic} {self._record(record)}"))
+                self._write(printable(f"{record.topic} {self._record(record)}"))
             return
         if self._sampled and not self._is_shown():
             return
@@ -181,12 +182,12 @@ class TextLog:
         kind = "" if isinstance(error, StateFunError) else f"{type(error).__name__}: "
         self._line(event.at, f"{self._received(event)}  FAILED  {kind}{text_of(error)}", "red")
         for line in self._frames(error):
-            self._write(f"    {line}")
+            self._write(f"    {printable(line)}")
         if not event.parked:
             self._write("  It is tried again, message by message.")
             return
 
-        address = _printable(str(event.address))
+        address = printable(str(event.address))
         behind = f" ({event.waiting} more wait behind it)" if event.waiting else ""
         self._write(
             f"  {address} is parked at message {event.trace}{behind}; all others go on."
@@ -270,8 +271,3 @@ def _is_installed(filename: str, package: str) -> bool:
 def _from_here(filename: str) -> str:
     """Return a path as it is named from the working directory, if it is below that."""
     return filename.removeprefix(os.getcwd() + os.sep)
-
-
-def _printable(text: str) -> str:
-    """Return a text that stays on its line: an id or a key may be anything."""
-    return text if text.isprintable() else ascii(text)[1:-1]

@@ -270,7 +270,7 @@ def test_broken_code_is_waited_for_and_loses_nothing(
     dev.ask("PUT", "/example/greeter/bob", "bob")
     dev.until(r"=> greetings k: bob 1$")
     (folder / "hello.py").write_text("this is no Python")
-    dev.until(r"The app cannot be loaded. Correct it, and it is tried again.")
+    dev.until(r"The app cannot be loaded. Correct the code, and it is loaded again.")
     assert "SyntaxError" in dev.text
     (folder / "hello.py").write_text(APP + "\n# corrected\n")
     # A request during the change waits for it.
@@ -311,6 +311,18 @@ def test_a_killed_parent_takes_the_child_along(
     dev.until("Listening")
     dev.process.kill()
     dev.rest()  # the child had the other end of the pipe
+
+
+def test_a_killed_parent_leaves_no_temporary_data(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
+    dev = run("--reload")
+    dev.until("Listening")
+    (data,) = folder.glob("statefun-dev-*")
+    assert data.stat().st_mode & 0o777 == 0o700
+    dev.process.kill()
+    dev.rest()
+    assert not list(folder.glob("statefun-dev-*"))
 
 
 # -- pipes ----------------------------------------------------------------------------------
@@ -485,6 +497,87 @@ def test_a_reader_that_goes_away_ends_it(folder: pathlib.Path) -> None:
         errors = dev.stderr.read()
         assert dev.wait(10) == 0, errors
         assert "Traceback" not in errors
+
+
+class Unread:
+    """The command with a pipe as its standard output that is read on demand."""
+
+    def __init__(self, folder: pathlib.Path, *options: str) -> None:
+        arguments = command("dev", "--port", "0", "--format", "json", *options)
+        self.process = subprocess.Popen(
+            arguments, cwd=folder, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+        )
+        assert self.process.stdout is not None
+        self.output = self.process.stdout
+        self.port = int(json.loads(self.output.readline())["url"].rpartition(":")[2])
+
+    def ask(self, method: str, path: str, body: bytes = b"") -> t.Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, body)
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+    def until_idle(self, condition: cabc.Callable[[], t.Any]) -> None:
+        end = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    def __enter__(self) -> t.Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.process.kill()
+        self.output.close()
+        self.process.wait()
+
+
+LARGE = b"x" * 200_000
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_output_that_nobody_reads_stops_nothing(
+    folder: pathlib.Path, number: signal.Signals
+) -> None:
+    with Unread(folder) as dev:
+        for name in range(40):
+            dev.ask("PUT", f"/example/greeter/{name}", LARGE)
+        dev.until_idle(lambda: len(dev.ask("GET", "/-/addresses/example/greeter")) == 40)
+        dev.process.send_signal(number)
+        assert dev.process.wait(20) == 0
+
+
+def test_an_output_that_is_read_again_says_how_many_lines_are_missing(folder: pathlib.Path) -> None:
+    with Unread(folder) as dev:
+        for name in range(40):
+            dev.ask("PUT", f"/example/greeter/{name}", LARGE)
+        dev.until_idle(lambda: len(dev.ask("GET", "/-/addresses/example/greeter")) == 40)
+        found = [json.loads(dev.output.readline())]
+        while found[-1]["event"] != "missed":
+            found.append(json.loads(dev.output.readline()))
+        assert found[-1]["lines"] > 10
+
+
+def test_a_finite_run_waits_for_its_reader_and_loses_no_line(folder: pathlib.Path) -> None:
+    (folder / "names").write_bytes(b"".join(b"%d\t%s\n" % (x, LARGE) for x in range(40)))
+    options = ("--input", "names", "--to", "example/greeter", "--exit-when-idle")
+    with Unread(folder, *options) as dev:
+        # A line is as large as the pipe, so that the engine waits at the first ones.
+        found = [json.loads(line)["event"] for line in dev.output]
+        assert dev.process.wait(20) == 0
+    assert [found.count(each) for each in ("egress", "missed", "end")] == [40, 0, 1]
+
+
+def test_a_signal_ends_a_finite_run_whose_output_nobody_reads(folder: pathlib.Path) -> None:
+    (folder / "names").write_bytes(b"".join(b"%d\t%s\n" % (x, LARGE) for x in range(60)))
+    options = ("--input", "names", "--to", "example/greeter", "--exit-when-idle")
+    with Unread(folder, *options) as dev:
+        with pytest.raises(subprocess.TimeoutExpired):
+            dev.process.wait(2)
+        dev.process.send_signal(signal.SIGTERM)
+        assert dev.process.wait(20) == 0
 
 
 def test_an_output_that_cannot_hold_a_value_shows_it_escaped(
@@ -705,6 +798,16 @@ def test_two_on_one_port(run: cabc.Callable[..., Run], folder: pathlib.Path) -> 
             f"Error: Cannot listen on 127.0.0.1:{port}: Address already in use."
             " Stop what listens there, or choose another --port.\n"
         )
+
+
+def test_a_data_folder_that_cannot_be_used_is_named(folder: pathlib.Path) -> None:
+    (folder / "kept" / "lock").mkdir(parents=True)
+    status, told = fails(folder, "--port", "0", "--data", "kept")
+    assert status == 1
+    assert told == (
+        "Error: The data folder 'kept' cannot be used: Is a directory. Free some space on its disk"
+        " if it is full, or name a folder that this user can write to with --data.\n"
+    )
 
 
 def test_two_on_one_folder(run: cabc.Callable[..., Run], folder: pathlib.Path) -> None:
