@@ -34,6 +34,12 @@ _BROKERS = re.compile(r"module|[^\s,/]+:\d+(,[^\s,/]+:\d+)*")
     metavar="HOST:PORT",
     help="Connect module.yaml's Kafka topics to this broker, or with 'module' to those it names.",
 )
+@click.option(
+    "--group",
+    metavar="NAME",
+    help="Read offsets from this consumer group and commit them to it. Without it offsets are"
+    " committed to a group of the engine's own.",
+)
 @click.option("--reload", "reloads", is_flag=True, help="Run again when a source file changes.")
 @click.option("--input", "input_", metavar="FILE", help="Send the lines of a file; '-' for stdin.")
 @click.option("--to", metavar="FUNCTION", help="The function that the lines are for.")
@@ -103,6 +109,8 @@ def _check(given: dict[str, t.Any]) -> None:
         )
     if given["kafka"] is not None and given["module"] is None:
         raise click.UsageError("--kafka needs --module, which names the topics. Add it.")
+    if given["group"] is not None and given["kafka"] is None:
+        raise click.UsageError("--group needs --kafka, which connects the topics. Add it.")
     if given["kafka"] is not None and not _BROKERS.fullmatch(given["kafka"]):
         raise click.UsageError(
             f"'{given['kafka']}' is not the address of a broker. Write --kafka HOST:PORT, or"

@@ -180,6 +180,7 @@ class Run:
             data=data,
             module=self._given["module"],
             kafka=self._given["kafka"],
+            group=self._given["group"],
             concurrency=self._given["concurrency"],
             skipping=self._given["clock"] == "virtual",
             remote=self._given["remote"],

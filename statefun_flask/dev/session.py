@@ -35,21 +35,26 @@ if t.TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a run is told.
+    """The options of a run.
 
+    :param port: The port of the HTTP API; 0 takes a free port.
     :param data: A data folder; None keeps everything in memory.
     :param module: The path of a module.yaml; None for the app's functions alone.
-    :param kafka: The brokers that its Kafka topics are read from and written to, or ``module`` for
-        those that it names; None leaves them unconnected.
+    :param kafka: The addresses of the brokers of its Kafka topics, or ``module`` for the addresses
+        in module.yaml; None does not connect the topics.
+    :param group: The consumer group that offsets are read from and committed to.
+    :param concurrency: How many calls are made at a time.
     :param skipping: Skip the time in which nothing happens.
-    :param finite: It ends by itself, when its inputs are read and all is done.
-    :param temporary: Nobody has the data after it.
+    :param remote: Call the app's own functions by the URL of module.yaml.
+    :param finite: The run ends when its inputs are read and everything is done.
+    :param temporary: The data is deleted after the run.
     """
 
     port: int = 8090
     data: str | None = None
     module: str | None = None
     kafka: str | None = None
+    group: str | None = None
     concurrency: int = 8
     skipping: bool = False
     remote: bool = False
@@ -136,7 +141,7 @@ class Session:
             return None
         from ..embedded.kafka import connect
 
-        return connect(self.engine, self.module, self.options.kafka)
+        return connect(self.engine, self.module, self.options.kafka, self.options.group)
 
     def topics(self) -> dict[str, tuple[str, cabc.Sequence[str]]]:
         """Return the Kafka topics that module.yaml reads, each with its value type and targets."""

@@ -102,6 +102,13 @@ class TextLog:
                 self._line(event.at, f"Kafka at {event.broker} answers again", "green")
             case events.Missing():
                 self._missing(event)
+            case events.Unreadable():
+                self._line(
+                    event.at,
+                    f"topic '{event.topic}' at {event.broker} cannot be read ({event.reason}): it"
+                    " is tried again",
+                    "red",
+                )
             case events.LeftOut():
                 self._line(event.at, f"{event.source} leaves out {event.what}", "yellow")
 
