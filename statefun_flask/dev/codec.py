@@ -1,4 +1,4 @@
-"""Messages as people write and read them: JSON and text for every type that the app declares."""
+"""Messages as JSON and text, for every type that the app declares."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RequestError(ValueError):
 
 
 class MessageCodec:
-    """Reads and shows values by the types of a registry's functions and states."""
+    """Parses and formats messages by the types of a registry's functions and states."""
 
     def __init__(self, registry: FunctionRegistry) -> None:
         self._registry = registry
@@ -57,7 +57,7 @@ class MessageCodec:
             for name in type.readers:
                 self._types.setdefault(name, type)
 
-    # -- reading --------------------------------------------------------------------------
+    # -- parsing --------------------------------------------------------------------------
 
     def message(self, function: str, body: bytes, content_type: str | None = None) -> Message:
         """Return the message that a body means to a function.
@@ -72,10 +72,10 @@ class MessageCodec:
             typename = content_type[len(_VENDOR) :].partition(";")[0].strip()
             chosen = next((each for each in types if each.reader(typename)), None)
             if chosen is None:
-                # Nothing here knows the type, or a function that takes any will.
+                # The type is unknown here. A function that takes any type may read it.
                 return Message(typename, body)
             if chosen.python in _BUILTIN:
-                # It is written as the type's own name says, whichever other one was read.
+                # A value of a builtin type is written under the type's own name.
                 typename = chosen.typename
             return Message(typename, _payload(chosen, typename, body, function))
 
@@ -89,15 +89,15 @@ class MessageCodec:
             hint = did_you_mean(suggestions(function, self._registry))
             raise RequestError(
                 404,
-                f"There is no function '{function}'.{hint}"
+                f"The function '{function}' does not exist.{hint}"
                 " Run 'flask statefun routes' to list the functions.",
             )
         return [type for each in functions for type in each.signature.types]
 
-    # -- showing --------------------------------------------------------------------------
+    # -- formatting --------------------------------------------------------------------------
 
     def plain(self, message: Message) -> t.Any:
-        """Return a value as what JSON can express; as its bytes if it cannot be read."""
+        """Return a value that JSON can express. A value that cannot be read is its bytes."""
         try:
             return self._read(message)
         except Exception:
@@ -126,10 +126,10 @@ class MessageCodec:
             return repr(value)
 
     def record(self, data: bytes) -> str:
-        """Return the value of a record as a person reads it.
+        """Return the value of a record as text for people.
 
-        A record's bytes have no type. Those that are no text are shown as the first protobuf class
-        of the app whose fields they could be.
+        The bytes of a record have no type. Bytes that are not text are shown as a message of the
+        first protobuf class of the app that they could belong to.
         """
         value = plain_bytes(data)
         if isinstance(value, str):
@@ -140,7 +140,7 @@ class MessageCodec:
         return f"<{len(data)} bytes>"
 
     def show(self, message: Message) -> str:
-        """Return a value on part of a line: ``"hello"``, ``name=bob age=7``."""
+        """Return a value as a short text: ``"hello"``, ``name=bob age=7``."""
         value = self.plain(message)
         if isinstance(value, dict):
             return shorten_text(" ".join(f"{key}={_bare(each)}" for key, each in value.items()))
@@ -163,7 +163,7 @@ def message_of_bytes(function: str, body: bytes, content_type: str | None) -> Me
 
 
 def plain_bytes(data: bytes) -> t.Any:
-    """Return bytes as text, or as ``{"base64": …}`` when they are none."""
+    """Return bytes as text, or as ``{"base64": …}`` if they are not text."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -177,12 +177,12 @@ _LAYOUT = str.maketrans("", "", "\n\r\t")
 
 
 def shorten_text(text: str) -> str:
-    """Return a text that fits on part of a line."""
+    """Return a text of at most 80 characters."""
     return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _bare(value: t.Any) -> str:
-    """Return a field's value; text only as it is where it cannot move the terminal's cursor."""
+    """Return a field's value. Printable text has no quotes."""
     if isinstance(value, str) and value.isprintable():
         return value
     return json.dumps(value, ensure_ascii=False)
@@ -207,14 +207,14 @@ def _payload(type: Type[t.Any], typename: str, body: bytes, function: str) -> by
     except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as exc:
         raise RequestError(
             400,
-            f"{shorten(body)} is no '{typename}' for '{function}': {exc}. {_expectation(type)}",
+            f"{shorten(body)} is not a '{typename}' for '{function}': {exc}. {_expectation(type)}",
         ) from None
 
 
 def _expectation(type: Type[t.Any]) -> str:
     if type.python is str:
         return "Send UTF-8 text."
-    return "Send it as JSON."
+    return "Send the value as JSON."
 
 
 def _ambiguous(function: str, types: list[Type[t.Any]]) -> str:

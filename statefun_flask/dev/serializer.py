@@ -1,4 +1,4 @@
-"""Events as JSON objects: what ``--format json`` prints and ``/-/events`` sends."""
+"""Events as JSON objects, for ``--format json`` and the HTTP API."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ JsonObject: t.TypeAlias = dict[str, t.Any]
 
 
 class Serializer:
-    """Turns events into objects that JSON can express, with an ``event`` that says which it is."""
+    """Turns events into JSON objects. The field ``event`` names the kind of an event."""
 
     def __init__(self, codec: MessageCodec) -> None:
         self._codec = codec
 
     def objects(self, event: events.Event) -> cabc.Iterator[JsonObject]:
-        """Yield the objects of an event: an invocation is followed by what it wrote to egresses."""
+        """Yield the objects of an event: an invocation, and then each record that it wrote."""
         head: JsonObject = {"event": type(event).__name__.lower(), "at": event.at}
         if isinstance(event, events.Invocation):
             yield {**head, **self._invocation(event)}
@@ -79,7 +79,7 @@ class Serializer:
         }
 
     def envelope(self, envelope: Envelope) -> JsonObject:
-        """Return a message on its way."""
+        """Return a message with its addresses."""
         return {
             "seq": envelope.seq,
             "trace": envelope.trace,
@@ -90,7 +90,7 @@ class Serializer:
         }
 
     def egress(self, record: EgressRecord) -> JsonObject:
-        """Return an egress record; ``shown`` is its value for people."""
+        """Return an egress record. ``shown`` is its value as text for people."""
         return {
             "seq": record.seq,
             "trace": record.trace,
@@ -130,5 +130,5 @@ class Serializer:
         return {"error": dead.error, "since": dead.since, **self.envelope(dead.envelope)}
 
     def value(self, message: Message | None) -> t.Any:
-        """Return a value, or None for none."""
+        """Return a value, or None without one."""
         return None if message is None else self._codec.plain(message)

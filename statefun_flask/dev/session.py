@@ -63,11 +63,11 @@ class Options:
 
 
 class Source(t.Protocol):
-    """What sends messages by itself: a file, or a Kafka ingress.
+    """An input: a file, or a Kafka ingress.
 
-    :param finished: Whether all was sent that there was at the start.
+    :param finished: Whether everything was sent that the input had at the start.
     :param bad: How many lines or records were left out.
-    :param error: Why it ended before its end.
+    :param error: Why the input was not read to its end.
     """
 
     finished: bool
@@ -75,7 +75,7 @@ class Source(t.Protocol):
     error: BaseException | None
 
     def stop(self) -> None:
-        """Send no more."""
+        """Stop sending messages."""
 
 
 class Session:
@@ -85,7 +85,7 @@ class Session:
         request and no request context, as on every direct path.
     :param listening: A socket to answer on, in place of the port.
     :raises ModuleError: module.yaml is wrong.
-    :raises ValueError: It, or the app, speaks 2.x only.
+    :raises ValueError: module.yaml or the app speaks only the protocol of StateFun 2.x.
     :raises DataFolderError: The data folder cannot be used.
     :raises RuntimeError: Kafka's client is not installed.
     :raises ListenError: The port is taken.
@@ -136,7 +136,7 @@ class Session:
         return ModuleRoutes(self.module, None if self.options.remote else handle, functions)
 
     def _connect(self) -> Links | None:
-        """Connect the Kafka topics of module.yaml, if that is wanted."""
+        """Connect the Kafka topics of module.yaml if the options say so."""
         if self.options.kafka is None or self.module is None:
             return None
         from ..embedded.kafka import connect
@@ -144,7 +144,7 @@ class Session:
         return connect(self.engine, self.module, self.options.kafka, self.options.group)
 
     def topics(self) -> dict[str, tuple[str, cabc.Sequence[str]]]:
-        """Return the Kafka topics that module.yaml reads, each with its value type and targets."""
+        """Return the Kafka topics of module.yaml, each with its value type and targets."""
         ingresses = () if self.module is None else self.module.ingresses
         return {
             topic.topic: (topic.value_type or "", topic.targets)
@@ -155,7 +155,7 @@ class Session:
 
     @property
     def sources(self) -> list[Source]:
-        """All that sends messages by itself."""
+        """All inputs."""
         return [*self.inputs, *(self.links.ingresses if self.links is not None else ())]
 
     @property
@@ -178,7 +178,7 @@ class Session:
         return source
 
     def close(self) -> None:
-        """Stop taking messages, finish calls in flight, and keep the rest."""
+        """Accept no more messages, finish the calls in flight, and keep all other messages."""
         for source in self.inputs:
             source.stop()
         if self.links is not None:
@@ -193,16 +193,16 @@ class Session:
     # -- idleness -------------------------------------------------------------------------
 
     def is_idle(self) -> bool:
-        """Return whether all inputs are read and nothing more happens by itself, but for delays."""
+        """Return whether all inputs are read and only delays are left."""
         return all(source.finished for source in self.sources) and self.engine.status().idle
 
     def next_due(self) -> float | None:
-        """Return in how many seconds the next delay is due; None when there is none."""
+        """Return in how many seconds the next delay is due, or None without one."""
         delays = self.control.delays(1)
         return (delays[0].due - self.clock.now()) / 1000 if delays else None
 
     def skip(self) -> bool:
-        """Move a skipping clock to the next delay. Returns whether there was one."""
+        """Move a skipping clock to the next delay. Return whether a delay was pending."""
         delays = self.control.delays(1)
         if not delays:
             return False
@@ -212,11 +212,11 @@ class Session:
         return True
 
     def wait_until_done(self, linger: float, max_jumps: int, tick: cabc.Callable[[], None]) -> None:
-        """Wait until it is idle and no delay is due soon.
+        """Wait until the session is idle and no delay is due soon.
 
-        :param linger: What soon means, in seconds.
-        :param max_jumps: How often a skipping clock is moved.
-        :param tick: Is called now and then meanwhile.
+        :param linger: Wait for delays that are due within so many seconds.
+        :param max_jumps: How often a skipping clock is moved at most.
+        :param tick: Called repeatedly meanwhile.
         """
         jumps = 0
         while True:
@@ -226,7 +226,7 @@ class Session:
                 continue
             due = self.next_due()
             if due is None or (due > linger and not self.options.skipping):
-                # Nothing can have come in between: inputs are finished.
+                # The inputs are finished, so that no message can have arrived in between.
                 if self.is_idle():
                     return
             elif self.options.skipping:

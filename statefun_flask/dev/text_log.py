@@ -1,4 +1,4 @@
-"""The log of the embedded engine as people read it: one line for what happened, with its cause."""
+"""The log of the embedded engine for people: one line for each event."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .codec import MessageCodec
 from .codec import shorten_text
 from .printable import printable
 
-#: How many invocations a second are shown; a person cannot read more.
+#: How many invocations are shown in a second. A person cannot read more.
 SHOWN = 200
 
 #: Where the standard library is.
@@ -33,10 +33,10 @@ Write: t.TypeAlias = cabc.Callable[[str], None]
 class TextLog:
     """Writes events as lines.
 
-    :param quiet: Only records that leave, and what goes wrong.
-    :param sampled: Leave invocations out above :data:`SHOWN` a second, and say how many.
-    :param reloads: Corrected code is taken by itself.
-    :param full_traceback: Show all frames of an exception, not those of user code alone.
+    :param quiet: Write only egress records and errors.
+    :param sampled: Write at most :data:`SHOWN` invocations in a second, and how many are left out.
+    :param reloads: The process restarts with corrected code.
+    :param full_traceback: Write all frames of an exception, not only those of user code.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class TextLog:
         self._count = 0
 
     def show(self, event: events.Event) -> None:
-        """Write an event; only its name if something of it cannot be shown."""
+        """Write an event. If a value of the event cannot be shown, write its name."""
         try:
             self._show(event)
         except OSError:
-            raise  # of the output
+            raise  # an error of the output, not of a value
         except Exception as exc:
             what = f"{type(event).__name__} cannot be shown: {type(exc).__name__}"
             self._line(event.at, what, "yellow")
@@ -257,14 +257,14 @@ class TextLog:
     def _missing(self, event: events.Missing) -> None:
         self._line(
             event.at,
-            f"there is no topic '{event.topic}' at {event.broker}: it is read from its start once"
-            " it is made",
+            f"topic '{event.topic}' does not exist at {event.broker}: it is read from its start"
+            " once it exists",
             "yellow",
         )
 
 
 def _stamp(at: int) -> str:
-    """Return the time of day of an instant; its number if no calendar has it."""
+    """Return the time of day of an instant, or its number if it is out of range."""
     try:
         return dt.datetime.fromtimestamp(at / 1000).strftime("%H:%M:%S.%f")[:-3]
     except (ValueError, OverflowError, OSError):
@@ -276,5 +276,5 @@ def _is_installed(filename: str, package: str) -> bool:
 
 
 def _from_here(filename: str) -> str:
-    """Return a path as it is named from the working directory, if it is below that."""
+    """Return a path relative to the working directory, if it is below that."""
     return filename.removeprefix(os.getcwd() + os.sep)

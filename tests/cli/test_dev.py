@@ -715,7 +715,7 @@ EXISTS = ("--input", "hello.py")
     [
         (
             ["--exit-when-idle"],
-            "--exit-when-idle needs --input or --kafka: without one it has no end.",
+            "--exit-when-idle needs an input that ends. Add --input or --kafka.",
         ),
         (
             ["--kafka", "127.0.0.1:9092"],
@@ -730,35 +730,36 @@ EXISTS = ("--input", "hello.py")
         ),
         (
             [*EXISTS, "--exit-when-idle", "--reload"],
-            "--exit-when-idle and --reload do not go together: choose one.",
+            "--exit-when-idle and --reload exclude each other. Choose one.",
         ),
         (
             ["--clock", "virtual"],
-            "--clock virtual needs --exit-when-idle: time ends when all is done.",
+            "--clock virtual needs a run that ends. Add --exit-when-idle.",
         ),
         (
             ["--input", "-", "--data", "x"],
             (
-                "Standard input cannot be gone on with after a restart, as --data promises. Give a"
+                "Standard input cannot be resumed after a restart, as --data promises. Name a"
                 " file, or add --not-resumable."
             ),
         ),
         (
             ["--input", "-", "--reload"],
             (
-                "Standard input cannot be gone on with after a reload."
-                " Give a file, or add --not-resumable."
+                "Standard input cannot be resumed after a reload."
+                " Name a file, or add --not-resumable."
             ),
         ),
+        (["--group", "x"], "--group needs --kafka, which connects the topics. Add it."),
         (["--to", "x"], "--to needs --input."),
         (["--id-field", "x"], "--id-field needs --input."),
         (["--id", "x"], "--id needs --input."),
         (["--from-start"], "--from-start needs --input."),
         (["--not-resumable"], "--not-resumable needs --input."),
-        (["--input", "none"], "There is no file 'none'. Correct --input."),
+        (["--input", "none"], "The file 'none' does not exist. Correct --input."),
         (
             [*EXISTS, "--id-field", "x", "--id", "y"],
-            "--id-field and --id do not go together: choose one.",
+            "--id-field and --id exclude each other. Choose one.",
         ),
     ],
 )
@@ -776,7 +777,7 @@ def test_wrong_options_together(folder: pathlib.Path, options: list[str], told: 
 def test_a_usage_error_ends_with_2(folder: pathlib.Path) -> None:
     status, told = fails(folder, "--exit-when-idle")
     assert status == 2
-    assert "Error: --exit-when-idle needs --input or --kafka: without one it has no end." in told
+    assert "Error: --exit-when-idle needs an input that ends. Add --input or --kafka." in told
 
 
 def test_an_input_for_no_function_or_any_of_several(folder: pathlib.Path) -> None:

@@ -741,7 +741,7 @@ def test_a_function_that_is_served_elsewhere_takes_bytes_of_a_named_type(
     assert (
         client.request("PUT", "/unknown/fn/x", "x")
         .json["error"]
-        .startswith("There is no function 'unknown/fn'.")
+        .startswith("The function 'unknown/fn' does not exist.")
     )
 
 

@@ -46,8 +46,8 @@ def test_module_yaml_and_its_topics_are_named(start: cabc.Callable[..., t.Any]) 
     assert " Data        kept\n" in text
     assert f" Module      {module}\n" in text
     assert (
-        " Kafka       not connected (names -> example/greeter; --kafka HOST:PORT connects it,"
-        " PUT /-/topic/TOPIC/KEY feeds it)\n"
+        " Kafka       not connected (names -> example/greeter; --kafka HOST:PORT connects them,"
+        " PUT /-/topic/TOPIC/KEY sends by hand)\n"
     ) in text
 
 
@@ -62,7 +62,7 @@ def test_connected_topics_are_named_with_their_brokers(
         text = shown(start(greeter.app, module=str(module), kafka=nowhere))
     assert (
         f" Kafka       {nowhere} (names -> example/greeter)\n"
-        "             example/greets is at-least-once here; 'statefun-seq' tells repeats\n"
+        "             example/greets is at-least-once here; 'statefun-seq' shows repeats\n"
     ) in text
 
 

@@ -134,7 +134,7 @@ def test_a_function_of_any_type_needs_a_content_type(codec: MessageCodec) -> Non
 
 def test_an_unknown_function_is_told_with_near_names(codec: MessageCodec) -> None:
     assert refusal(codec, "dev/word", b"x") == (
-        "404 There is no function 'dev/word'. Did you mean 'dev/words' or 'dev/order' or"
+        "404 The function 'dev/word' does not exist. Did you mean 'dev/words' or 'dev/order' or"
         " 'dev/out'? Run 'flask statefun routes' to list the functions."
     )
 
@@ -146,31 +146,31 @@ def test_an_unknown_function_is_told_with_near_names(codec: MessageCodec) -> Non
             "dev/order",
             b'{"item": 5}',
             (
-                """b'{"item": 5}' is no 'example/Order' for 'dev/order': Expected `str`, got"""
-                " `int` - at `$.item`. Send it as JSON."
+                """b'{"item": 5}' is not a 'example/Order' for 'dev/order': Expected `str`, got"""
+                " `int` - at `$.item`. Send the value as JSON."
             ),
         ),
         (
             "dev/order",
             b"{tea}",
             (
-                "b'{tea}' is no 'example/Order' for 'dev/order': JSON is malformed: object keys"
-                " must be strings (byte 1). Send it as JSON."
+                "b'{tea}' is not a 'example/Order' for 'dev/order': JSON is malformed: object keys"
+                " must be strings (byte 1). Send the value as JSON."
             ),
         ),
         (
             "dev/later",
             b'"x"',
             (
-                "b'\"x\"' is no 'io.statefun.types/long' for 'dev/later': Expected `int`, got"
-                " `str`. Send it as JSON."
+                "b'\"x\"' is not a 'io.statefun.types/long' for 'dev/later': Expected `int`, got"
+                " `str`. Send the value as JSON."
             ),
         ),
         (
             "dev/words",
             b"\xff",
             (
-                r"b'\xff' is no 'io.statefun.types/string' for 'dev/words': 'utf-8' codec can't"
+                r"b'\xff' is not a 'io.statefun.types/string' for 'dev/words': 'utf-8' codec can't"
                 " decode byte 0xff in position 0: invalid start byte. Send UTF-8 text."
             ),
         ),

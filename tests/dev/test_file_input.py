@@ -65,22 +65,22 @@ def test_a_field_of_a_json_line_is_the_id(app: StateFunFlask, item: str, id: str
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        (b'{"item": "x"}', "it is no JSON object with a field 'id'"),
-        (b"[1]", "it is no JSON object with a field 'id'"),
+        (b'{"item": "x"}', "it is not a JSON object with a field 'id'"),
+        (b"[1]", "it is not a JSON object with a field 'id'"),
         (
             b'{"id": null}',
-            "its field 'id' is null, which is no id; an id is text or a whole number",
+            "its field 'id' is null, which is not an id; an id is text or a whole number",
         ),
         (
             b'{"id": {"a": 1}}',
-            "its field 'id' is {\"a\": 1}, which is no id; an id is text or a whole number",
+            "its field 'id' is {\"a\": 1}, which is not an id; an id is text or a whole number",
         ),
         (
             b'{"id": true}',
-            "its field 'id' is true, which is no id; an id is text or a whole number",
+            "its field 'id' is true, which is not an id; an id is text or a whole number",
         ),
-        (b"nonsense", "it is no JSON: Expecting value: line 1 column 1 (char 0)"),
-        (b"[" * 100_000, "it is no JSON: it is nested too deeply"),
+        (b"nonsense", "it is not valid JSON: Expecting value: line 1 column 1 (char 0)"),
+        (b"[" * 100_000, "it is not valid JSON: it is nested too deeply"),
     ],
 )
 def test_a_json_line_without_a_usable_id_is_refused(
@@ -115,7 +115,7 @@ def test_bad_lines_are_told_with_their_number_and_counted_and_the_rest_goes_on(
             " invalid start byte"
         ),
         (
-            rf"{file}, line 3 is left out: b'\xff' is no 'io.statefun.types/string' for"
+            rf"{file}, line 3 is left out: b'\xff' is not a 'io.statefun.types/string' for"
             " 'dev/words': 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte."
             " Send UTF-8 text."
         ),
@@ -195,7 +195,7 @@ def test_another_file_of_that_name_is_an_error_that_names_from_start(
     with pytest.raises(PositionMismatch) as caught:
         read(client.session, file)
     assert str(caught.value) == (
-        f"'{file}' was read up to line 2, but it is another file now."
+        f"'{file}' was read up to line 2, but it has changed since."
         " Add --from-start to read it from its first line."
     )
     source, _ = read(client.session, file, from_start=True)

@@ -171,7 +171,7 @@ def show(app: StateFunFlask) -> Show:
         ),
         (
             events.Missing(at=NOON, topic="names", broker="here:9092"),
-            ("there is no topic 'names' at here:9092: it is read from its start once it is made"),
+            ("topic 'names' does not exist at here:9092: it is read from its start once it exists"),
         ),
         (
             events.LeftOut(at=NOON, source="names/0", what="offset 2, which is gone"),

@@ -103,7 +103,7 @@ def connect(
 
 
 def _identity(engine: Engine) -> str:
-    """Return the name of the data that the records' numbers belong to. It is stored with the data."""
+    """Return the stored name of the data that the records' numbers belong to."""
     known = engine.store.position(_IDENTITY)
     if known is None:
         known = uuid.uuid4().hex[:12]
