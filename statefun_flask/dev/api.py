@@ -126,7 +126,7 @@ class Api:
         """Wait until no message of a trace waits or runs, apart from delays and parked messages."""
         began = time.monotonic()
         with self._history.watch(trace) as watch:
-            # A look costs a commit, so that the intervals grow with the time waited.
+            # A look takes time of the engine, so that the intervals grow with the time waited.
             while self._control.is_unfinished(trace) and not watch.closed:
                 elapsed = time.monotonic() - began
                 if elapsed > WAIT_TIMEOUT:

@@ -59,9 +59,9 @@ from statefun_flask.embedded import SqliteStore
 commit = SqliteStore.commit
 
 
-def commit_slowly(self):
+def commit_slowly(self, changes):
     time.sleep(0.05)
-    commit(self)
+    commit(self, changes)
 
 
 SqliteStore.commit = commit_slowly
@@ -69,16 +69,17 @@ SqliteStore.commit = commit_slowly
 
 #: A function after which the engine's next commit fails.
 BREAKING = """
+from statefun_flask.embedded import MemoryStore
 from statefun_flask.embedded import SqliteStore
 
 
-def broken(self):
+def broken(self, changes):
     raise LookupError("the disk is gone")
 
 
 @app.statefun("example/break")
 def stop(context: Context, text: str) -> Effects:
-    SqliteStore.commit = broken
+    MemoryStore.commit = SqliteStore.commit = broken
     return Effects()
 """
 
@@ -806,8 +807,8 @@ def test_a_data_folder_that_cannot_be_used_is_named(folder: pathlib.Path) -> Non
     status, told = fails(folder, "--port", "0", "--data", "kept")
     assert status == 1
     assert told == (
-        "Error: The data folder 'kept' cannot be used: Is a directory. Free some space on its disk"
-        " if it is full, or name a folder that this user can write to with --data.\n"
+        "Error: 'kept' cannot be used as a data folder: Is a directory. Give a folder that this"
+        " user can write to.\n"
     )
 
 

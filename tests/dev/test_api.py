@@ -435,7 +435,7 @@ def test_what_names_nothing(client: t.Any) -> None:
             " /namespace/name/id."
         },
     )
-    assert client.request("POST", f"/-/fire/{10**30}").status == 400
+    assert client.request("POST", f"/-/fire/{10**30}").status == 404
 
 
 # -- delays ---------------------------------------------------------------------------------
