@@ -1,4 +1,4 @@
-"""The ``flask statefun`` commands, in modules that are imported when one is used."""
+"""The ``flask statefun`` commands. The module of a command is imported when the command is used."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ import typing as t
 import click
 from flask.cli import AppGroup
 
-#: For each command the module of this package that has it, under its own name.
+#: The module of this package that defines each command, as a function with the command's name.
 COMMANDS = {
     "check": "check",
-    "delays": "engine",
+    "delays": "delays",
     "dev": "dev",
-    "drop": "engine",
-    "egress": "engine",
+    "drop": "parked",
+    "egress": "stored",
     "flink": "flink",
     "lock": "lock",
     "module": "module",
-    "parked": "engine",
-    "replace": "engine",
-    "retry": "engine",
-    "revive": "engine",
+    "parked": "parked",
+    "replace": "parked",
+    "retry": "parked",
+    "revive": "parked",
     "routes": "routes",
-    "send": "engine",
+    "send": "send",
     "serve": "serve",
-    "state": "engine",
-    "trace": "engine",
+    "state": "stored",
+    "trace": "trace",
 }
 
 
 class CommandGroup(AppGroup):
-    """A group that imports a command when it is asked for."""
+    """A group that imports a command when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import the command of a name."""
+        """Import a command."""
         if name not in COMMANDS:
             return None
         module = importlib.import_module(f"{__name__}.{COMMANDS[name]}")

@@ -1,1 +1,1 @@
-"""What a person meets of the embedded engine: its doors, its inputs and what it shows."""
+"""What a person meets of the embedded engine: its api, its inputs and what it shows."""

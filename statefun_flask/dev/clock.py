@@ -1,4 +1,4 @@
-"""A clock that skips the time in which nothing happens."""
+"""A clock that can skip time in which nothing happens."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from ..embedded import RealClock
 
 
 class SkippingClock:
-    """The machine's clock, moved forward now and then. It never goes back."""
+    """The machine's clock, which can be moved forward."""
 
     def __init__(self) -> None:
         self._real = RealClock()
         self._ahead = 0
 
     def now(self) -> int:
-        """Return the milliseconds since 1970 that it pretends."""
+        """Return the milliseconds since 1970, including the skipped time."""
         return self._real.now() + self._ahead
 
     def monotonic(self) -> int:
@@ -21,5 +21,5 @@ class SkippingClock:
         return self._real.monotonic()
 
     def skip_to(self, instant: int) -> None:
-        """Move it to an instant, unless that has passed."""
+        """Move the clock to an instant, unless the instant has passed."""
         self._ahead += max(0, instant - self.now())

@@ -1,93 +1,154 @@
-"""The last events of an engine: for those who ask what a message has caused, and for listeners."""
+"""The last events of an engine, for traces, and subscriptions to the events that follow."""
 
 from __future__ import annotations
 
 import collections
 import collections.abc as cabc
 import contextlib
-import queue
 import threading
 
 from ..embedded import events
+from ..values.message import Message
+from .bounded_queue import BoundedQueue
 
-#: How many events are kept, and of how many bytes in all.
-KEPT = 10_000
-SIZE = 32 << 20
+#: How many events are kept, and how many bytes they may have in total.
+MAX_EVENTS = 10_000
+MAX_BYTES = 32 << 20
 
-#: What a message or record takes beside its payload, in bytes.
+#: How many bytes of events may wait for one subscriber. Older events are dropped.
+SUBSCRIPTION_BYTES = 8 << 20
+
+#: The size of an event, a message or a record without its payload, in bytes.
 _OVERHEAD = 400
 
-#: How many events may wait for a listener that is slow; it then misses the oldest.
-BEHIND = 10_000
+Subscription = BoundedQueue[events.Event]
+
+
+class Watch:
+    """Wakes one thread for each event of one trace."""
+
+    def __init__(self) -> None:
+        self._occurred = threading.Event()
+        self.closed = False
+
+    def wait(self, timeout: float) -> bool:
+        """Return whether an event occurred since the last call. Wait for one if not."""
+        occurred = self._occurred.wait(timeout)
+        self._occurred.clear()
+        return occurred
+
+    def wake(self) -> None:
+        """Wake the thread."""
+        self._occurred.set()
 
 
 class History:
-    """Keeps the last events, and passes them on. Its ``add`` is a listener of the engine."""
+    """Keeps the last events and passes new events to subscribers.
+
+    :meth:`add` is a listener of the engine. It never waits for a subscriber.
+    """
 
     def __init__(self) -> None:
-        #: Each with its size in bytes.
         self._events: collections.deque[tuple[events.Event, int]] = collections.deque()
         self._size = 0
-        self._followers: set[queue.Queue[events.Event | None]] = set()
+        self._subscriptions: set[Subscription] = set()
+        self._watches: dict[int, set[Watch]] = {}
         self._lock = threading.Lock()
         self._closed = False
 
+    @property
+    def size(self) -> int:
+        """How many bytes the kept events have in total."""
+        return self._size
+
     def add(self, event: events.Event) -> None:
-        """Keep an event. Called by the engine's thread, so it never waits."""
-        self._keep(event)
+        """Keep an event and pass it on."""
+        size = size_of(event)
         with self._lock:
-            for follower in self._followers:
-                _put(follower, event)
+            self._events.append((event, size))
+            self._size += size
+            while len(self._events) > MAX_EVENTS or (
+                self._size > MAX_BYTES and len(self._events) > 1
+            ):
+                self._size -= self._events.popleft()[1]
+            for subscription in self._subscriptions:
+                subscription.put(event, size)
+            if self._watches:
+                for trace in _traces(event):
+                    for watch in self._watches.get(trace, ()):
+                        watch.wake()
 
-    def _keep(self, event: events.Event) -> None:
-        size = _size(event)
-        self._events.append((event, size))
-        self._size += size
-        while len(self._events) > KEPT or (self._size > SIZE and len(self._events) > 1):
-            self._size -= self._events.popleft()[1]
-
-    def of(self, trace: int) -> list[events.Event]:
-        """Return the kept events of one cause, in their order."""
-        return [event for event, _ in list(self._events) if getattr(event, "trace", None) == trace]
+    def of_trace(self, trace: int) -> list[events.Event]:
+        """Return the kept events of one trace, oldest first."""
+        with self._lock:
+            kept = list(self._events)
+        return [event for event, _ in kept if getattr(event, "trace", None) == trace]
 
     @contextlib.contextmanager
-    def follow(self) -> cabc.Iterator[queue.Queue[events.Event | None]]:
-        """Return a queue of the events from now on; None on it is the end."""
-        follower: queue.Queue[events.Event | None] = queue.Queue(BEHIND)
+    def subscribe(self) -> cabc.Iterator[Subscription]:
+        """Return a queue of the events from now on. It is closed with the history."""
+        subscription: Subscription = BoundedQueue(SUBSCRIPTION_BYTES)
         with self._lock:
-            self._followers.add(follower)
+            self._subscriptions.add(subscription)
             if self._closed:
-                follower.put_nowait(None)
+                subscription.close()
         try:
-            yield follower
+            yield subscription
         finally:
             with self._lock:
-                self._followers.discard(follower)
+                self._subscriptions.discard(subscription)
+
+    @contextlib.contextmanager
+    def watch(self, trace: int) -> cabc.Iterator[Watch]:
+        """Return an object that wakes the caller for each event of a trace from now on."""
+        watch = Watch()
+        with self._lock:
+            self._watches.setdefault(trace, set()).add(watch)
+            watch.closed = self._closed
+        try:
+            yield watch
+        finally:
+            with self._lock:
+                watches = self._watches[trace]
+                watches.discard(watch)
+                if not watches:
+                    del self._watches[trace]
 
     def close(self) -> None:
-        """Tell all followers that there is no more."""
+        """Close all subscriptions and wake all watches."""
         with self._lock:
             self._closed = True
-            for follower in self._followers:
-                _put(follower, None)
+            for subscription in self._subscriptions:
+                subscription.close()
+            for watches in self._watches.values():
+                for watch in watches:
+                    watch.closed = True
+                    watch.wake()
 
 
-def _size(event: events.Event) -> int:
-    """Return about how many bytes an event takes: messages are taken to be like the first."""
-    if not isinstance(event, events.Invocation):
-        return _OVERHEAD
-    size = _OVERHEAD
-    for messages in (event.batch, event.sends, event.delays):
-        if messages:
-            size += len(messages) * (_OVERHEAD + len(messages[0].message.value))
-    if event.records:
-        size += len(event.records) * (_OVERHEAD + len(event.records[0].value))
+def _traces(event: events.Event) -> set[int]:
+    """Return the traces of an event. The messages of a batch can have different ones."""
+    traces = {each.trace for each in getattr(event, "batch", ())}
+    trace = getattr(event, "trace", None)
+    return traces if trace is None else {*traces, trace}
+
+
+def size_of(event: events.Event) -> int:
+    """Return the approximate size of an event in bytes."""
+    size = _OVERHEAD + sum(_message_size(each.message) for each in getattr(event, "batch", ()))
+    if isinstance(event, events.Invocation):
+        size += sum(_message_size(each.message) for each in event.sends)
+        size += sum(_message_size(each.message) for each in event.delays)
+        size += sum(_message_size(each.message) for each in event.cancelled)
+        size += sum(_OVERHEAD + len(each.value) for each in event.records)
+        for _, before, after in event.changes:
+            size += sum(_message_size(each) for each in (before, after) if each is not None)
+    elif isinstance(event, events.Fired):
+        size += _message_size(event.delay.message)
+    elif isinstance(event, events.Dropped):
+        size += _message_size(event.envelope.message)
     return size
 
 
-def _put(follower: queue.Queue[events.Event | None], event: events.Event | None) -> None:
-    """Give a follower an event; one that is too far behind loses its oldest."""
-    if follower.full():
-        with contextlib.suppress(queue.Empty):
-            follower.get_nowait()
-    follower.put_nowait(event)
+def _message_size(message: Message) -> int:
+    return _OVERHEAD + len(message.value)

@@ -20,11 +20,16 @@ import types
 
 import click
 
-# Werkzeug's public door to its reloader serves a WSGI app, which this is not.
+# Werkzeug's public function for its reloader serves a WSGI app, which this command does not.
 from werkzeug import _reloader
+
+from ..embedded.errors import DataFolderError
+from .server import bind
 
 _SOCKET = "STATEFUN_DEV_SOCKET"
 _DATA = "STATEFUN_DEV_DATA"
+_TEMPORARY = "STATEFUN_DEV_TEMPORARY"
+_PARENT = "STATEFUN_DEV_PARENT"
 _CHILD = "WERKZEUG_RUN_MAIN"
 
 #: The exit status with which the reloader asks for a new process.
@@ -36,11 +41,12 @@ def run(
 ) -> int:
     """Call a function in a child process, and again in a new one after each change.
 
-    :param main: Called in a thread of the child, which then is to end what it began.
-    :param folder: The data folder; without one a temporary one is made.
+    :param main: Called in a thread of the child. The caller ends in the child what this began.
+    :param folder: The data folder. Without one a temporary folder is made.
     :param files: Further files to watch.
-    :return: The exit status; in a child :data:`CHANGED` before the next one.
-    :raises OSError: The port is taken.
+    :return: The exit status; in a child :data:`CHANGED` before the next child starts.
+    :raises ListenError: The port is taken.
+    :raises DataFolderError: No temporary folder can be made.
     """
     if os.environ.get(_CHILD) == "true":
         threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -51,16 +57,19 @@ def run(
         return 0
 
     with contextlib.ExitStack() as stack:
-        bound = stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        bound = stack.enter_context(bind(port))
         bound.set_inheritable(True)
+        temporary = folder is None
         if folder is None:
-            folder = tempfile.mkdtemp(prefix="statefun-dev-")
+            folder = _temporary_folder()
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
         environ = {
             **os.environ,
             _CHILD: "true",
             _SOCKET: str(bound.fileno()),
             _DATA: folder,
+            _TEMPORARY: str(int(temporary)),
+            _PARENT: str(os.getpid()),
         }
         for each in (signal.SIGTERM, signal.SIGHUP):
             before = signal.signal(each, signal.default_int_handler)
@@ -71,6 +80,22 @@ def run(
             return 0
 
 
+def _temporary_folder() -> str:
+    """Return a new folder that only this user can read."""
+    try:
+        return tempfile.mkdtemp(prefix="statefun-dev-")
+    except OSError as exc:
+        raise DataFolderError(
+            f"No temporary folder can be made: {exc.strerror or exc}. Name a folder with --data."
+        ) from None
+
+
+def remove_orphaned_data() -> None:
+    """Remove the temporary folder in a child whose parent was killed and cannot do it."""
+    if os.environ.get(_TEMPORARY) == "1" and os.environ[_PARENT] != str(os.getppid()):
+        shutil.rmtree(os.environ[_DATA], ignore_errors=True)
+
+
 def _keep_running(environ: dict[str, str], files: set[str]) -> int:
     """Start a child for each version of the code, until one ends by itself."""
     while True:
@@ -78,19 +103,19 @@ def _keep_running(environ: dict[str, str], files: set[str]) -> int:
         with _passing_signals_to(child):
             status = child.wait()
         if status == 1:
-            # It could not load the app, so it is not there to watch.
+            # The child could not load the app and has ended, so that nothing watches the files.
             watching = _reloader.reloader_loops["stat"](extra_files=files)
             with contextlib.suppress(SystemExit), watching as watch:
-                click.echo("The app cannot be loaded. Correct it, and it is tried again.", err=True)
+                text = "The app cannot be loaded. Correct the code, and it is loaded again."
+                click.echo(text, err=True)
                 watch.run()
         elif status != CHANGED:
             return status
 
 
 def _end_with_parent() -> None:
-    """End as on SIGTERM when the parent was killed: nobody else would end this process."""
-    parent = os.getppid()
-    while os.getppid() == parent:
+    """End as on SIGTERM when the parent was killed."""
+    while str(os.getppid()) == os.environ[_PARENT]:
         time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)
 

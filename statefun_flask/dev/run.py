@@ -1,14 +1,11 @@
-"""The command at work: a session of the embedded engine with what it shows and how it ends."""
+"""A run of ``flask statefun dev``: once, or again for each version of the code."""
 
 from __future__ import annotations
 
 import gc
-import json
 import os
-import pathlib
 import signal
 import sys
-import threading
 import time
 import traceback
 import typing as t
@@ -17,70 +14,99 @@ import click
 from flask import Flask
 from flask.cli import ScriptInfo
 
-from ..embedded import events
 from ..embedded.error_text import text_of
 from ..embedded.errors import DataFolderError
 from ..embedded.errors import UnknownTarget
 from ..errors import FunctionNotFoundError
 from ..module_yaml import ModuleError
-from . import closing
 from . import reload
-from . import welcome
-from .inputs import Lines
-from .inputs import PositionMismatch
-from .objects import Objects
-from .screen import Screen
+from . import shutdown
+from .file_input import LineParser
+from .file_input import PositionMismatch
+from .output import Output
+from .reporter import JsonReporter
+from .reporter import Reporter
+from .reporter import TextReporter
+from .server import ListenError
 from .session import Options
 from .session import Session
 
-_PACKAGE = str(pathlib.Path(__file__).parent.parent) + os.sep
-
-
 #: The exit status after an internal error of the engine, EX_SOFTWARE of sysexits.h.
 BROKEN = 70
+
+#: How long the end waits for a reader of the output, in seconds.
+_FLUSH_TIMEOUT = 1.0
 
 
 class Run:
     """One ``flask statefun dev``.
 
-    :param given: The command's options by their name.
+    :param given: The command's options by their names.
     """
 
     def __init__(self, info: ScriptInfo, given: dict[str, t.Any]) -> None:
         self._info = info
         self._given = given
-        shown = given["output"] or ("text" if given["quiet"] or sys.stdout.isatty() else "json")
-        self._is_json = shown == "json"
-        self._lock = threading.Lock()
         self._running: Session | None = None
         self._started = time.monotonic()
+        text = given["output"] == "text" or (
+            given["output"] is None and (given["quiet"] or sys.stdout.isatty())
+        )
+        missed = _missed_text if text else _missed_json
+        # A finite run is a part of a pipeline: its reader gets all of the output.
+        complete = given["exit_when_idle"]
+        self._out = Output(sys.stdout, complete=complete, missed=missed, gone=_end)
+        self._err = Output(sys.stderr, missed=_missed_text)
+        self._reporter: Reporter = JsonReporter(self._out)
+        if text:
+            self._reporter = TextReporter(
+                self._out,
+                self._err,
+                quiet=given["quiet"],
+                full_traceback=given["full_traceback"],
+                reloads=given["reloads"],
+            )
 
     # -- ways to run ----------------------------------------------------------------------
 
     def once(self) -> int:
-        """Run until it is done or interrupted, and return the exit status."""
+        """Run until everything is done or a signal arrives, and return the exit status."""
+        try:
+            return self._once()
+        finally:
+            self._close_outputs()
+
+    def _once(self) -> int:
         session = self._session(self._info.load_app(), self._given["data"], None)
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.default_int_handler)
         try:
             self._start(session)
+            self._work(session)
             if self._given["exit_when_idle"]:
-                session.wait_until_done(
-                    self._given["linger"], self._given["max_jumps"], self._progress(session)
-                )
-            else:
-                progress = self._progress(session)
-                while session.engine.failure is None:
-                    progress()
-                    time.sleep(0.1)
+                self._out.flush()
         except KeyboardInterrupt:
             pass
         except BaseException:
             if session.engine.failure is not None:
                 return self._close_broken(session)
+            self._out.release()
             session.close()
             raise
         return self._close(session)
+
+    def _work(self, session: Session) -> None:
+        """Return when the run is done, or its engine has ended by itself."""
+
+        def progress() -> None:
+            self._reporter.progress(session)
+
+        if self._given["exit_when_idle"]:
+            session.wait_until_done(self._given["linger"], self._given["max_jumps"], progress)
+            return
+        while session.engine.failure is None:
+            progress()
+            time.sleep(0.1)
 
     def reloading(self) -> int:
         """Run, and again when a source file changes, and return the exit status."""
@@ -88,16 +114,19 @@ class Run:
         files = [given["module"]] if given["module"] else []
         try:
             status = reload.run(self._version, given["port"], given["data"], files)
-        except OSError as exc:
-            raise _port_taken(given["port"], exc) from None
-        self._end(changed=status == reload.CHANGED)
+            self._end(changed=status == reload.CHANGED)
+        except (ListenError, DataFolderError) as exc:
+            raise click.ClickException(str(exc)) from None
+        finally:
+            self._close_outputs()
+            reload.remove_orphaned_data()
         return status
 
     def _version(self) -> None:
         """Run one version of the code, in a thread; the reloader ends the process."""
         handed_down = reload.inherited()
         if handed_down is None:
-            raise RuntimeError("This runs below the reloader only. Use --reload.")
+            raise RuntimeError("This function runs in a child of the reloader. Use --reload.")
         listening, folder = handed_down
         try:
             app = self._info.load_app()
@@ -106,20 +135,27 @@ class Run:
             parked = session.control.retry_all()
             self._start(session)
         except click.ClickException as exc:
-            exc.show()
-            self._wait_for_a_change()
+            self._wait_for_a_change(f"Error: {exc.format_message()}")
             return
         except Exception:
-            self._write(traceback.format_exc(), err=True)
-            self._wait_for_a_change()
+            self._wait_for_a_change(traceback.format_exc().rstrip())
             return
         if parked:
             plural = "s" * (len(parked) != 1)
-            self._say("reloaded", f"reloaded · retrying {len(parked)} parked message{plural}")
+            self._reporter.say(
+                "reloaded", f"reloaded · retrying {len(parked)} parked message{plural}"
+            )
         while session.engine.failure is None:
             time.sleep(0.1)
         # The reloader runs in the main thread and ends by a change of a file only.
-        os._exit(self._close_broken(session))
+        status = self._close_broken(session)
+        self._close_outputs()
+        os._exit(status)
+
+    def _wait_for_a_change(self, error: str) -> None:
+        for line in error.splitlines():
+            self._err.write(line)
+        self._err.write("The app cannot be run. Correct the code, and it runs again.")
 
     def _end(self, changed: bool) -> None:
         """End the version that runs here, if one does, with a last line unless a next one comes."""
@@ -127,13 +163,12 @@ class Run:
         if session is None:
             return
         if changed:
-            _ignore_signals()
+            self._begin_end()
             session.close()
         else:
             self._close(session)
 
-    def _wait_for_a_change(self) -> None:
-        self._write("The app cannot be run. Correct it, and it is tried again.", err=True)
+    # -- start and end --------------------------------------------------------------------
 
     def _session(self, app: Flask, data: str | None, listening: t.Any) -> Session:
         if "statefun" not in app.extensions:
@@ -145,6 +180,7 @@ class Run:
             data=data,
             module=self._given["module"],
             kafka=self._given["kafka"],
+            group=self._given["group"],
             concurrency=self._given["concurrency"],
             skipping=self._given["clock"] == "virtual",
             remote=self._given["remote"],
@@ -154,44 +190,41 @@ class Run:
         with app.app_context():
             try:
                 return Session(app, options, listening)
-            except (ModuleError, DataFolderError, UnknownTarget, RuntimeError, ValueError) as exc:
+            except (
+                ModuleError,
+                DataFolderError,
+                ListenError,
+                UnknownTarget,
+                RuntimeError,
+                ValueError,
+            ) as exc:
                 raise click.ClickException(str(exc)) from None
-            except OSError as exc:
-                raise _port_taken(options.port, exc) from None
-
-    # -- start and end --------------------------------------------------------------------
 
     def _start(self, session: Session) -> None:
-        if self._is_json:
-            objects = Objects(session.values)
-            session.engine.listeners.append(lambda event: self._write_objects(objects, event))
-        else:
-            screen = Screen(
-                session.values,
-                self._write,
-                quiet=self._given["quiet"],
-                sampled=sys.stdout.isatty(),
-                full_traceback=self._given["full_traceback"],
-                package=_PACKAGE,
-                reloads=self._given["reloads"],
-            )
-            session.engine.listeners.append(screen.show)
-        self._announce(session)
+        session.engine.listeners.append(self._reporter.listener(session))
+        self._reporter.started(session, self._data(), time.monotonic() - self._started)
         relax_collector()
         session.start()
         if self._given["input_"] is not None:
             self._read_input(session)
 
+    def _data(self) -> str:
+        if self._given["data"] is not None:
+            return str(self._given["data"])
+        if self._given["reloads"]:
+            return "temporary, survives reloads (keep it: --data DIR)"
+        return "in memory (keep it: --data DIR)"
+
     def _read_input(self, session: Session) -> None:
-        lines = Lines(
-            session.values, self._target(session), self._given["id_field"], self._given["id_"]
+        parser = LineParser(
+            session.codec, self._target(session), self._given["id_field"], self._given["id_"]
         )
         try:
             session.add_input(
-                lines,
+                parser,
                 self._given["input_"],
                 from_start=self._given["from_start"],
-                report=lambda text: self._say("badline", text, err=True),
+                report=lambda text: self._reporter.say("badline", text, error=True),
             )
         except PositionMismatch as exc:
             raise click.ClickException(str(exc)) from None
@@ -215,11 +248,19 @@ class Run:
             )
         return candidates[0]
 
+    def _begin_end(self) -> None:
+        """Let the end be reached: neither a second signal nor a reader stops it."""
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
+        self._out.release()
+
     def _close(self, session: Session) -> int:
         """End the session, say what is left, and return the exit status."""
-        _ignore_signals()
+        self._begin_end()
         try:
-            return closing.close(session, lambda kind, text: self._say(kind, text, err=True))
+            return shutdown.shut_down(
+                session, lambda kind, text: self._reporter.say(kind, text, error=True)
+            )
         except RuntimeError:
             if session.engine.failure is None:
                 raise
@@ -228,6 +269,7 @@ class Run:
     def _close_broken(self, session: Session) -> int:
         """End a session whose engine has ended by itself, and say why."""
         cause = t.cast("BaseException", session.engine.failure)
+        self._out.release()
         session.close()
         text = (
             "The engine has stopped after an internal error:"
@@ -236,90 +278,31 @@ class Run:
         )
         if not session.options.temporary:
             text += " All acknowledged messages are in the data folder."
-        self._say("broken", text, err=True)
+        self._reporter.say("broken", text, error=True)
         return BROKEN
 
-    # -- what is shown --------------------------------------------------------------------
+    def _close_outputs(self) -> None:
+        for output in (self._out, self._err):
+            output.close(_FLUSH_TIMEOUT)
 
-    def _announce(self, session: Session) -> None:
-        if self._is_json:
-            self._write_object(
-                {
-                    "event": "ready",
-                    "url": session.url,
-                    "functions": list(session.registry),
-                    "data": session.options.data,
-                    "kafka": session.options.kafka,
-                    "start_seconds": round(time.monotonic() - self._started, 3),
-                }
-            )
-        elif not self._given["quiet"]:
-            for line in welcome.lines(session, self._data(session)):
-                self._write(line)
 
-    def _data(self, session: Session) -> str:
-        if self._given["data"] is not None:
-            return str(self._given["data"])
-        if self._given["reloads"]:
-            return "temporary, survives reloads (keep it: --data DIR)"
-        return "in memory (keep it: --data DIR)"
+def _missed_text(count: int) -> str:
+    return f"… {count} lines are missing here: the output was not read"
 
-    def _progress(self, session: Session) -> t.Callable[[], None]:
-        """Return a function that says how far a long input is read, when a person watches."""
-        last = time.monotonic()
 
-        def progress() -> None:
-            nonlocal last
-            if self._is_json or not sys.stderr.isatty() or time.monotonic() - last < 2:
-                return
-            last = time.monotonic()
-            for source in session.inputs:
-                if not source.finished and source.size:
-                    share = source.offset / source.size
-                    self._write(f"{source.path}: line {source.line:,} ({share:.0%})", err=True)
+def _missed_json(count: int) -> str:
+    return f'{{"event": "missed", "lines": {count}}}'
 
-        return progress
 
-    def _say(self, kind: str, text: str, err: bool = False) -> None:
-        if self._is_json:
-            self._write_object({"event": kind, "text": text})
-        else:
-            self._write(text, err=err)
-
-    def _write_objects(self, objects: Objects, event: events.Event) -> None:
-        for each in objects.of(event):
-            self._write_object(each)
-
-    def _write_object(self, value: dict[str, t.Any]) -> None:
-        self._write(json.dumps(value, ensure_ascii=False))
-
-    def _write(self, text: str, err: bool = False) -> None:
-        with self._lock:
-            try:
-                click.echo(text, err=err)
-            except BrokenPipeError:
-                # Whoever read this has gone, so the run ends as on Ctrl-C.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                os.kill(os.getpid(), signal.SIGINT)
+def _end() -> None:
+    """End the process as on Ctrl-C: whoever read standard output has gone."""
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def relax_collector() -> None:
-    """Have Python look for cycles less often, in a process that is an engine's.
+    """Have Python look for reference cycles less often.
 
-    It makes many objects and no cycles; looking through them all was a sixth of its CPU time.
+    The engine makes many objects and no cycles. Looking for cycles was a sixth of its CPU time.
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
-
-
-def _ignore_signals() -> None:
-    """Let the end be reached: whoever asked for it may ask again meanwhile."""
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
-
-
-def _port_taken(port: int, exc: OSError) -> click.ClickException:
-    return click.ClickException(
-        f"Cannot listen on 127.0.0.1:{port}: {os.strerror(exc.errno or 0)}."
-        " Stop what listens there, or choose another --port."
-    )

@@ -1,239 +1,316 @@
-"""The HTTP server of the doors, on one loopback port: it finds out what a request asks for.
+"""The HTTP server of the API: waitress on one loopback port.
 
-Pages in a browser must not reach it: a foreign ``Host`` and any ``Origin`` are refused.
+waitress parses requests strictly, and reads and writes all connections in one thread, so that a
+connection that sends nothing costs a socket and no thread. A request gets a thread once it is
+complete. Requests that take long would occupy all threads, so each kind has its own pool:
+
+- PUT waits for a commit, which can take as long as a full disk is full;
+- PUT with ``?wait`` waits for the end of a trace;
+- a stream of events lasts until its client goes away. Its thread writes whenever an event occurs;
+  the number of streams is limited;
+- all others are answered at once.
+
+A pool starts its threads when they are needed.
 """
 
 from __future__ import annotations
 
-import collections.abc as cabc
-import http
-import http.server
-import json
-import queue
+import contextlib
+import logging
+import os
+import resource
 import socket
 import threading
+import time
 import typing as t
-import urllib.parse
 
-from ..embedded.errors import KeyReused
-from ..embedded.errors import NotFound
-from ..embedded.errors import UnknownTarget
-from ..values.address import Address
-from .doors import Answer
-from .doors import Doors
-from .values import BadMessage
+from waitress import wasyncore
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.parser import ParsingError
+from waitress.server import TcpWSGIServer
+from waitress.task import ErrorTask
+from waitress.task import ThreadedTaskDispatcher
+from waitress.utilities import BadRequest
 
-#: How large a body may be, or a part of one that comes in parts, in bytes.
-LARGEST = 64 << 20
+from .wsgi import Application
+from .wsgi import encoded
+from .wsgi import MAX_STREAMS
+from .wsgi import MAX_WAITS
+
+#: How large a body may be, in bytes.
+MAX_BODY = 64 << 20
+
+#: How large the head of a request may be, in bytes.
+MAX_HEAD = 64 << 10
+
+#: How many connections may be open. One more closes the one that has been idle for longest.
+MAX_CONNECTIONS = 1000
+
+#: After how many seconds an idle connection is closed.
+IDLE_TIMEOUT = 60
+
+#: How many threads answer at once, and how many may wait for a commit.
+QUICK_THREADS = 4
+COMMIT_THREADS = 32
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Listens on a socket that is bound already, or binds one.
+class ListenError(OSError):
+    """The server cannot listen on its port."""
 
-    :param listening: A socket that a parent process handed down.
+
+def bind(port: int) -> socket.socket:
+    """Return a socket that listens on a loopback port; 0 takes a free port.
+
+    :raises ListenError: The port is taken, or this user may not have it.
+    """
+    try:
+        return socket.create_server(("127.0.0.1", port), backlog=1024)
+    except OSError as exc:
+        raise ListenError(
+            f"Cannot listen on 127.0.0.1:{port}: {os.strerror(exc.errno or 0)}."
+            " Stop what listens there, or choose another --port."
+        ) from None
+
+
+class Server:
+    """Listens on a socket that a parent process bound, or binds one.
+
+    :raises ListenError: The port is taken.
     """
 
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, doors: Doors, port: int, listening: socket.socket | None = None) -> None:
-        super().__init__(("127.0.0.1", port), _Handler, bind_and_activate=False)
-        self.doors = doors
-        self._started = False
-        if listening is None:
-            try:
-                self.server_bind()
-                self.server_activate()
-            except BaseException:
-                self.server_close()
-                raise
-        else:
-            self.socket.close()
-            self.socket = listening
-            self.server_address = listening.getsockname()
+    def __init__(
+        self, application: Application, port: int, listening: socket.socket | None = None
+    ) -> None:
+        bound = listening or bind(port)
+        #: The port that it listens on.
+        self.port: int = bound.getsockname()[1]
+        self._application = application
+        self._sockets: dict[int, t.Any] = {}
+        self._stopping = threading.Event()
+        self._stopped = False
+        self._pools = _Pools()
+        self._server = _Acceptor(application, self._sockets, self._pools, bound)
+        self._thread = threading.Thread(target=self._serve, name="statefun-http", daemon=True)
 
     @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return int(self.server_address[1])
+    def address(self) -> tuple[str, int]:
+        """The address that it listens on."""
+        return self._server.effective_host, int(self._server.effective_port)
 
     def start(self) -> None:
-        """Answer requests in threads."""
-        self._started = True
-        threading.Thread(
-            target=self.serve_forever, args=(0.05,), name="statefun-doors", daemon=True
-        ).start()
+        """Answer requests."""
+        self._thread.start()
+
+    def drain(self) -> None:
+        """Accept no connection and refuse each new request; requests in progress go on."""
+        self._application.closing = True
+        if self._thread.ident is not None and not self._stopped:
+            self._server.trigger.pull_trigger(self._server.stop_accepting)
+
+    def stop(self, timeout: float = 1.0) -> None:
+        """Write the responses that are ready, within so many seconds, and close all sockets."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._thread.ident is not None:
+            deadline = time.monotonic() + timeout
+            while self._server.busy and time.monotonic() < deadline:
+                time.sleep(0.005)
+            self._stopping.set()
+            self._server.pull_trigger()
+            self._thread.join()
+        wasyncore.close_all(self._sockets, ignore_all=True)
+        self._pools.stop()
+
+    def _serve(self) -> None:
+        while not self._stopping.is_set():
+            # select() would be limited to 1024 descriptors.
+            wasyncore.poll2(1.0, self._sockets)
+
+
+class _Acceptor(TcpWSGIServer):  # type: ignore[misc,unused-ignore]
+    """Accepts connections, and closes the longest idle one if there are too many."""
+
+    def __init__(
+        self,
+        application: Application,
+        sockets: dict[int, t.Any],
+        pools: _Pools,
+        bound: socket.socket,
+    ) -> None:
+        adjustments = Adjustments(
+            sockets=[bound],
+            ident=None,
+            max_request_body_size=MAX_BODY + 1,  # waitress refuses a body of this size
+            max_request_header_size=MAX_HEAD,
+            outbuf_high_watermark=1 << 20,
+            channel_timeout=IDLE_TIMEOUT,
+            cleanup_interval=10,
+            connection_limit=2**31,  # see handle_accept
+            log_socket_errors=False,
+            clear_untrusted_proxy_headers=False,
+        )
+        self.channel_class = _Connection
+        self._limit = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        super().__init__(
+            application,
+            sockets,
+            _sock=bound,
+            dispatcher=pools,
+            adj=adjustments,
+            sockinfo=(bound.family, bound.type, bound.proto, bound.getsockname()),
+            bind_socket=False,
+        )
+
+    @property
+    def busy(self) -> bool:
+        """Whether a response is being made or written."""
+        return any(
+            each.requests or each.total_outbufs_len for each in list(self.active_channels.values())
+        )
+
+    def handle_accept(self) -> None:
+        """Accept a connection."""
+        if len(self.active_channels) >= self._limit:
+            idle = [each for each in self.active_channels.values() if not each.requests]
+            if idle:
+                min(idle, key=lambda each: each.last_activity).handle_close()
+        super().handle_accept()
+
+    def pull_trigger(self) -> None:
+        """Wake the server's thread; a thread that answers may do so after the end."""
+        with contextlib.suppress(OSError):
+            super().pull_trigger()
+
+    def stop_accepting(self) -> None:
+        """Close the listening socket. Called in the server's thread."""
+        wasyncore.dispatcher.close(self)
+
+
+class _Parser(HTTPRequestParser):  # type: ignore[misc,unused-ignore]
+    """Refuses what two parsers could read as different requests, or what would take too long."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Parse the head of a request."""
+        try:
+            super().parse_header(header_plus)
+        except ValueError:
+            raise ParsingError("Content-Length is invalid") from None
+        if self.version not in ("1.0", "1.1"):
+            raise ParsingError("The version is neither HTTP/1.0 nor HTTP/1.1")
+        if "TRANSFER_ENCODING" in self.headers:
+            raise ParsingError("HTTP/1.0 has no Transfer-Encoding")
+        if self.chunked and "CONTENT_LENGTH" in self.headers:
+            raise ParsingError("Content-Length and Transfer-Encoding exclude each other")
+
+    def received(self, data: bytes) -> int:
+        """Read data, and return how many bytes of it belong to the request."""
+        consumed: int = super().received(data)
+        receiver = self.body_rcv
+        if (
+            self.chunked
+            and receiver is not None
+            and (len(receiver.control_line) > 1024 or len(receiver.trailer) > MAX_HEAD)
+        ):
+            self.error = BadRequest("The size or the trailer of a chunk is too long")
+            self.completed = True
+        return consumed
+
+
+class _Refusal(ErrorTask):  # type: ignore[misc,unused-ignore]
+    """Answers what is not a valid request with JSON, and closes the connection."""
+
+    def execute(self) -> None:
+        """Write the response."""
+        error = self.request.error
+        text = f"{error.body}. Correct the request."
+        if error.code == 413:
+            text = f"The body is larger than {MAX_BODY} bytes. Send smaller messages."
+        elif error.code == 431:
+            text = f"The head is larger than {MAX_HEAD} bytes. Send shorter headers."
+        body = encoded({"error": text}) + b"\n"
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/json"))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Connection(HTTPChannel):  # type: ignore[misc,unused-ignore]
+    """A connection."""
+
+    parser_class = _Parser
+    error_task_class = _Refusal
+
+    def duration_text(self) -> bool:
+        """Return whether to read now.
+
+        waitress does not read during a request, so that a client may close its sending half. That a
+        client has gone is noticed by reading only, which matters for requests that take long.
+        """
+        if not self.requests or self.total_outbufs_len or self.will_close:
+            return bool(super().readable())
+        return len(self.requests) == 1 and _kind(self.requests[0]) in ("wait", "stream")
+
+
+class _Pool(ThreadedTaskDispatcher):  # type: ignore[misc,unused-ignore]
+    """Threads for one kind of requests, started when they are needed."""
+
+    #: It is normal that requests wait for a thread.
+    queue_logger = logging.Logger("statefun-http", logging.CRITICAL)
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def add_task(self, task: t.Any) -> None:
+        """Have a connection's next request answered."""
+        with self.lock:
+            count = len(self.threads)
+            needed = self.active_count + len(self.queue) + 1
+        if count < min(needed, self._limit):
+            self.set_thread_count(count + 1)
+        super().add_task(task)
 
     def stop(self) -> None:
-        """Stop answering, and close the socket."""
-        if self._started:
-            self.shutdown()
-        self.server_close()
-
-    def handle_error(self, request: t.Any, client_address: t.Any) -> None:
-        """Keep quiet about clients that went away."""
+        """End the threads, each after the request that it answers."""
+        self.set_thread_count(0)
+        with self.lock:
+            self.queue.clear()
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    """Finds out what a request asks for."""
+class _Pools:
+    """Gives each request to the pool of its kind.
 
-    server: Server
-    protocol_version = "HTTP/1.1"
-    # An answer leaves at once, and in one piece.
-    disable_nagle_algorithm = True
-    wbufsize = -1
+    The pools of streams and waits have one thread more than the application allows, which refuses.
+    """
 
-    def do_GET(self) -> None:
-        self._handle(self._get)
+    def __init__(self) -> None:
+        self._pools = {
+            "quick": _Pool(QUICK_THREADS),
+            "commit": _Pool(COMMIT_THREADS),
+            "wait": _Pool(MAX_WAITS + 1),
+            "stream": _Pool(MAX_STREAMS + 1),
+        }
 
-    def do_PUT(self) -> None:
-        self._handle(self._put)
+    def add_task(self, task: t.Any) -> None:
+        """Have a connection's next request answered."""
+        self._pools[_kind(task.requests[0])].add_task(task)
 
-    do_POST = do_PUT
-
-    def _handle(
-        self, route: cabc.Callable[[list[str], dict[str, str], bytes], Answer | None]
-    ) -> None:
-        try:
-            self._refuse_foreign()
-            body = self._body()
-            url = urllib.parse.urlsplit(self.path)
-            path = [urllib.parse.unquote(part) for part in url.path.strip("/").split("/")]
-            query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
-            answer = route(path, query, body)
-        except BadMessage as exc:
-            answer = exc.status, {"error": str(exc)}
-        except (NotFound, UnknownTarget) as exc:
-            answer = 404, {"error": str(exc)}
-        except KeyReused as exc:
-            answer = 422, {"error": str(exc)}
-        except (ValueError, TypeError, OverflowError) as exc:
-            answer = 400, {"error": str(exc)}
-        except RuntimeError as exc:
-            answer = 503, {"error": str(exc)}
-        if answer is not None:
-            self._answer(*answer)
-
-    def _body(self) -> bytes:
-        if "Transfer-Encoding" in self.headers:
-            return b"".join(self._chunks())
-        length = self.headers.get("Content-Length") or "0"
-        if not length.isdecimal():
-            self.close_connection = True
-            raise BadMessage(400, f"'{length}' is no length of a body. Correct Content-Length.")
-        return self._read(int(length))
-
-    def _chunks(self) -> cabc.Iterator[bytes]:
-        while size := int(self.rfile.readline(32).partition(b";")[0], 16):
-            yield self._read(size)
-            self.rfile.readline(2)
-        while self.rfile.readline(65536).strip():
-            """Trailers say nothing here."""
-
-    def _read(self, size: int) -> bytes:
-        if size > LARGEST:
-            self.close_connection = True
-            raise BadMessage(
-                413, f"The body is larger than {LARGEST} bytes. Send smaller messages."
-            )
-        data = self.rfile.read(size) if size > 0 else b""
-        if len(data) < size:
-            self.close_connection = True
-            raise BadMessage(400, "The request ended before its body did. Send it again.")
-        return data
-
-    def _refuse_foreign(self) -> None:
-        """Keep pages of other sites away, also those that resolve their name to this machine."""
-        host = (self.headers.get("Host") or "").rpartition(":")[0] or self.headers.get("Host")
-        if (
-            host is None
-            or host.lower() not in ("127.0.0.1", "localhost", "[::1]")
-            or "Origin" in self.headers
-        ):
-            self.close_connection = True  # its body is not read
-            raise BadMessage(
-                403,
-                "Only programs on this machine may ask. Use http://127.0.0.1 and no Origin header.",
-            )
-
-    def _get(self, path: list[str], query: dict[str, str], body: bytes) -> Answer | None:
-        doors = self.server.doors
-        if path == ["-", "events"]:
-            self._stream(query)
-            return None
-        if path[0] == "-":
-            return doors.get(path[1:], query)
-        record = doors.control.pop("/".join(path))
-        if record is None:
-            return 404, b""
-        self._answer(200, record.value, {"Statefun-Egress-Seq": str(record.seq)})
-        return None
-
-    def _put(self, path: list[str], query: dict[str, str], body: bytes) -> Answer:
-        doors = self.server.doors
-        content_type = self.headers.get("Content-Type")
-        if path[:2] == ["-", "topic"] and len(path) == 4:
-            return doors.feed(path[2], path[3], body)
-        if path[0] == "-":
-            return doors.act(path[1:], body, content_type)
-        if len(path) != 3:
-            raise BadMessage(404, f"'/{'/'.join(path)}' names no function. Use /namespace/name/id.")
-        address = Address(f"{path[0]}/{path[1]}", path[2])
-        key = self.headers.get("Idempotency-Key")
-        return doors.send(address, body, content_type, key, "wait" in query)
-
-    def _answer(
-        self, status: int, body: t.Any, headers: cabc.Mapping[str, str] | None = None
-    ) -> None:
-        if not isinstance(body, bytes):
-            body = _encoded(body) + b"\n"
-            headers = {"Content-Type": "application/json"}
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _stream(self, query: dict[str, str]) -> None:
-        """Send events as they come, until the client goes away or the engine ends."""
-        objects = self.server.doors.objects
-        with self.server.doors.history.follow() as follower:
-            # Only now: who has read the headers misses nothing.
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.send_header("Cache-Control", "no-store")
-            self.send_header("Connection", "close")
-            self.end_headers()
-            self.wfile.flush()
-            while True:
-                try:
-                    event = follower.get(timeout=15)
-                except queue.Empty:
-                    self.wfile.write(b": still here\n\n")
-                    self.wfile.flush()
-                    continue
-                if event is None:
-                    return
-                for each in objects.of(event):
-                    head = f"event: {each['event']}\ndata: ".encode()
-                    self.wfile.write(head + _encoded(each) + b"\n\n")
-                if follower.empty():
-                    self.wfile.flush()
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what is no request for a route."""
-        if code == 501:
-            code, message = 405, f"The method {self.command} is not known. Use GET, PUT or POST."
-        self.close_connection = True
-        self._answer(code, {"error": message or http.HTTPStatus(code).phrase})
-
-    def log_message(self, *args: t.Any) -> None:
-        """Keep requests out of the log, which tells what they led to."""
+    def stop(self) -> None:
+        """End the threads."""
+        for pool in self._pools.values():
+            pool.stop()
 
 
-def _encoded(value: t.Any) -> bytes:
-    """Return a value as JSON; a lone surrogate is an escape in it, since UTF-8 has none."""
-    return json.dumps(value, ensure_ascii=False).encode(errors="backslashreplace")
+def _kind(request: t.Any) -> str:
+    """Return the name of the pool that answers a request."""
+    if request.error is not None:
+        return "quick"
+    if request.command == "GET" and request.path == "/-/events":
+        return "stream"
+    if request.command in ("PUT", "POST") and not request.path.startswith("/-/"):
+        return "wait" if "wait" in request.query else "commit"
+    return "commit" if request.path.startswith("/-/topic/") else "quick"

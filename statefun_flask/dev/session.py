@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import dataclasses
 import socket
+import sqlite3
 import time
 import typing as t
 
@@ -16,15 +17,18 @@ from ..embedded import Engine
 from ..embedded import InProcess
 from ..embedded import LocalRoutes
 from ..embedded import open_store
+from ..embedded import Store
 from ..embedded.endpoints.module_routes import ModuleRoutes
 from ..embedded.endpoints.routes import Routes
+from ..embedded.errors import DataFolderError
+from .api import Api
 from .clock import SkippingClock
-from .doors import Doors
+from .codec import MessageCodec
+from .file_input import FileInput
+from .file_input import LineParser
 from .history import History
-from .inputs import Input
-from .inputs import Lines
 from .server import Server
-from .values import Values
+from .wsgi import Application
 
 if t.TYPE_CHECKING:
     from ..embedded.kafka import Links
@@ -32,21 +36,26 @@ if t.TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a run is told.
+    """The options of a run.
 
+    :param port: The port of the HTTP API; 0 takes a free port.
     :param data: A data folder; None keeps everything in memory.
     :param module: The path of a module.yaml; None for the app's functions alone.
-    :param kafka: The brokers that its Kafka topics are read from and written to, or ``module`` for
-        those that it names; None leaves them unconnected.
+    :param kafka: The addresses of the brokers of its Kafka topics, or ``module`` for the addresses
+        in module.yaml; None does not connect the topics.
+    :param group: The consumer group that offsets are read from and committed to.
+    :param concurrency: How many calls are made at a time.
     :param skipping: Skip the time in which nothing happens.
-    :param finite: It ends by itself, when its inputs are read and all is done.
-    :param temporary: Nobody has the data after it.
+    :param remote: Call the app's own functions by the URL of module.yaml.
+    :param finite: The run ends when its inputs are read and everything is done.
+    :param temporary: The data is deleted after the run.
     """
 
     port: int = 8090
     data: str | None = None
     module: str | None = None
     kafka: str | None = None
+    group: str | None = None
     concurrency: int = 8
     skipping: bool = False
     remote: bool = False
@@ -55,11 +64,11 @@ class Options:
 
 
 class Source(t.Protocol):
-    """What sends messages by itself: a file, or a Kafka ingress.
+    """An input: a file, or a Kafka ingress.
 
-    :param finished: Whether all was sent that there was at the start.
+    :param finished: Whether everything was sent that the input had at the start.
     :param bad: How many lines or records were left out.
-    :param error: Why it ended before its end.
+    :param error: Why the input was not read to its end.
     """
 
     finished: bool
@@ -67,20 +76,20 @@ class Source(t.Protocol):
     error: BaseException | None
 
     def stop(self) -> None:
-        """Send no more."""
+        """Stop sending messages."""
 
 
 class Session:
-    """An engine with its doors, for one app.
+    """An engine with its api, for one app.
 
     :param app: Its functions are called in this process, with an application context for each
         request and no request context, as on every direct path.
     :param listening: A socket to answer on, in place of the port.
     :raises ModuleError: module.yaml is wrong.
-    :raises ValueError: It, or the app, speaks 2.x only.
+    :raises ValueError: module.yaml or the app speaks only the protocol of StateFun 2.x.
     :raises DataFolderError: The data folder cannot be used.
     :raises RuntimeError: Kafka's client is not installed.
-    :raises OSError: The port is taken.
+    :raises ListenError: The port is taken.
     """
 
     def __init__(
@@ -95,21 +104,21 @@ class Session:
             )
         self.registry = self.statefun.registry
         self.module = None if options.module is None else module_yaml.load(options.module)
-        self.values = Values(self.registry)
+        self.codec = MessageCodec(self.registry)
         self.history = History()
         self.clock = SkippingClock()
         routes = self._routes(app)
         self.engine = Engine(
-            routes, open_store(options.data), self.clock, concurrency=options.concurrency
+            routes, _store(options.data), self.clock, concurrency=options.concurrency
         )
         self.control = Control(self.engine)
-        self.inputs: list[Input] = []
+        self.inputs: list[FileInput] = []
         self.links: Links | None = None
         self.engine.listeners.append(self.history.add)
         try:
             self.links = self._connect()
-            doors = Doors(self.engine, self.values, self.history, self.topics())
-            self.server = Server(doors, options.port, listening)
+            api = Api(self.engine, self.codec, self.history, self.topics())
+            self.server = Server(Application(api, self.history), options.port, listening)
         except BaseException:
             if self.links is not None:
                 self.links.stop()
@@ -128,15 +137,15 @@ class Session:
         return ModuleRoutes(self.module, None if self.options.remote else handle, functions)
 
     def _connect(self) -> Links | None:
-        """Connect the Kafka topics of module.yaml, if that is wanted."""
+        """Connect the Kafka topics of module.yaml if the options say so."""
         if self.options.kafka is None or self.module is None:
             return None
         from ..embedded.kafka import connect
 
-        return connect(self.engine, self.module, self.options.kafka)
+        return connect(self.engine, self.module, self.options.kafka, self.options.group)
 
     def topics(self) -> dict[str, tuple[str, cabc.Sequence[str]]]:
-        """Return the Kafka topics that module.yaml reads, each with its value type and targets."""
+        """Return the Kafka topics of module.yaml, each with its value type and targets."""
         ingresses = () if self.module is None else self.module.ingresses
         return {
             topic.topic: (topic.value_type or "", topic.targets)
@@ -147,12 +156,12 @@ class Session:
 
     @property
     def sources(self) -> list[Source]:
-        """All that sends messages by itself."""
+        """All inputs."""
         return [*self.inputs, *(self.links.ingresses if self.links is not None else ())]
 
     @property
     def url(self) -> str:
-        """Where its doors are."""
+        """Where its api are."""
         return f"http://127.0.0.1:{self.server.port}"
 
     def start(self) -> None:
@@ -162,36 +171,39 @@ class Session:
         if self.links is not None:
             self.links.start()
 
-    def add_input(self, lines: Lines, path: str, **options: t.Any) -> Input:
+    def add_input(self, lines: LineParser, path: str, **options: t.Any) -> FileInput:
         """Begin to send the messages of a file."""
-        source = Input(self.engine, lines, path, **options)
+        source = FileInput(self.engine, lines, path, **options)
         self.inputs.append(source)
         source.start()
         return source
 
     def close(self) -> None:
-        """Stop taking messages, finish calls in flight, and keep the rest."""
+        """Accept no more messages, finish the calls in flight, and keep all other messages."""
         for source in self.inputs:
             source.stop()
         if self.links is not None:
             self.links.stop()
+        self.server.drain()
         self.history.close()
-        self.server.stop()
-        self.engine.close()
+        try:
+            self.engine.close()
+        finally:
+            self.server.stop()
 
     # -- idleness -------------------------------------------------------------------------
 
     def is_idle(self) -> bool:
-        """Return whether all inputs are read and nothing more happens by itself, but for delays."""
+        """Return whether all inputs are read and only delays are left."""
         return all(source.finished for source in self.sources) and self.engine.status().idle
 
     def next_due(self) -> float | None:
-        """Return in how many seconds the next delay is due; None when there is none."""
+        """Return in how many seconds the next delay is due, or None without one."""
         delays = self.control.delays(1)
         return (delays[0].due - self.clock.now()) / 1000 if delays else None
 
     def skip(self) -> bool:
-        """Move a skipping clock to the next delay. Returns whether there was one."""
+        """Move a skipping clock to the next delay. Return whether a delay was pending."""
         delays = self.control.delays(1)
         if not delays:
             return False
@@ -201,11 +213,11 @@ class Session:
         return True
 
     def wait_until_done(self, linger: float, max_jumps: int, tick: cabc.Callable[[], None]) -> None:
-        """Wait until it is idle and no delay is due soon.
+        """Wait until the session is idle and no delay is due soon.
 
-        :param linger: What soon means, in seconds.
-        :param max_jumps: How often a skipping clock is moved.
-        :param tick: Is called now and then meanwhile.
+        :param linger: Wait for delays that are due within so many seconds.
+        :param max_jumps: How often a skipping clock is moved at most.
+        :param tick: Called repeatedly meanwhile.
         """
         jumps = 0
         while True:
@@ -215,7 +227,7 @@ class Session:
                 continue
             due = self.next_due()
             if due is None or (due > linger and not self.options.skipping):
-                # Nothing can have come in between: inputs are finished.
+                # The inputs are finished, so that no message can have arrived in between.
                 if self.is_idle():
                     return
             elif self.options.skipping:
@@ -225,3 +237,18 @@ class Session:
                 self.skip()
             else:
                 time.sleep(min(0.05, max(0.0, due)))
+
+
+def _store(folder: str | None) -> Store:
+    """Return the store of a data folder; None for one in memory.
+
+    :raises DataFolderError: The folder cannot be used.
+    """
+    try:
+        return open_store(folder)
+    except (OSError, sqlite3.OperationalError) as exc:
+        reason = getattr(exc, "strerror", None) or exc
+        raise DataFolderError(
+            f"The data folder '{folder}' cannot be used: {reason}. Free some space on its disk if"
+            " it is full, or name a folder that this user can write to with --data."
+        ) from None

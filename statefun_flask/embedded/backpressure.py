@@ -26,6 +26,11 @@ class Backpressure:
         self._engine = engine
         self._high = MESSAGES
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the engine has enough messages, at a glance."""
+        return self._engine.queued > self._high
+
     def sent(self, messages: cabc.Sequence[tuple[Address, Message]]) -> None:
         """Note what was sent.
 
@@ -42,7 +47,7 @@ class Backpressure:
 
         :param meanwhile: Is called time and again.
         """
-        if self._engine.queued <= self._high:
+        if not self.is_full:
             return
         while self._engine.queued > self._high * LOW and not stopping.is_set():
             meanwhile()

@@ -159,6 +159,14 @@ class TopicMissing(Event):
     broker: str
 
 
+class Unreadable(Event):
+    """A Kafka topic exists and cannot be read; it is tried again."""
+
+    topic: str
+    broker: str
+    reason: str
+
+
 class LeftOut(Event):
     """Something of a Kafka ingress or egress was left out.
 

@@ -23,7 +23,7 @@ import typing as t
 
 import pytest
 
-from statefun_flask.embedded import Store
+from statefun_flask.embedded import SqliteStore
 
 APP = '''
 import datetime as dt
@@ -54,31 +54,32 @@ def relay(context: Context, text: str) -> Effects:
 SLOW_DISK = """
 import time
 
-from statefun_flask.embedded import Store
+from statefun_flask.embedded import SqliteStore
 
-commit = Store.commit
+commit = SqliteStore.commit
 
 
-def commit_slowly(self):
+def commit_slowly(self, changes):
     time.sleep(0.05)
-    commit(self)
+    commit(self, changes)
 
 
-Store.commit = commit_slowly
+SqliteStore.commit = commit_slowly
 """
 
 #: A function after which the engine's next commit fails.
 BREAKING = """
-from statefun_flask.embedded import Store
+from statefun_flask.embedded import MemoryStore
+from statefun_flask.embedded import SqliteStore
 
 
-def broken(self):
+def broken(self, changes):
     raise LookupError("the disk is gone")
 
 
 @app.statefun("example/break")
 def stop(context: Context, text: str) -> Effects:
-    Store.commit = broken
+    MemoryStore.commit = SqliteStore.commit = broken
     return Effects()
 """
 
@@ -270,7 +271,7 @@ def test_broken_code_is_waited_for_and_loses_nothing(
     dev.ask("PUT", "/example/greeter/bob", "bob")
     dev.until(r"=> greetings k: bob 1$")
     (folder / "hello.py").write_text("this is no Python")
-    dev.until(r"The app cannot be loaded. Correct it, and it is tried again.")
+    dev.until(r"The app cannot be loaded. Correct the code, and it is loaded again.")
     assert "SyntaxError" in dev.text
     (folder / "hello.py").write_text(APP + "\n# corrected\n")
     # A request during the change waits for it.
@@ -311,6 +312,18 @@ def test_a_killed_parent_takes_the_child_along(
     dev.until("Listening")
     dev.process.kill()
     dev.rest()  # the child had the other end of the pipe
+
+
+def test_a_killed_parent_leaves_no_temporary_data(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
+    dev = run("--reload")
+    dev.until("Listening")
+    (data,) = folder.glob("statefun-dev-*")
+    assert data.stat().st_mode & 0o777 == 0o700
+    dev.process.kill()
+    dev.rest()
+    assert not list(folder.glob("statefun-dev-*"))
 
 
 # -- pipes ----------------------------------------------------------------------------------
@@ -401,7 +414,7 @@ def test_a_stop_under_load_loses_no_acknowledged_message(
         time.sleep(0.01)
     dev.process.send_signal(signal.SIGTERM)
     assert dev.rest() == 0
-    store = Store(data)
+    store = SqliteStore(data)
     applied = {address.id for address in store.addresses("example/greeter", "", 1_000_000)}
     store.close()
     assert set(sent) <= applied
@@ -424,7 +437,7 @@ def test_an_engine_that_has_stopped_ends_the_process_with_the_reason(
     ), dev.text
     assert "in broken\n" in dev.text
     assert dev.text.count("Traceback") == 1
-    Store(str(folder / "data")).close()
+    SqliteStore(str(folder / "data")).close()
 
 
 def test_an_engine_that_stops_ends_a_finite_run_with_the_reason(
@@ -485,6 +498,87 @@ def test_a_reader_that_goes_away_ends_it(folder: pathlib.Path) -> None:
         errors = dev.stderr.read()
         assert dev.wait(10) == 0, errors
         assert "Traceback" not in errors
+
+
+class Unread:
+    """The command with a pipe as its standard output that is read on demand."""
+
+    def __init__(self, folder: pathlib.Path, *options: str) -> None:
+        arguments = command("dev", "--port", "0", "--format", "json", *options)
+        self.process = subprocess.Popen(
+            arguments, cwd=folder, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+        )
+        assert self.process.stdout is not None
+        self.output = self.process.stdout
+        self.port = int(json.loads(self.output.readline())["url"].rpartition(":")[2])
+
+    def ask(self, method: str, path: str, body: bytes = b"") -> t.Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, body)
+            return json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+
+    def until_idle(self, condition: cabc.Callable[[], t.Any]) -> None:
+        end = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    def __enter__(self) -> t.Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.process.kill()
+        self.output.close()
+        self.process.wait()
+
+
+LARGE = b"x" * 200_000
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_output_that_nobody_reads_stops_nothing(
+    folder: pathlib.Path, number: signal.Signals
+) -> None:
+    with Unread(folder) as dev:
+        for name in range(40):
+            dev.ask("PUT", f"/example/greeter/{name}", LARGE)
+        dev.until_idle(lambda: len(dev.ask("GET", "/-/addresses/example/greeter")) == 40)
+        dev.process.send_signal(number)
+        assert dev.process.wait(20) == 0
+
+
+def test_an_output_that_is_read_again_says_how_many_lines_are_missing(folder: pathlib.Path) -> None:
+    with Unread(folder) as dev:
+        for name in range(40):
+            dev.ask("PUT", f"/example/greeter/{name}", LARGE)
+        dev.until_idle(lambda: len(dev.ask("GET", "/-/addresses/example/greeter")) == 40)
+        found = [json.loads(dev.output.readline())]
+        while found[-1]["event"] != "missed":
+            found.append(json.loads(dev.output.readline()))
+        assert found[-1]["lines"] > 10
+
+
+def test_a_finite_run_waits_for_its_reader_and_loses_no_line(folder: pathlib.Path) -> None:
+    (folder / "names").write_bytes(b"".join(b"%d\t%s\n" % (x, LARGE) for x in range(40)))
+    options = ("--input", "names", "--to", "example/greeter", "--exit-when-idle")
+    with Unread(folder, *options) as dev:
+        # A line is as large as the pipe, so that the engine waits at the first ones.
+        found = [json.loads(line)["event"] for line in dev.output]
+        assert dev.process.wait(20) == 0
+    assert [found.count(each) for each in ("egress", "missed", "end")] == [40, 0, 1]
+
+
+def test_a_signal_ends_a_finite_run_whose_output_nobody_reads(folder: pathlib.Path) -> None:
+    (folder / "names").write_bytes(b"".join(b"%d\t%s\n" % (x, LARGE) for x in range(60)))
+    options = ("--input", "names", "--to", "example/greeter", "--exit-when-idle")
+    with Unread(folder, *options) as dev:
+        with pytest.raises(subprocess.TimeoutExpired):
+            dev.process.wait(2)
+        dev.process.send_signal(signal.SIGTERM)
+        assert dev.process.wait(20) == 0
 
 
 def test_an_output_that_cannot_hold_a_value_shows_it_escaped(
@@ -622,7 +716,7 @@ EXISTS = ("--input", "hello.py")
     [
         (
             ["--exit-when-idle"],
-            "--exit-when-idle needs --input or --kafka: without one it has no end.",
+            "--exit-when-idle needs an input that ends. Add --input or --kafka.",
         ),
         (
             ["--kafka", "127.0.0.1:9092"],
@@ -637,35 +731,36 @@ EXISTS = ("--input", "hello.py")
         ),
         (
             [*EXISTS, "--exit-when-idle", "--reload"],
-            "--exit-when-idle and --reload do not go together: choose one.",
+            "--exit-when-idle and --reload exclude each other. Choose one.",
         ),
         (
             ["--clock", "virtual"],
-            "--clock virtual needs --exit-when-idle: time ends when all is done.",
+            "--clock virtual needs a run that ends. Add --exit-when-idle.",
         ),
         (
             ["--input", "-", "--data", "x"],
             (
-                "Standard input cannot be gone on with after a restart, as --data promises. Give a"
+                "Standard input cannot be resumed after a restart, as --data promises. Name a"
                 " file, or add --not-resumable."
             ),
         ),
         (
             ["--input", "-", "--reload"],
             (
-                "Standard input cannot be gone on with after a reload."
-                " Give a file, or add --not-resumable."
+                "Standard input cannot be resumed after a reload."
+                " Name a file, or add --not-resumable."
             ),
         ),
+        (["--group", "x"], "--group needs --kafka, which connects the topics. Add it."),
         (["--to", "x"], "--to needs --input."),
         (["--id-field", "x"], "--id-field needs --input."),
         (["--id", "x"], "--id needs --input."),
         (["--from-start"], "--from-start needs --input."),
         (["--not-resumable"], "--not-resumable needs --input."),
-        (["--input", "none"], "There is no file 'none'. Correct --input."),
+        (["--input", "none"], "The file 'none' does not exist. Correct --input."),
         (
             [*EXISTS, "--id-field", "x", "--id", "y"],
-            "--id-field and --id do not go together: choose one.",
+            "--id-field and --id exclude each other. Choose one.",
         ),
     ],
 )
@@ -683,7 +778,7 @@ def test_wrong_options_together(folder: pathlib.Path, options: list[str], told: 
 def test_a_usage_error_ends_with_2(folder: pathlib.Path) -> None:
     status, told = fails(folder, "--exit-when-idle")
     assert status == 2
-    assert "Error: --exit-when-idle needs --input or --kafka: without one it has no end." in told
+    assert "Error: --exit-when-idle needs an input that ends. Add --input or --kafka." in told
 
 
 def test_an_input_for_no_function_or_any_of_several(folder: pathlib.Path) -> None:
@@ -705,6 +800,16 @@ def test_two_on_one_port(run: cabc.Callable[..., Run], folder: pathlib.Path) -> 
             f"Error: Cannot listen on 127.0.0.1:{port}: Address already in use."
             " Stop what listens there, or choose another --port.\n"
         )
+
+
+def test_a_data_folder_that_cannot_be_used_is_named(folder: pathlib.Path) -> None:
+    (folder / "kept" / "lock").mkdir(parents=True)
+    status, told = fails(folder, "--port", "0", "--data", "kept")
+    assert status == 1
+    assert told == (
+        "Error: 'kept' cannot be used as a data folder: Is a directory. Give a folder that this"
+        " user can write to.\n"
+    )
 
 
 def test_two_on_one_folder(run: cabc.Callable[..., Run], folder: pathlib.Path) -> None:

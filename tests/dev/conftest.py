@@ -21,8 +21,8 @@ from statefun_flask import kafka_record
 from statefun_flask import Message
 from statefun_flask import StateFunFlask
 from statefun_flask import ValueSpec
-from statefun_flask.dev.inputs import Input
-from statefun_flask.dev.inputs import Lines
+from statefun_flask.dev.file_input import FileInput
+from statefun_flask.dev.file_input import LineParser
 from statefun_flask.dev.session import Options
 from statefun_flask.dev.session import Session
 
@@ -127,13 +127,13 @@ class Reply(t.NamedTuple):
         return json.loads(self.body)
 
 
-class Door:
+class ApiClient:
     """Asks a session over HTTP, each time on a connection of its own."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
 
-    def ask(
+    def request(
         self,
         method: str,
         path: str,
@@ -150,18 +150,18 @@ class Door:
             connection.close()
 
     def get(self, path: str) -> t.Any:
-        reply = self.ask("GET", path)
+        reply = self.request("GET", path)
         assert reply.status == 200, reply
         return reply.json
 
     def put(self, path: str, body: bytes | str = b"", **headers: str) -> t.Any:
         named = {key.replace("_", "-"): value for key, value in headers.items()}
-        reply = self.ask("PUT", path, body, named)
+        reply = self.request("PUT", path, body, named)
         assert reply.status == 200, reply
         return reply.json
 
     def post(self, path: str, body: bytes | str = b"") -> t.Any:
-        reply = self.ask("POST", path, body)
+        reply = self.request("POST", path, body)
         assert reply.status == 200, reply
         return reply.json
 
@@ -170,17 +170,17 @@ class Door:
 
 
 @pytest.fixture
-def start(app: StateFunFlask) -> cabc.Iterator[cabc.Callable[..., Door]]:
+def start(app: StateFunFlask) -> cabc.Iterator[cabc.Callable[..., ApiClient]]:
     """Start sessions on free ports; they are closed after the test."""
     started: list[Session] = []
 
-    def make(on: StateFunFlask | None = None, **options: t.Any) -> Door:
+    def make(on: StateFunFlask | None = None, **options: t.Any) -> ApiClient:
         app_ = on or app
         with app_.app_context():
             session = Session(app_, Options(port=0, **options))
         session.start()
         started.append(session)
-        return Door(session)
+        return ApiClient(session)
 
     yield make
     for session in started:
@@ -188,7 +188,7 @@ def start(app: StateFunFlask) -> cabc.Iterator[cabc.Callable[..., Door]]:
 
 
 @pytest.fixture
-def door(start: cabc.Callable[..., Door]) -> Door:
+def client(start: cabc.Callable[..., ApiClient]) -> ApiClient:
     """A session in memory."""
     return start()
 
@@ -196,7 +196,7 @@ def door(start: cabc.Callable[..., Door]) -> Door:
 @pytest.fixture
 def read(
     eventually: cabc.Callable[..., t.Any],
-) -> cabc.Callable[..., tuple[Input, list[str]]]:
+) -> cabc.Callable[..., tuple[FileInput, list[str]]]:
     """Read a file to its end, and return the input with what it reported."""
 
     def run(
@@ -207,9 +207,9 @@ def read(
         id_field: str | None = None,
         id: str | None = None,
         **options: t.Any,
-    ) -> tuple[Input, list[str]]:
+    ) -> tuple[FileInput, list[str]]:
         told: list[str] = []
-        lines = Lines(session.values, to, id_field, id)
+        lines = LineParser(session.codec, to, id_field, id)
         source = session.add_input(lines, str(path), report=told.append, **options)
         eventually(lambda: source.finished)
         session.engine.wait_idle(10)

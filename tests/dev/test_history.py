@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import queue
+import collections.abc as cabc
+import threading
 
 import pytest
 
@@ -9,89 +10,146 @@ from statefun_flask import Message
 from statefun_flask.dev import history as module
 from statefun_flask.dev.history import History
 from statefun_flask.embedded import events
+from statefun_flask.embedded.records import Delay
 from statefun_flask.embedded.records import EgressRecord
 from statefun_flask.embedded.records import Envelope
 
+TO = Address("a/b", "c")
+
 
 def retried(trace: int) -> events.Retried:
-    return events.Retried(at=0, trace=trace, address=Address("a/b", "c"), replaced=False)
+    return events.Retried(at=0, trace=trace, address=TO, replaced=False)
 
 
-def test_events_of_one_cause_in_their_order() -> None:
-    history = History()
-    told = [retried(1), retried(2), events.Writable(at=0), retried(1)]
-    for event in told:
-        history.add(event)
-    assert history.of(1) == [told[0], told[3]]
-    assert history.of(3) == []
+def message(size: int) -> Message:
+    return Message("x/y", b"x" * size)
 
 
-def test_the_last_events_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "KEPT", 3)
-    history = History()
-    for trace in range(5):
-        history.add(retried(trace))
-    assert [bool(history.of(trace)) for trace in range(5)] == [False, False, True, True, True]
-
-
-def invocation(trace: int, *sizes: int) -> events.Invocation:
-    to = Address("a/b", "c")
+def invocation(
+    trace: int,
+    *sizes: int,
+    changes: cabc.Sequence[events.Change] = (),
+    delays: cabc.Sequence[Delay] = (),
+) -> events.Invocation:
     return events.Invocation(
         at=0,
         trace=trace,
-        address=to,
-        batch=[Envelope(1, trace, to, None, Message("x/y", b"x" * size)) for size in sizes],
+        address=TO,
+        batch=[Envelope(1, trace, TO, None, message(size)) for size in sizes],
         duration=0.0,
-        changes=[],
+        changes=list(changes),
         sends=[],
-        delays=[],
+        delays=list(delays),
         cancelled=[],
         records=[EgressRecord(1, trace, "a/out", "t", None, b"x" * size, "x/y") for size in sizes],
     )
 
 
+def test_events_of_one_trace_are_returned_in_their_order() -> None:
+    history = History()
+    added = [retried(1), retried(2), events.Writable(at=0), retried(1)]
+    for event in added:
+        history.add(event)
+    assert history.of_trace(1) == [added[0], added[3]]
+    assert history.of_trace(3) == []
+
+
+def test_the_last_events_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_EVENTS", 3)
+    history = History()
+    for trace in range(5):
+        history.add(retried(trace))
+    kept = [bool(history.of_trace(trace)) for trace in range(5)]
+    assert kept == [False, False, True, True, True]
+
+
 def test_large_events_leave_room_for_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SIZE", 20_000)
+    monkeypatch.setattr(module, "MAX_BYTES", 20_000)
     history = History()
     for trace in range(6):
         history.add(invocation(trace, 3000))
-    assert [trace for trace in range(6) if history.of(trace)] == [4, 5]
-    history.add(invocation(6, *[10] * 15))
-    assert [trace for trace in range(7) if history.of(trace)] == [5, 6]
+    assert [trace for trace in range(6) if history.of_trace(trace)] == [4, 5]
     history.add(invocation(7, 100_000))
-    assert [trace for trace in range(8) if history.of(trace)] == [7], "the last one is kept"
+    assert [trace for trace in range(8) if history.of_trace(trace)] == [7], "the last one is kept"
     history.add(invocation(8, 10))
-    assert [trace for trace in range(9) if history.of(trace)] == [8]
+    assert [trace for trace in range(9) if history.of_trace(trace)] == [8]
 
 
-def test_a_follower_gets_what_comes_from_now_on_and_the_end() -> None:
+BIG = message(100_000)
+ENVELOPE = Envelope(2, 1, TO, None, BIG)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        invocation(1, 10, changes=[("seen", None, BIG)]),
+        invocation(1, 10, changes=[("seen", BIG, None)]),
+        invocation(1, 10, 100_000),
+        invocation(1, 10, delays=[Delay(1, 1, 1, TO, TO, BIG)]),
+        events.Failed(
+            at=0, trace=1, address=TO, batch=[ENVELOPE], error=OSError(), parked=True, waiting=0
+        ),
+        events.Dropped(at=0, trace=1, address=TO, envelope=ENVELOPE),
+        events.Fired(at=0, trace=1, delay=Delay(1, 1, 1, TO, TO, BIG)),
+    ],
+)
+def test_every_payload_of_an_event_counts(event: events.Event) -> None:
+    history = History()
+    for _ in range(500):
+        history.add(event)
+    assert 0 < history.size <= module.MAX_BYTES
+    assert len(history.of_trace(1)) <= module.MAX_BYTES // 100_000
+
+
+def test_a_subscriber_gets_the_events_from_now_on_and_the_end() -> None:
     history = History()
     history.add(retried(1))
-    with history.follow() as follower:
+    with history.subscribe() as subscription:
         history.add(retried(2))
         history.close()
-        assert follower.get_nowait() == retried(2)
-        assert follower.get_nowait() is None
+        assert subscription.take() == (0, [retried(2)], True)
     history.add(retried(3))
-    with pytest.raises(queue.Empty):
-        follower.get_nowait()
+    assert subscription.take(0) == (0, [], True)
 
 
-def test_a_slow_follower_misses_the_oldest_and_still_gets_the_end(
+def test_a_slow_subscriber_misses_the_oldest_events_and_learns_how_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "BEHIND", 3)
+    monkeypatch.setattr(module, "SUBSCRIPTION_BYTES", 3 * module.size_of(retried(1)))
     history = History()
-    with history.follow() as follower:
+    with history.subscribe() as subscription:
         for trace in range(5):
             history.add(retried(trace))
         history.close()
-        found = [follower.get_nowait() for _ in range(3)]
-    assert found == [retried(3), retried(4), None]
+        assert subscription.take() == (2, [retried(2), retried(3), retried(4)], True)
 
 
-def test_who_follows_after_the_end_gets_the_end() -> None:
+def test_a_subscription_after_the_end_is_closed() -> None:
     history = History()
     history.close()
-    with history.follow() as follower:
-        assert follower.get_nowait() is None
+    with history.subscribe() as subscription:
+        assert subscription.take() == (0, [], True)
+
+
+def test_a_watch_wakes_for_each_event_of_its_trace_alone() -> None:
+    history = History()
+    with history.watch(2) as watch:
+        history.add(retried(1))
+        assert not watch.wait(0)
+        history.add(retried(2))
+        assert watch.wait(0)
+        assert not watch.wait(0)
+        batch = invocation(1, 10)
+        batch.batch[0] = Envelope(1, 2, TO, None, message(1))
+        history.add(batch)
+        assert watch.wait(0), "a message of a batch of another trace"
+
+
+def test_the_end_wakes_a_watch() -> None:
+    history = History()
+    with history.watch(1) as watch:
+        closer = threading.Thread(target=history.close)
+        closer.start()
+        assert watch.wait(10)
+        assert watch.closed
+        closer.join()

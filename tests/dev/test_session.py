@@ -22,8 +22,8 @@ def nothing() -> None:
     """Is called while it waits."""
 
 
-def lines(door: t.Any) -> list[str]:
-    return [each["value"] for each in door.get("/-/egress/lines")]
+def lines(client: t.Any) -> list[str]:
+    return [each["value"] for each in client.get("/-/egress/lines")]
 
 
 # -- the clock ------------------------------------------------------------------------------
@@ -43,11 +43,11 @@ def test_the_clock_skips_forward_and_never_back() -> None:
 # -- until it is done -----------------------------------------------------------------------
 
 
-def test_it_is_done_when_nothing_waits(door: t.Any) -> None:
+def test_it_is_done_when_nothing_waits(client: t.Any) -> None:
     for _ in range(20):
-        door.put("/dev/words/bob", "x")
-    door.session.wait_until_done(0, 0, nothing)
-    assert len(lines(door)) == 20
+        client.put("/dev/words/bob", "x")
+    client.session.wait_until_done(0, 0, nothing)
+    assert len(lines(client)) == 20
 
 
 def test_it_is_not_done_while_a_function_runs(
@@ -61,37 +61,37 @@ def test_it_is_not_done_while_a_function_runs(
         held.wait(10)
         return Effects()
 
-    door = start(app)
-    door.put("/dev/held/x", "x")
-    eventually(lambda: door.session.engine.status().in_flight)
-    assert not door.session.is_idle()
+    client = start(app)
+    client.put("/dev/held/x", "x")
+    eventually(lambda: client.session.engine.status().in_flight)
+    assert not client.session.is_idle()
     held.set()
-    door.session.wait_until_done(0, 0, nothing)
-    assert door.session.is_idle()
+    client.session.wait_until_done(0, 0, nothing)
+    assert client.session.is_idle()
 
 
-def test_it_lingers_for_a_delay_that_is_due_soon(door: t.Any) -> None:
-    door.put("/dev/later/x", "150")
-    door.session.wait_until_done(10, 0, nothing)
-    assert lines(door) == ["after 150"]
+def test_it_lingers_for_a_delay_that_is_due_soon(client: t.Any) -> None:
+    client.put("/dev/later/x", "150")
+    client.session.wait_until_done(10, 0, nothing)
+    assert lines(client) == ["after 150"]
 
 
-def test_it_leaves_a_delay_that_is_due_later(door: t.Any) -> None:
-    door.put("/dev/later/x", "3600000")
+def test_it_leaves_a_delay_that_is_due_later(client: t.Any) -> None:
+    client.put("/dev/later/x", "3600000")
     ticks: list[int] = []
-    door.session.wait_until_done(1, 0, lambda: ticks.append(1))
-    assert (lines(door), len(door.get("/-/delays"))) == ([], 1)
+    client.session.wait_until_done(1, 0, lambda: ticks.append(1))
+    assert (lines(client), len(client.get("/-/delays"))) == ([], 1)
     assert ticks
 
 
 def test_a_skipping_clock_goes_to_each_delay_in_turn(start: cabc.Callable[..., t.Any]) -> None:
-    door = start(skipping=True)
-    began = door.session.clock.now()
+    client = start(skipping=True)
+    began = client.session.clock.now()
     for hours in (3, 1, 2):
-        door.put(f"/dev/later/{hours}", str(hours * 3_600_000))
-    door.session.wait_until_done(0, 100, nothing)
-    assert lines(door) == ["after 3600000", "after 7200000", "after 10800000"]
-    assert 10_800_000 <= door.session.clock.now() - began < 10_860_000
+        client.put(f"/dev/later/{hours}", str(hours * 3_600_000))
+    client.session.wait_until_done(0, 100, nothing)
+    assert lines(client) == ["after 3600000", "after 7200000", "after 10800000"]
+    assert 10_800_000 <= client.session.clock.now() - began < 10_860_000
 
 
 def test_a_skipping_clock_stops_after_so_many_jumps(start: cabc.Callable[..., t.Any]) -> None:
@@ -101,23 +101,23 @@ def test_a_skipping_clock_stops_after_so_many_jumps(start: cabc.Callable[..., t.
     def again(context: Context, message: int) -> Effects:
         return Effects().send_after(context.self_address, dt.timedelta(days=1), message + 1)
 
-    door = start(app, skipping=True)
-    door.put("/dev/again/x", "0")
-    door.session.wait_until_done(0, 5, nothing)
-    assert [each["value"] for each in door.get("/-/delays")] == [6]
-    assert door.session.skip()
+    client = start(app, skipping=True)
+    client.put("/dev/again/x", "0")
+    client.session.wait_until_done(0, 5, nothing)
+    assert [each["value"] for each in client.get("/-/delays")] == [6]
+    assert client.session.skip()
 
 
-def test_there_is_nothing_to_skip_to(door: t.Any) -> None:
-    assert door.session.next_due() is None
-    assert not door.session.skip()
+def test_there_is_nothing_to_skip_to(client: t.Any) -> None:
+    assert client.session.next_due() is None
+    assert not client.session.skip()
 
 
-def test_a_parked_address_does_not_keep_it_from_being_done(door: t.Any) -> None:
-    door.put("/dev/words/bob", "bad")
-    door.put("/dev/words/bob", "good")
-    door.session.wait_until_done(0, 0, nothing)
-    assert door.get("/-/status")["parked"] == 1
+def test_a_parked_address_does_not_keep_it_from_being_done(client: t.Any) -> None:
+    client.put("/dev/words/bob", "bad")
+    client.put("/dev/words/bob", "good")
+    client.session.wait_until_done(0, 0, nothing)
+    assert client.get("/-/status")["parked"] == 1
 
 
 # -- refused --------------------------------------------------------------------------------
@@ -172,9 +172,9 @@ def test_functions_run_with_an_app_context_and_no_request(
         found.append((flask.current_app.name, flask.has_request_context()))
         return Effects()
 
-    door = start(app)
+    client = start(app)
     before = len(ended)
-    door.put("/dev/where/x", "x")
-    door.idle()
+    client.put("/dev/where/x", "x")
+    client.idle()
     assert found == [("contexts", False)]
     assert len(ended) == before + 1

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 import typing as t
 
 import pytest
@@ -16,19 +17,30 @@ from confluent_kafka import Consumer
 from confluent_kafka import KafkaError
 from confluent_kafka import KafkaException
 from confluent_kafka import Producer
+from confluent_kafka import TopicPartition
 
+from statefun_flask import Address
 from statefun_flask import Context
 from statefun_flask import Effects
 from statefun_flask import kafka_record
+from statefun_flask import Message
 from statefun_flask import module_yaml
 from statefun_flask import StateFunFlask
+from statefun_flask.dev import shutdown
+from statefun_flask.dev.session import Options
+from statefun_flask.dev.session import Session
 from statefun_flask.embedded import events
 from statefun_flask.embedded.errors import UnknownTarget
 from statefun_flask.embedded.kafka import broker
+from statefun_flask.embedded.kafka import egress as egresses
+from statefun_flask.embedded.kafka import ingress as ingresses
 from statefun_flask.embedded.kafka import keys
 from statefun_flask.embedded.kafka import settings
+from statefun_flask.embedded.kafka.assignment import Assignment
 from statefun_flask.module_yaml import KafkaEgress
 from statefun_flask.module_yaml import KafkaIngress
+from statefun_flask.module_yaml import Topic
+from statefun_flask.values.message import encode
 
 MODULE = """\
 kind: io.statefun.endpoints.v2/http
@@ -78,7 +90,8 @@ def test_an_ingress_keeps_its_properties_and_the_engine_its_offsets() -> None:
     part = ingress(("fetch.min.bytes", "7"), ("enable.auto.commit", "true"), ("group.id", "no"))
     found = settings.consumer(part, "here:9092")
     assert found["fetch.min.bytes"] == "7"
-    assert (found["enable.auto.commit"], found["group.id"]) == (False, "g")
+    assert (found["enable.auto.commit"], found["group.id"]) == (False, "statefun-dev-g")
+    assert settings.consumer(part, "here:9092", "mine")["group.id"] == "mine"
     assert found["bootstrap.servers"] == "here:9092"
     assert found["isolation.level"] == "read_uncommitted"
     committed = ingress(("isolation.level", "read_committed"))
@@ -286,8 +299,8 @@ def test_nothing_imports_the_client_unless_topics_are_connected(module: pathlib.
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1] == (
-        "RuntimeError: The Python package confluent-kafka is not installed, which reads and writes"
-        " Kafka's topics. Install it with: pip install 'statefun-flask[kafka]'"
+        "RuntimeError: The Python package confluent-kafka, which reads and writes Kafka topics, is"
+        " not installed. Install it with: pip install 'statefun-flask[kafka]'"
     )
 
 
@@ -295,4 +308,269 @@ def test_the_example_can_be_connected_by_its_own_addresses() -> None:
     module = pathlib.Path(__file__).parents[2] / "examples/greeter/module.yaml"
     (part,) = module_yaml.load(module).ingresses
     assert isinstance(part, KafkaIngress)
-    assert settings.consumer(part, str(part.bootstrap))["group.id"] == "greeter"
+    assert settings.consumer(part, str(part.bootstrap))["group.id"] == "statefun-dev-greeter"
+
+
+# -- clients that stand for those of a broker ---------------------------------------------------
+
+
+class Brokers:
+    """Topics for :class:`FakeConsumer`, and what consumers were asked for."""
+
+    def __init__(self) -> None:
+        self.error: int | None = None
+        self.partition_error: int | None = None
+        self.low, self.high = 0, 10
+        self.fail_assignments = 0
+        self.assigned: list[t.Any] = []
+        self.groups: list[str] = []
+        self.committed: list[str] = []
+
+
+class FakeConsumer:
+    """A consumer of one partition without records."""
+
+    def __init__(self, brokers: Brokers, configuration: dict[str, t.Any]) -> None:
+        self._brokers = brokers
+        self._group = configuration["group.id"]
+        brokers.groups.append(self._group)
+
+    def list_topics(self, topic: str | None = None, timeout: float = 0) -> t.Any:
+        def error(code: int | None) -> KafkaError | None:
+            return None if code is None else KafkaError(code)
+
+        leader = -1 if self._brokers.partition_error is not None else 1
+        partition = types.SimpleNamespace(error=error(self._brokers.partition_error), leader=leader)
+        partitions = {} if self._brokers.error is not None else {0: partition}
+        found = types.SimpleNamespace(error=error(self._brokers.error), partitions=partitions)
+        return types.SimpleNamespace(cluster_id="cluster", topics={topic: found})
+
+    def get_watermark_offsets(self, partition: t.Any, timeout: float) -> tuple[int, int]:
+        return self._brokers.low, self._brokers.high
+
+    def incremental_assign(self, partitions: list[t.Any]) -> None:
+        if self._brokers.fail_assignments:
+            self._brokers.fail_assignments -= 1
+            raise KafkaException(KafkaError(KafkaError._STATE))
+        self._brokers.assigned += [(each.topic, each.offset) for each in partitions]
+
+    def committed(self, partitions: list[t.Any], timeout: float) -> list[t.Any]:
+        self._brokers.committed.append(self._group)
+        return [TopicPartition(each.topic, each.partition, 7) for each in partitions]
+
+    def poll(self, timeout: float) -> None:
+        time.sleep(0.005)
+
+    def commit(self, **options: t.Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def brokers(monkeypatch: pytest.MonkeyPatch) -> Brokers:
+    found = Brokers()
+
+    def consumer(configuration: dict[str, t.Any]) -> FakeConsumer:
+        return FakeConsumer(found, configuration)
+
+    monkeypatch.setattr(ingresses, "Consumer", consumer)
+    monkeypatch.setattr(ingresses, "SOON", 0.02)
+    monkeypatch.setattr(ingresses, "UNREADABLE_AFTER", 0.2)
+    return found
+
+
+def assignment(rt: t.Any, brokers: Brokers, **options: t.Any) -> Assignment:
+    topic = Topic(topic="words", value_type="t/word", targets=("t/words",))
+    part = KafkaIngress(id="t/in", group="g", topics=(topic,), **options)
+    consumer = FakeConsumer(brokers, {"group.id": "own"})
+    return Assignment(
+        rt.engine, part, consumer, lambda: FakeConsumer(brokers, {"group.id": "theirs"})
+    )
+
+
+def test_a_look_that_failed_is_repeated_as_the_first_one(
+    word_app: StateFunFlask, brokers: Brokers
+) -> None:
+    brokers.fail_assignments = 1
+    with word_app.statefun.runtime() as rt:
+        found = assignment(rt, brokers, startup="latest")
+        with pytest.raises(KafkaException):
+            found.look()
+        brokers.high = 15
+        found.look()
+    assert brokers.assigned == [("words", 15)]
+
+
+@pytest.mark.parametrize("at", ["error", "partition_error"])
+def test_a_topic_that_can_be_read_later_begins_at_its_startup_position(
+    word_app: StateFunFlask, brokers: Brokers, at: str
+) -> None:
+    setattr(brokers, at, KafkaError.LEADER_NOT_AVAILABLE)
+    with word_app.statefun.runtime() as rt:
+        found = assignment(rt, brokers, startup="latest")
+        assert found.look() == []
+        assert list(found.unreadable) == ["words"]
+        setattr(brokers, at, None)
+        found.look()
+    assert found.unreadable == {}
+    assert brokers.assigned == [("words", 10)]
+
+
+def test_the_start_is_read_from_the_group_of_the_module(
+    word_app: StateFunFlask, brokers: Brokers
+) -> None:
+    with word_app.statefun.runtime() as rt:
+        assignment(rt, brokers, startup="group-offsets").look()
+    assert brokers.committed == ["theirs"]
+    assert brokers.assigned == [("words", 7)]
+
+
+@pytest.mark.parametrize(
+    ("group", "commits", "starts"), [(None, "statefun-dev-t", "t"), ("mine", "mine", "mine")]
+)
+def test_offsets_are_committed_to_a_group_of_the_engines_own_unless_one_is_named(
+    word_app: StateFunFlask,
+    module: pathlib.Path,
+    brokers: Brokers,
+    group: str | None,
+    commits: str,
+    starts: str,
+) -> None:
+    start = "startupPosition: {type: group-offsets}"
+    module.write_text(MODULE.replace("  topics:", f"  {start}\n  topics:"))
+    options = Options(port=0, module=str(module), kafka="127.0.0.1:1", group=group)
+    with word_app.app_context():
+        session = Session(word_app, options)
+    with contextlib.closing(session):
+        session.start()
+        until(lambda: brokers.assigned)
+    assert (brokers.groups[0], brokers.committed) == (commits, [starts])
+
+
+def test_a_topic_that_cannot_be_read_is_reported_and_fails_a_finite_run(
+    word_app: StateFunFlask, module: pathlib.Path, brokers: Brokers
+) -> None:
+    brokers.error = KafkaError.TOPIC_AUTHORIZATION_FAILED
+    options = Options(port=0, module=str(module), kafka="127.0.0.1:1", finite=True)
+    with word_app.app_context():
+        session = Session(word_app, options)
+    reported: list[events.Event] = []
+    session.engine.listeners.append(reported.append)
+    session.start()
+    session.wait_until_done(0, 0, lambda: None)
+    said: list[str] = []
+    assert shutdown.shut_down(session, lambda kind, text: said.append(text)) == 1
+    (event,) = reported
+    assert isinstance(event, events.Unreadable)
+    assert (event.topic, event.broker) == ("words", "127.0.0.1:1")
+    assert "topics of 't/in' cannot be read: 'words' (Broker: Topic authorization" in said[-1]
+
+
+def test_a_topic_that_can_be_read_again_is_no_error(
+    word_app: StateFunFlask, module: pathlib.Path, brokers: Brokers
+) -> None:
+    brokers.error = KafkaError.LEADER_NOT_AVAILABLE
+    brokers.high = 0
+    options = Options(port=0, module=str(module), kafka="127.0.0.1:1")
+    with word_app.app_context():
+        session = Session(word_app, options)
+    with contextlib.closing(session):
+        session.start()
+        (source,) = session.sources
+        until(lambda: source.error)
+        brokers.error = None
+        until(lambda: brokers.assigned)
+        until(lambda: source.error is None and source.finished)
+
+
+class FakeProducer:
+    """A producer that acknowledges at the next poll, or fails as the test says."""
+
+    made: t.ClassVar[list[FakeProducer]] = []
+    refuse: t.ClassVar[int] = 0
+    raises: t.ClassVar[int] = 0
+
+    def __init__(self, configuration: dict[str, t.Any]) -> None:
+        self.configuration = configuration
+        self.written: list[bytes] = []
+        self._callbacks: list[tuple[t.Any, KafkaError | None]] = []
+        FakeProducer.made.append(self)
+
+    def produce(
+        self, topic: str, value: bytes, key: t.Any, *, on_delivery: t.Any, **_: t.Any
+    ) -> None:
+        if FakeProducer.raises:
+            FakeProducer.raises -= 1
+            raise ZeroDivisionError("a fault of the client")
+        error = None
+        if FakeProducer.refuse:
+            FakeProducer.refuse -= 1
+            error = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+        else:
+            self.written.append(value)
+        self._callbacks.append((on_delivery, error))
+
+    def poll(self, timeout: float) -> None:
+        callbacks, self._callbacks = self._callbacks, []
+        for callback, error in callbacks:
+            callback(error, None)
+
+    def purge(self) -> None:
+        pass
+
+    def list_topics(self, timeout: float) -> None:
+        pass
+
+
+@pytest.fixture
+def producers(monkeypatch: pytest.MonkeyPatch) -> type[FakeProducer]:
+    monkeypatch.setattr(egresses, "Producer", FakeProducer)
+    monkeypatch.setattr(egresses, "RETRY", 0.01)
+    FakeProducer.made.clear()
+    return FakeProducer
+
+
+@pytest.mark.parametrize("refused", [1, 2])
+def test_a_refused_record_slows_the_rest_only_until_it_is_written(
+    word_app: StateFunFlask,
+    module: pathlib.Path,
+    brokers: Brokers,
+    producers: type[FakeProducer],
+    refused: int,
+) -> None:
+    producers.refuse = refused
+    with word_app.app_context():
+        session = Session(word_app, Options(port=0, module=str(module), kafka="127.0.0.1:1"))
+    with contextlib.closing(session):
+        session.start()
+        for word in ("a", "b", "c"):
+            session.engine.send(Address("t/words", word), Message(*encode(word)))
+        until(lambda: not session.engine.status().undelivered)
+        until(lambda: "batch.num.messages" not in producers.made[-1].configuration)
+        assert any(each.configuration.get("batch.num.messages") == 1 for each in producers.made)
+        session.engine.send(Address("t/words", "d"), Message(*encode("d")))
+        until(lambda: b"d" in producers.made[-1].written)
+
+
+def test_an_error_of_the_client_is_reported_and_the_record_written_again(
+    word_app: StateFunFlask,
+    module: pathlib.Path,
+    brokers: Brokers,
+    producers: type[FakeProducer],
+) -> None:
+    producers.raises = 1
+    with word_app.app_context():
+        session = Session(word_app, Options(port=0, module=str(module), kafka="127.0.0.1:1"))
+    reported: list[events.Event] = []
+    session.engine.listeners.append(reported.append)
+    with contextlib.closing(session):
+        session.start()
+        session.engine.send(Address("t/words", "a"), Message(*encode("a")))
+        until(lambda: not session.engine.status().undelivered)
+        assert producers.made[-1].written == [b"a"]
+        (event,) = [each for each in reported if isinstance(each, events.Undelivered)]
+        assert str(event.error) == (
+            "'t/out' to Kafka: ZeroDivisionError: a fault of the client, from record 1 on"
+        )

@@ -1,6 +1,6 @@
-"""Kafka topics of a module.yaml on the embedded engine; needs the extra ``[kafka]``.
+"""Kafka topics of a module.yaml on the embedded engine. Needs the extra ``[kafka]``.
 
-Nothing else of the package imports this, or ``confluent_kafka``, unless topics are connected.
+The package imports this module and ``confluent_kafka`` only when topics are connected.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ try:
     import confluent_kafka as confluent_kafka
 except ImportError:
     raise RuntimeError(
-        "The Python package confluent-kafka is not installed, which reads and writes Kafka's"
-        " topics. Install it with: pip install 'statefun-flask[kafka]'"
+        "The Python package confluent-kafka, which reads and writes Kafka topics, is not installed."
+        " Install it with: pip install 'statefun-flask[kafka]'"
     ) from None
 
 from .links import connect as connect

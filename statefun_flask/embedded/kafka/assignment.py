@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import typing as t
 
 from confluent_kafka import KafkaError
@@ -14,16 +15,16 @@ from ..engine import Engine
 from .startup import Partition
 from .startup import Startup
 
-#: How long the brokers may take to say which partitions a topic has, in seconds.
+#: How long the brokers may take to list the partitions of a topic, in seconds.
 TIMEOUT = 5.0
 
 
 class Reading:
     """A partition that is read.
 
-    :param name: Of its position in the engine's store.
-    :param offset: Of the next record.
-    :param end: What `offset` was to be for all the records that there were at the start.
+    :param name: The name of its position in the engine's store.
+    :param offset: The offset of the next record.
+    :param end: The offset behind the last record that the partition had at the start.
     """
 
     __slots__ = ("end", "finished", "name", "offset", "partition", "targets", "value_type")
@@ -41,25 +42,35 @@ class Reading:
 
 
 class Assignment:
-    """Finds the partitions of an ingress, and where each one goes on.
+    """Finds the partitions of an ingress and the offset at which each one goes on.
 
-    A position is known by the cluster's id too: in a new cluster there are other records.
+    The name of a position contains the cluster's id, since another cluster has other records.
     """
 
-    def __init__(self, engine: Engine, ingress: module_yaml.KafkaIngress, consumer: t.Any) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        ingress: module_yaml.KafkaIngress,
+        consumer: t.Any,
+        group_consumer: cabc.Callable[[], t.Any],
+    ) -> None:
         self.readings: dict[Partition, Reading] = {}
+        #: The topics that do not exist.
         self.missing: set[str] = {each.topic for each in ingress.topics}
+        #: The topics that exist and cannot be read, each with the reason.
+        self.unreadable: dict[str, str] = {}
         self._engine = engine
         self._ingress = ingress
         self._consumer = consumer
-        self._startup = Startup(ingress, consumer)
+        self._startup = Startup(ingress, consumer, group_consumer)
         self._topics = {each.topic: each for each in ingress.topics}
-        self._looked = False
+        #: The topics whose later partitions are new ones.
+        self._begun: set[str] = set()
 
     def look(self) -> list[Reading]:
         """Return the partitions that are new, and read them from now on.
 
-        Those that come up later are read from their first record.
+        Partitions that are created later are read from their first record.
 
         :raises KafkaException: The brokers do not answer.
         """
@@ -68,21 +79,23 @@ class Assignment:
         positions = self._engine.positions(names.values())
         known = {partition: positions[name] for partition, name in names.items()}
         begin = [each for each in found if known[each] is None]
-        if self._looked:
-            offsets = {each: self._startup.watermarks(each).low for each in begin}
-        else:
-            offsets = self._startup.offsets(begin)
+        offsets = self._startup.offsets([each for each in begin if each[0] not in self._begun])
+        for partition in begin:
+            if partition[0] in self._begun:
+                offsets[partition] = self._startup.watermarks(partition).low
         new = [
             Reading(self._topics[each[0]], each, names[each], int(known[each] or offsets[each]))
             for each in found
         ]
         for reading in new:
             reading.end = self._startup.watermarks(reading.partition).high
-            reading.finished = self._looked or reading.offset >= reading.end
-        self._looked = True
+            is_new = reading.partition[0] in self._begun
+            reading.finished = is_new or reading.offset >= reading.end
         self._consumer.incremental_assign(
             [TopicPartition(*reading.partition, reading.offset) for reading in new]
         )
+        # Only now: after a failure the next look is the first one, and 'latest' is asked for again.
+        self._begun.update(self._topics.keys() - self.unreadable.keys())
         self.readings.update({reading.partition: reading for reading in new})
         return new
 
@@ -90,6 +103,7 @@ class Assignment:
         """Return the cluster's id, and the partitions that are not read yet."""
         found: list[Partition] = []
         missing: set[str] = set()
+        unreadable: dict[str, str] = {}
         cluster = ""
         for topic in self._topics:
             metadata = self._consumer.list_topics(topic, timeout=TIMEOUT)
@@ -97,12 +111,18 @@ class Assignment:
             known = metadata.topics[topic]
             if known.error is not None and known.error.code() in _NONE:
                 missing.add(topic)
+                continue
+            reason = _reason(known)
+            if reason is not None:
+                unreadable[topic] = reason
+                continue
             found += [(topic, each) for each in sorted(known.partitions)]
         self.missing = missing
+        self.unreadable = unreadable
         return cluster, [each for each in found if each not in self.readings]
 
     def reset(self, reading: Reading) -> int:
-        """Go on elsewhere, since an offset is gone, and return the one that it was.
+        """Go on at another offset, since the present one is gone, and return the present one.
 
         :raises KafkaException: The brokers do not answer.
         """
@@ -116,3 +136,14 @@ class Assignment:
 
 
 _NONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.TOPIC_EXCEPTION)
+
+
+def _reason(topic: t.Any) -> str | None:
+    """Return why a topic of the brokers' metadata cannot be read; None if it can be read."""
+    if topic.error is not None:
+        return str(topic.error.str())
+    for number, partition in sorted(topic.partitions.items()):
+        # A partition without one of its replicas can be read.
+        if partition.error is not None and partition.leader < 0:
+            return f"partition {number}: {partition.error.str()}"
+    return None

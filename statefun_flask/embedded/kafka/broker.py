@@ -1,4 +1,4 @@
-"""Whether the brokers at an address answer, told once when that changes."""
+"""Whether the brokers at an address answer, reported once for each change."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from confluent_kafka import KafkaException
 
 from .. import events
 
-#: Between looks at brokers that do not answer, in seconds.
+#: The pause between requests to brokers that do not answer, in seconds.
 INTERVAL = 0.5
 
-#: How long a look may take, in seconds.
+#: How long such a request may take, in seconds.
 TIMEOUT = 2.0
 
 _CAUSE = re.compile(r"(?:.*failed: |[^ ]*/[^ ]*: )?(?P<cause>.*?)(?: \(after .*| \(config.*)?")
 
 
 class Broker:
-    """What several clients of the same brokers know of them together.
+    """The state of the brokers at an address, shared by all clients of these brokers.
 
-    :param tell: Is told events, by any thread.
+    :param tell: Called with events, in any thread.
     """
 
     def __init__(
@@ -46,17 +46,17 @@ class Broker:
 
     @property
     def is_down(self) -> bool:
-        """Whether they did not answer when they were last asked."""
+        """Whether the brokers did not answer the last request."""
         return self._down
 
     def error(self, error: KafkaError) -> None:
-        """Take an error that a client meets at any time; it may mean much or nothing."""
+        """Note an error of a client. It may be temporary: :meth:`look` finds out."""
         if error.code() != KafkaError._ALL_BROKERS_DOWN:
             self._reason = _cause(error)
         self._suspect = True
 
     def look(self, client: t.Any) -> None:
-        """Ask them if there is a reason to, and tell what is new."""
+        """Ask the brokers if a client met an error, and report a change."""
         if not self._suspect or time.monotonic() < self._next:
             return
         try:
@@ -68,7 +68,7 @@ class Broker:
             self.came()
 
     def went(self, exc: KafkaException) -> None:
-        """Note that they do not answer. Why is known a little later, if at all."""
+        """Note that the brokers do not answer. The reason is known a little later, if at all."""
         with self._lock:
             if self._down:
                 return
@@ -81,7 +81,7 @@ class Broker:
         self._tell(events.Disconnected(at=at, broker=self.address, reason=reason))
 
     def came(self) -> None:
-        """Note that they answer."""
+        """Note that the brokers answer."""
         with self._lock:
             self._suspect = False
             self._reason = None
@@ -94,6 +94,6 @@ class Broker:
 
 
 def _cause(error: KafkaError) -> str:
-    """Return what is wrong without the library's own words around it."""
+    """Return the cause of an error without the words that librdkafka adds."""
     match = _CAUSE.fullmatch(error.str())
     return match["cause"] if match else error.str()

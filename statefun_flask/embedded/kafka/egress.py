@@ -21,47 +21,48 @@ from ..records import EgressRecord
 from . import settings
 from .broker import Broker
 
-#: The header with the record's number, as decimal text; a record that comes twice has the same.
+#: The header with the record's number, as decimal text. A record that is written twice has the same
+#: number.
 SEQ = "statefun-seq"
 
 #: The header that names the data folder that the number is of.
 DATA = "statefun-data"
 
-#: Between tries to write a record that the broker refuses, in seconds: the first time, at most.
+#: The pause before a refused record is written again, in seconds: the first one and the longest.
 RETRY, LONGEST = 1.0, 30.0
 
 
-class Flying:
-    """A record on its way: the producer's callback for it.
+class Delivery:
+    """A record that the broker has not acknowledged: the producer's callback for the record.
 
-    :param made: Which of the producers in turn has it.
+    :param producer: The number of the producer that has the record.
     """
 
-    __slots__ = ("done", "egress", "made", "record")
+    __slots__ = ("done", "egress", "producer", "record")
 
     def __init__(self, egress: Egress, record: EgressRecord) -> None:
         self.egress = egress
         self.record = record
         self.done = False
-        self.made = 0
+        self.producer = 0
 
     def __call__(self, error: KafkaError | None, message: t.Any) -> None:
-        """Note what has become of it."""
+        """Note whether the broker has the record."""
         if error is None:
             self.done = True
         else:
-            self.egress.refused(self, error)
+            self.egress.note_refused(self, error)
 
 
 class Egress:
     """Writes the records of an egress, in their order for each key.
 
-    It keeps a record until the broker acknowledges it, however long that takes. What the broker
-    refuses for good, such as too large a record, is told and tried again; meanwhile those behind it
-    wait, as on Flink.
+    It keeps a record until the broker acknowledges it, however long that takes. A record that the
+    broker refuses, such as a record that is too large, is reported and written again; meanwhile the
+    records behind it wait, as on Flink.
 
-    :param address: The brokers.
-    :param data: Names what the records' numbers belong to.
+    :param address: The addresses of the brokers.
+    :param data: The name of the data that the records' numbers belong to.
     """
 
     def __init__(
@@ -72,14 +73,16 @@ class Egress:
         self._broker = broker
         self._data = (DATA, data.encode())
         self._settings = settings.producer(part, address)
-        #: The properties of module.yaml that it goes without.
+        #: The properties of module.yaml that librdkafka does not know.
         self.unknown: list[str]
         self._producer, self.unknown = self._make()
         self._offered: queue.SimpleQueue[list[EgressRecord]] = queue.SimpleQueue()
-        self._flying: collections.deque[Flying] = collections.deque()
-        self._made = 0
+        self._deliveries: collections.deque[Delivery] = collections.deque()
+        self._producers = 0
         self._refused: KafkaError | None = None
-        self._told = ""
+        #: Send each record in a request of its own.
+        self._singly = False
+        self._reported = ""
         self._delay = RETRY
         self._closing = False
         self._deadline = 0.0
@@ -87,8 +90,9 @@ class Egress:
         self._thread = threading.Thread(target=self._run, name="statefun-kafka-out", daemon=True)
         self._thread.start()
 
-    def _make(self) -> tuple[t.Any, list[str]]:
-        return settings.make(Producer, self._settings, error_cb=self._broker.error)
+    def _make(self, *, singly: bool = False) -> tuple[t.Any, list[str]]:
+        configuration = {**self._settings, **({"batch.num.messages": 1} if singly else {})}
+        return settings.make(Producer, configuration, error_cb=self._broker.error)
 
     # -- for the engine -------------------------------------------------------------------
 
@@ -97,7 +101,7 @@ class Egress:
         self._offered.put(records)
 
     def close(self, timeout: float) -> None:
-        """Write what was offered, within so many seconds, and end."""
+        """Write the offered records, within so many seconds, and end."""
         self._deadline = time.monotonic() + timeout
         self._closing = True
         self._stop.set()
@@ -107,18 +111,34 @@ class Egress:
 
     def _run(self) -> None:
         while not self._ended():
-            self._take()
-            self._poll(0.01 if self._flying else 0)
-            self._acknowledge()
-            if self._refused is not None and not self._closing:
-                self._start_again(self._refused)
-            elif self._flying:
-                self._broker.look(self._producer)
+            try:
+                self._turn()
+            except Exception as exc:
+                self._recover(exc)
         self._producer.purge()
         self._poll(0)
 
+    def _turn(self) -> None:
+        self._take()
+        self._poll(0.01 if self._deliveries else 0)
+        self._acknowledge()
+        if self._refused is not None and not self._closing:
+            self._write_again(self._refused)
+        elif self._deliveries:
+            self._broker.look(self._producer)
+
+    def _recover(self, exc: Exception) -> None:
+        """Report an error that no other method expects, and write again all that is not written."""
+        self._report(f"{type(exc).__name__}: {exc}")
+        self._stop.wait(self._delay)
+        self._delay = min(2 * self._delay, LONGEST)
+        try:
+            self._renew_producer(singly=self._singly)
+        except Exception as again:
+            self._report(f"{type(again).__name__}: {again}")
+
     def _poll(self, timeout: float) -> None:
-        """Let the producer tell what has become of records."""
+        """Let the producer call the deliveries."""
         try:
             self._producer.poll(timeout)
         except KafkaException as exc:
@@ -127,26 +147,28 @@ class Egress:
     def _ended(self) -> bool:
         if not self._closing:
             return False
-        done = not self._flying and self._offered.empty()
+        done = not self._deliveries and self._offered.empty()
         stuck = self._broker.is_down or self._refused is not None
         return done or stuck or time.monotonic() >= self._deadline
 
     def _take(self) -> None:
-        """Write what was offered; wait for it a little when there is nothing else to do."""
+        """Write offered records. Wait for them a little if no other record is on its way."""
+        if self._singly and self._deliveries:
+            return  # the records behind a refused one wait until the normal producer is back
         try:
-            wait = not (self._flying or self._closing)
+            wait = not (self._deliveries or self._closing)
             records = self._offered.get(wait, 0.1 if wait else None)
         except queue.Empty:
             return
-        for record in records:
-            flying = Flying(self, record)
-            self._flying.append(flying)
+        new = [Delivery(self, record) for record in records]
+        self._deliveries += new
+        for delivery in new:
             if self._refused is None:
-                self._write(flying)
+                self._write(delivery)
 
-    def _write(self, flying: Flying) -> None:
-        record = flying.record
-        flying.made = self._made
+    def _write(self, delivery: Delivery) -> None:
+        record = delivery.record
+        delivery.producer = self._producers
         try:
             while True:
                 try:
@@ -154,7 +176,7 @@ class Egress:
                         record.topic,
                         record.value,
                         record.key,
-                        on_delivery=flying,
+                        on_delivery=delivery,
                         headers=[(SEQ, b"%d" % record.seq), self._data],
                     )
                     return
@@ -163,58 +185,64 @@ class Egress:
         except KafkaException as exc:
             self._refused = self._refused or exc.args[0]
 
-    def refused(self, flying: Flying, error: KafkaError) -> None:
-        """Note that the broker will not have a record."""
-        if flying.made == self._made and error.code() not in _CONSEQUENCES:
+    def note_refused(self, delivery: Delivery, error: KafkaError) -> None:
+        """Note that the broker refuses a record."""
+        if delivery.producer == self._producers and error.code() not in _CONSEQUENCES:
             self._refused = self._refused or error
 
     def _acknowledge(self) -> None:
-        flying, last = self._flying, 0
-        while flying and flying[0].done:
-            last = flying.popleft().record.seq
+        """Report the records that the broker has to the engine."""
+        deliveries, last = self._deliveries, 0
+        while deliveries and deliveries[0].done:
+            last = deliveries.popleft().record.seq
         if last:
             self._engine.acknowledge(self.part.id, last)
-            self._told, self._delay = "", RETRY
+            self._reported, self._delay = "", RETRY
+        if self._singly and not deliveries:
+            # The refused record and all that were on their way with it are written.
+            self._renew_producer(singly=False)
 
-    def _start_again(self, error: KafkaError) -> None:
+    def _write_again(self, error: KafkaError) -> None:
         """Write all that is not acknowledged once more, in order, with a new producer.
 
-        The old one would let later records of a key overtake what was refused. The new one sends
-        each record alone, so that none is refused with another.
+        The present producer would let later records of a key overtake the refused one. The new
+        producer sends each record in a request of its own, so that no record is refused with
+        another one.
         """
-        self._producer.purge()
-        self._poll(0)
-        self._acknowledge()
-        if self._settings.get(_BATCH) == 1:
-            self._tell(error)
+        if self._singly:
+            cause = _CAUSE.search(error.str())
+            self._report(cause[1] if cause else error.str())
             self._stop.wait(self._delay)
             self._delay = min(2 * self._delay, LONGEST)
-        self._settings[_BATCH] = 1
-        self._made += 1
+        self._renew_producer(singly=True)
+
+    def _renew_producer(self, *, singly: bool) -> None:
+        """Replace the producer, and write all that is not acknowledged with the new one."""
+        self._producer.purge()
+        self._poll(0)
+        producer, _ = self._make(singly=singly)
+        self._producer, self._singly = producer, singly
+        self._producers += 1
         self._refused = None
-        self._producer, _ = self._make()
-        for flying in list(self._flying):
-            if not flying.done and self._refused is None:
-                self._write(flying)
+        for delivery in list(self._deliveries):
+            if not delivery.done and self._refused is None:
+                self._write(delivery)
 
-    def _tell(self, error: KafkaError) -> None:
-        """Tell once why a record is refused."""
-        record = next((each.record for each in self._flying if not each.done), None)
-        cause = _CAUSE.search(error.str())
-        text = f"{cause[1] if cause else error.str()}, from record {record and record.seq} on"
-        if text == self._told:
+    def _report(self, reason: str) -> None:
+        """Report once why records are not written."""
+        record = next((each.record for each in self._deliveries if not each.done), None)
+        text = reason if record is None else f"{reason}, from record {record.seq} on"
+        if text == self._reported:
             return
-        self._told = text
+        self._reported = text
         at, delay = self._engine.clock.now(), round(self._delay * 1000)
-        told = RuntimeError(f"'{self.part.id}' to Kafka: {text}")
-        self._engine.tell(events.Undelivered(at=at, error=told, delay=delay))
+        error = RuntimeError(f"'{self.part.id}' to Kafka: {text}")
+        self._engine.tell(events.Undelivered(at=at, error=error, delay=delay))
 
-
-_BATCH = "batch.num.messages"
 
 _CAUSE = re.compile(r"failed: (.*?)(?: \(broker .*|: unable .*)?$")
 
-# What follows for all others once one record is refused.
+# Errors of all other records once one record is refused.
 _CONSEQUENCES: cabc.Container[int] = (
     KafkaError._FATAL,
     KafkaError._PURGE_INFLIGHT,

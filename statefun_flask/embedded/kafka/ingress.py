@@ -1,4 +1,4 @@
-"""An ingress: a thread that sends the records of topics into the engine, each exactly once."""
+"""An ingress: a thread that sends the records of topics to the engine, each exactly once."""
 
 from __future__ import annotations
 
@@ -28,21 +28,25 @@ from .assignment import Reading
 from .broker import Broker
 from .startup import Partition
 
-#: How many records are sent at a time, and how many times before the first is on disk.
+#: How many records are sent at a time, and how many batches before the first one is on disk.
 CHUNK, AHEAD = 500, 16
 
-#: How often partitions are looked for, in seconds: while a topic is missing, and else.
+#: How often partitions are looked for, in seconds: while a topic is missing or unreadable, and
+#: otherwise.
 SOON, LATER = 1.0, 10.0
 
-#: How often the consumer group is told how far it is, in seconds.
+#: After how many seconds a topic that cannot be read is an error. A new topic has no leader yet.
+UNREADABLE_AFTER = 5.0
+
+#: How often offsets are committed to the consumer group, in seconds.
 COMMIT_INTERVAL = 1.0
 
 #: How long the end may take, in seconds.
-PATIENCE = 5.0
+STOP_TIMEOUT = 5.0
 
 
 class Sent(t.NamedTuple):
-    """Records that the engine has, but perhaps not on disk yet."""
+    """Records that were sent to the engine and may not be on disk yet."""
 
     taken: concurrent.futures.Future[list[int]]
     offsets: dict[Partition, int]
@@ -51,42 +55,58 @@ class Sent(t.NamedTuple):
 class Ingress:
     """Reads the topics of an ingress.
 
-    The offsets are part of the commit that takes the messages in, so that after a crash none is
-    lost and none comes twice. The consumer group is told of them later, for those who watch it.
+    The offsets are part of the commit that accepts the messages, so that after a crash no record is
+    lost and none is read twice. They are committed to a consumer group later, for monitoring only.
 
-    A record that Flink would end the job for, without key or value, is left out and told.
+    A record without a key or a value, for which Flink would end the job, is left out and reported.
 
-    :param address: The brokers.
+    :param address: The addresses of the brokers.
+    :param group: The consumer group that offsets are read from and committed to. Without one they
+        are read from that of module.yaml, and committed to a group of the engine's own.
     """
 
     def __init__(
-        self, engine: Engine, part: module_yaml.KafkaIngress, address: str, broker: Broker
+        self,
+        engine: Engine,
+        part: module_yaml.KafkaIngress,
+        address: str,
+        broker: Broker,
+        group: str | None,
     ) -> None:
         self.part = part
-        #: Whether all is read that was there at the start.
+        #: Whether every record is read that the topics had at the start.
         self.finished = False
-        #: Whether it has found where to begin.
+        #: Whether the offset of every partition's first record is known.
         self.has_begun = False
-        #: Says whether the consumer group may be told offsets.
-        self.may_tell_group: cabc.Callable[[], bool] = lambda: self.has_begun
+        #: Returns whether offsets may be committed to the consumer group.
+        self.may_commit: cabc.Callable[[], bool] = lambda: self.has_begun
         #: How many records were left out.
         self.bad = 0
         self.error: BaseException | None = None
         self._engine = engine
         self._broker = broker
-        #: The properties of module.yaml that it goes without.
+        #: The properties of module.yaml that librdkafka does not know.
         self.unknown: list[str]
+        configuration = settings.consumer(part, address, group)
+        self._group = configuration["group.id"]
         self._consumer, self.unknown = settings.make(
             Consumer,
-            settings.consumer(part, address),
+            configuration,
             error_cb=broker.error,
             on_commit=self._committed,
         )
-        self._assignment = Assignment(engine, part, self._consumer)
+
+        def group_consumer() -> t.Any:
+            of_start = settings.consumer(part, address, group or part.consumer_group)
+            return settings.make(Consumer, of_start, error_cb=broker.error)[0]
+
+        self._assignment = Assignment(engine, part, self._consumer, group_consumer)
         self._backpressure = Backpressure(engine)
         self._sent: collections.deque[Sent] = collections.deque()
         self._durable: dict[Partition, int] = {}
         self._missing: set[str] = set()
+        self._unreadable: dict[str, str] = {}
+        self._unreadable_since = 0.0
         self._next_look = self._next_commit = 0.0
         self._refused_commit = False
         self._stopping = threading.Event()
@@ -97,15 +117,15 @@ class Ingress:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop reading; what was sent is committed or will be read again."""
+        """Stop reading. Records that were sent are committed or will be read again."""
         self._stopping.set()
 
     def join(self) -> None:
-        """Wait until it has stopped, while the engine still runs."""
+        """Wait for the end of the thread, while the engine still runs."""
         if self._thread.ident is None:
             self._consumer.close()
         else:
-            self._thread.join(2 * PATIENCE)
+            self._thread.join(2 * STOP_TIMEOUT)
 
     # -- the thread -----------------------------------------------------------------------
 
@@ -140,30 +160,49 @@ class Ingress:
         if first is not None:
             self._take([first, *self._consumer.consume(CHUNK - 1, 0)])
         self._settle()
-        self._tell_group()
+        self._commit_to_group()
 
     def _look(self) -> None:
-        """Look for partitions when it is time to, and begin to read those that are new."""
+        """Look for partitions when it is time, and begin to read the new ones."""
         if time.monotonic() < self._next_look:
             return
         new = self._assignment.look()
         self.has_begun = True
         self._broker.came()
-        missing = self._assignment.missing
-        self._next_look = time.monotonic() + (SOON if missing else LATER)
-        for topic in sorted(missing - self._missing):
-            at, broker = self._engine.clock.now(), self._broker.address
-            self._engine.tell(events.TopicMissing(at=at, topic=topic, broker=broker))
-        self._missing = missing
+        missing, unreadable = self._assignment.missing, self._assignment.unreadable
+        self._next_look = time.monotonic() + (SOON if missing or unreadable else LATER)
+        self._report_missing(missing)
+        self._report_unreadable(unreadable)
         if new:
             # So 'latest' is the same instant after a crash.
             self._send([], new)
         self._note_end()
 
+    def _report_missing(self, missing: set[str]) -> None:
+        for topic in sorted(missing - self._missing):
+            at, broker = self._engine.clock.now(), self._broker.address
+            self._engine.tell(events.TopicMissing(at=at, topic=topic, broker=broker))
+        self._missing = missing
+
+    def _report_unreadable(self, unreadable: dict[str, str]) -> None:
+        """Report each topic that cannot be read once for each reason."""
+        for topic, reason in sorted(unreadable.items()):
+            if self._unreadable.get(topic) != reason:
+                at, broker = self._engine.clock.now(), self._broker.address
+                event = events.Unreadable(at=at, topic=topic, broker=broker, reason=reason)
+                self._engine.tell(event)
+        if unreadable and not self._unreadable:
+            self._unreadable_since = time.monotonic()
+        self._unreadable = unreadable
+        self.error = None
+        if unreadable and time.monotonic() - self._unreadable_since >= UNREADABLE_AFTER:
+            names = ", ".join(f"'{topic}' ({reason})" for topic, reason in unreadable.items())
+            self.error = RuntimeError(f"topics of '{self.part.id}' cannot be read: {names}")
+
     # -- records --------------------------------------------------------------------------
 
     def _take(self, records: cabc.Iterable[t.Any]) -> None:
-        """Send records into the engine, with how far they are read."""
+        """Send records to the engine, with the positions behind them."""
         readings = self._assignment.readings
         messages: list[tuple[Address, Message]] = []
         touched: dict[Reading, None] = {}
@@ -215,7 +254,11 @@ class Ingress:
                 place, f"offset {gone}, which is gone: it goes on at offset {reading.offset}"
             )
             self._send([], [reading])
-        elif code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION):
+        elif code in (
+            KafkaError.UNKNOWN_TOPIC_OR_PART,
+            KafkaError._UNKNOWN_PARTITION,
+            KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        ):
             self._next_look = 0.0
         else:
             self._broker.error(error)
@@ -224,13 +267,15 @@ class Ingress:
         readings = self._assignment.readings.values()
         for reading in readings:
             reading.finished = reading.finished or reading.offset >= reading.end
-        self.finished = all(reading.finished for reading in readings)
+        # A topic that cannot be read has records that are not read, until it is an error.
+        waits = bool(self._unreadable) and self.error is None
+        self.finished = not waits and all(reading.finished for reading in readings)
 
     def _leave_out(self, source: str, what: str) -> None:
         at = self._engine.clock.now()
         self._engine.tell(events.LeftOut(at=at, source=source, what=what))
 
-    # -- how far it is --------------------------------------------------------------------
+    # -- offsets ---------------------------------------------------------------------------
 
     def _wait_for_room(self) -> None:
         self._backpressure.wait(self._stopping, self._settle)
@@ -239,22 +284,22 @@ class Ingress:
             self._settle()
 
     def _settle(self) -> None:
-        """Note what is on disk by now."""
+        """Note the offsets of the records that are on disk."""
         while self._sent and self._sent[0].taken.done():
             sent = self._sent.popleft()
             sent.taken.result()
             self._durable.update(sent.offsets)
 
     def _settle_all(self) -> None:
-        concurrent.futures.wait([sent.taken for sent in self._sent], PATIENCE)
+        concurrent.futures.wait([sent.taken for sent in self._sent], STOP_TIMEOUT)
         self._settle()
-        if self._durable and self.may_tell_group() and not self._broker.is_down:
+        if self._durable and self.may_commit() and not self._broker.is_down:
             with contextlib.suppress(KafkaException):
                 self._consumer.commit(offsets=self._committable(), asynchronous=False)
 
-    def _tell_group(self) -> None:
+    def _commit_to_group(self) -> None:
         due = time.monotonic() >= self._next_commit
-        if self._durable and due and self.may_tell_group():
+        if self._durable and due and self.may_commit():
             self._next_commit = time.monotonic() + COMMIT_INTERVAL
             self._consumer.commit(offsets=self._committable(), asynchronous=True)
 
@@ -263,7 +308,7 @@ class Ingress:
         return [TopicPartition(*partition, offset) for partition, offset in durable.items()]
 
     def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        """Tell once when the group takes no offsets; nothing here depends on it."""
+        """Report once that the group refuses offsets. The engine does not depend on them."""
         if error is None or self._refused_commit or self._broker.is_down:
             return
         if error.retriable() or error.code() == KafkaError._TRANSPORT:
@@ -271,6 +316,6 @@ class Ingress:
         self._refused_commit = True
         self._leave_out(
             self.part.id,
-            f"telling the consumer group '{self.part.consumer_group}' its offsets"
-            f" ({error.str()}); the engine has its own",
+            f"commits to the consumer group '{self._group}' ({error.str()}); the engine has its own"
+            " offsets",
         )

@@ -11,16 +11,16 @@ from .broker import Broker
 from .egress import Egress
 from .ingress import Ingress
 
-#: In place of an address: each component's own.
+#: Stands for the address that module.yaml gives to each component.
 MODULE = "module"
 
 _IDENTITY = "kafka:data"
 
 
 class Links:
-    """What is connected.
+    """The connected ingresses and egresses.
 
-    :param brokers: The addresses.
+    :param brokers: The addresses of their brokers.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class Links:
         self.ingresses = ingresses
         self.egresses = egresses
         self._engine = engine
-        # Those of one consumer group all begin where it was, not where another one is by then.
+        # Commit no offset to a group until every ingress has read its start from the group.
         for ingress in ingresses:
-            ingress.may_tell_group = lambda: all(each.has_begun for each in ingresses)
+            ingress.may_commit = lambda: all(each.has_begun for each in ingresses)
 
     def start(self) -> None:
         """Begin to read. The engine must have started."""
@@ -50,19 +50,22 @@ class Links:
             ingress.start()
 
     def stop(self) -> None:
-        """End reading, while the engine still runs. Writing ends with the engine."""
+        """Stop reading, while the engine still runs. Writing ends with the engine."""
         for ingress in self.ingresses:
             ingress.stop()
         for ingress in self.ingresses:
             ingress.join()
 
 
-def connect(engine: Engine, module: module_yaml.Module, address: str) -> Links:
-    """Connect the Kafka ingresses and egresses of a module to an engine that did not start yet.
+def connect(
+    engine: Engine, module: module_yaml.Module, address: str, group: str | None = None
+) -> Links:
+    """Connect the Kafka ingresses and egresses of a module to an engine that has not started.
 
     :param address: ``host:port,…`` of the brokers; :data:`MODULE` for each component's own.
-    :raises ValueError: There is nothing to connect, or a setting cannot be kept.
-    :raises UnknownTarget: A target of an ingress is no function of the engine.
+    :param group: The consumer group of all ingresses, see :class:`.ingress.Ingress`.
+    :raises ValueError: Nothing can be connected, or a setting is refused.
+    :raises UnknownTarget: A target of an ingress is not a function of the engine.
     """
     sources = [each for each in module.ingresses if isinstance(each, module_yaml.KafkaIngress)]
     sinks = [each for each in module.egresses if isinstance(each, module_yaml.KafkaEgress)]
@@ -91,12 +94,12 @@ def connect(engine: Engine, module: module_yaml.Module, address: str) -> Links:
     ingresses = []
     for source in sources:
         at = broker(source.bootstrap)
-        ingresses.append(Ingress(engine, source, at.address, at))
+        ingresses.append(Ingress(engine, source, at.address, at, group))
     return Links(engine, list(brokers), ingresses, egresses)
 
 
 def _identity(engine: Engine) -> str:
-    """Return the name of the data that the records' numbers are of; it is kept with them."""
+    """Return the stored name of the data that the records' numbers belong to."""
     known = engine.position(_IDENTITY)
     if known is None:
         known = uuid.uuid4().hex[:12]

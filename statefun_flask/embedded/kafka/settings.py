@@ -1,4 +1,4 @@
-"""Settings of Kafka's client: module.yaml has those of the Java client, and this one is another."""
+"""Settings of librdkafka, from the properties of the Java client in module.yaml."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ... import module_yaml
 
 Settings: t.TypeAlias = "dict[str, t.Any]"
 
-# The engine's own business: its store has the offsets, and records keep their order.
+# Properties that the engine decides: its store has the offsets, and records keep their order.
 _CONSUMER = ("enable.auto.commit", "auto.commit.interval.ms", "auto.offset.reset", "group.id")
 _PRODUCER = (
     "acks",
@@ -29,54 +29,63 @@ _PRODUCER = (
 )
 _COMMON: Settings = {
     "client.id": "statefun_flask",
-    # A broker that comes back is found soon.
+    # A broker that is available again is found soon.
     "reconnect.backoff.max.ms": 1000,
-    # What is wrong is told by the engine, in words; the library would write to the terminal.
+    # The engine reports errors. The library would write them to the terminal.
     "log_level": 0,
     "log.connection.close": False,
 }
 
 
-def consumer(ingress: module_yaml.KafkaIngress, address: str) -> Settings:
+def own_group(ingress: module_yaml.KafkaIngress) -> str:
+    """Return the consumer group that the engine commits offsets to unless another one is named.
+
+    The group of module.yaml is the one of a deployment, whose offsets must not move.
+    """
+    return f"statefun-dev-{ingress.consumer_group or ingress.id}"
+
+
+def consumer(ingress: module_yaml.KafkaIngress, address: str, group: str | None = None) -> Settings:
     """Return the settings with which an ingress reads.
 
-    :param address: The brokers.
-    :raises ValueError: One cannot be kept, and nothing would work without it.
+    :param address: The addresses of the brokers.
+    :param group: The consumer group; :func:`own_group` without one.
+    :raises ValueError: A required property has no equivalent in librdkafka.
     """
     return {
         **_COMMON,
-        # As Kafka's own client does; this one would read committed records only.
+        # The default of the Java client. That of librdkafka is read_committed.
         "isolation.level": "read_uncommitted",
         "queued.max.messages.kbytes": 16384,
         **_given(ingress, _CONSUMER),
         "bootstrap.servers": address,
-        "group.id": ingress.consumer_group,
+        "group.id": group or own_group(ingress),
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "enable.partition.eof": True,
-        # An offset that is gone is told, not jumped over.
+        # The engine reports an offset that is gone, and decides where to go on.
         "auto.offset.reset": "error",
     }
 
 
 def producer(egress: module_yaml.KafkaEgress, address: str) -> Settings:
-    """Return the settings with which an egress writes: in order a key, none lost.
+    """Return the settings with which an egress writes: it loses no record and keeps the order.
 
-    :param address: The brokers.
-    :raises ValueError: One cannot be kept, and nothing would work without it.
+    :param address: The addresses of the brokers.
+    :raises ValueError: A required property has no equivalent in librdkafka.
     """
     return {
         **_COMMON,
-        # A key has the partition that Kafka's own client gives it.
+        # A key has the partition that the Java client gives it.
         "partitioner": "murmur2_random",
         "linger.ms": 5,
-        # What is too large is refused before, see formats.KafkaFormat; headers come on top.
+        # The engine refuses larger values before. The limit of librdkafka includes the headers.
         "message.max.bytes": egress.largest + 1000,
         **_given(egress, _PRODUCER),
         "bootstrap.servers": address,
         "enable.idempotence": True,
         "enable.gapless.guarantee": True,
-        # It is tried until the broker has it.
+        # librdkafka tries to write a record until the broker has it.
         "message.timeout.ms": 0,
     }
 
@@ -84,7 +93,7 @@ def producer(egress: module_yaml.KafkaEgress, address: str) -> Settings:
 def _given(
     part: module_yaml.KafkaIngress | module_yaml.KafkaEgress, own: cabc.Container[str]
 ) -> Settings:
-    """Return the properties of module.yaml that are not the engine's business."""
+    """Return the properties of module.yaml that the engine does not decide."""
     given = {key: value for key, value in part.properties if key not in own}
     if "sasl.jaas.config" in given:
         del given["sasl.jaas.config"]
@@ -98,10 +107,10 @@ def _given(
 
 
 def make(client: t.Any, settings: Settings, **callbacks: t.Any) -> tuple[t.Any, list[str]]:
-    """Return a client, and the names of the settings that it does not know and goes without.
+    """Return a client, and the names of the settings that it does not know.
 
     :param client: ``Consumer`` or ``Producer``.
-    :raises ValueError: A setting has a value that is none.
+    :raises ValueError: A setting has an invalid value.
     """
     settings = dict(settings)
     unknown: list[str] = []

@@ -1,8 +1,9 @@
-"""Where an ingress begins to read, when the engine has no position of its own yet."""
+"""The offsets at which an ingress begins, while the engine has no position of its own."""
 
 from __future__ import annotations
 
 import collections.abc as cabc
+import contextlib
 import datetime as dt
 import typing as t
 
@@ -17,7 +18,7 @@ Partition: t.TypeAlias = "tuple[str, int]"
 
 
 class Watermarks(t.NamedTuple):
-    """The first offset that a partition has, and the one that its next record gets."""
+    """The offset of a partition's first record, and that of the next record to be written."""
 
     low: int
     high: int
@@ -28,12 +29,20 @@ class Startup:
 
     Each method raises a KafkaException when the brokers do not answer.
 
+    :param group_consumer: Returns a consumer of the group whose offsets are the start. It joins the
+        group only if it subscribes to a topic, which it does not.
     :raises ValueError: The position is in the future, which the real engine refuses as well.
     """
 
-    def __init__(self, ingress: module_yaml.KafkaIngress, consumer: t.Any) -> None:
+    def __init__(
+        self,
+        ingress: module_yaml.KafkaIngress,
+        consumer: t.Any,
+        group_consumer: cabc.Callable[[], t.Any],
+    ) -> None:
         self._ingress = ingress
         self._consumer = consumer
+        self._group_consumer = group_consumer
         self._moment = 0
         if ingress.startup == "date":
             date = dt.datetime.strptime(str(ingress.date), "%Y-%m-%d %H:%M:%S.%f %z")
@@ -45,7 +54,7 @@ class Startup:
             self._moment = round(date.timestamp() * 1000)
 
     def watermarks(self, partition: Partition) -> Watermarks:
-        """Return where a partition's records are."""
+        """Return the watermarks of a partition."""
         low, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), TIMEOUT)
         return Watermarks(low, high)
 
@@ -69,7 +78,7 @@ class Startup:
         return self._of_group(partitions)
 
     def reset(self, partition: Partition) -> int:
-        """Return where a partition goes on whose offset is gone, or was never known."""
+        """Return the offset at which a partition goes on whose offset is gone or unknown."""
         low, high = self.watermarks(partition)
         return low if self._ingress.auto_offset_reset == "earliest" else high
 
@@ -77,10 +86,9 @@ class Startup:
         if not partitions:
             return {}
         asked = [TopicPartition(*each) for each in partitions]
-        found = {
-            (each.topic, each.partition): each.offset
-            for each in self._consumer.committed(asked, TIMEOUT)
-        }
+        with contextlib.closing(self._group_consumer()) as consumer:
+            committed = consumer.committed(asked, TIMEOUT)
+        found = {(each.topic, each.partition): each.offset for each in committed}
         return {each: found[each] if found[each] >= 0 else self.reset(each) for each in partitions}
 
     def _of_date(self, partitions: list[Partition]) -> dict[Partition, int]:

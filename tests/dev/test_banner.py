@@ -16,14 +16,14 @@ from statefun_flask import Context
 from statefun_flask import Effects
 from statefun_flask import Message
 from statefun_flask import StateFunFlask
-from statefun_flask.dev import welcome
+from statefun_flask.dev import banner
 from statefun_flask.embedded.kafka import broker
 
 VERSION = importlib.metadata.version("statefun-flask")
 
 
-def shown(door: t.Any, data: str = "in memory (keep it: --data DIR)") -> str:
-    lines = "\n".join(click.unstyle(line) for line in welcome.lines(door.session, data))
+def shown(client: t.Any, data: str = "in memory (keep it: --data DIR)") -> str:
+    lines = "\n".join(click.unstyle(line) for line in banner.lines(client.session, data))
     return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:8090", lines)
 
 
@@ -46,8 +46,8 @@ def test_module_yaml_and_its_topics_are_named(start: cabc.Callable[..., t.Any]) 
     assert " Data        kept\n" in text
     assert f" Module      {module}\n" in text
     assert (
-        " Kafka       not connected (names -> example/greeter; --kafka HOST:PORT connects it,"
-        " PUT /-/topic/TOPIC/KEY feeds it)\n"
+        " Kafka       not connected (names -> example/greeter; --kafka HOST:PORT connects them,"
+        " PUT /-/topic/TOPIC/KEY sends by hand)\n"
     ) in text
 
 
@@ -62,7 +62,7 @@ def test_connected_topics_are_named_with_their_brokers(
         text = shown(start(greeter.app, module=str(module), kafka=nowhere))
     assert (
         f" Kafka       {nowhere} (names -> example/greeter)\n"
-        "             example/greets is at-least-once here; 'statefun-seq' tells repeats\n"
+        "             example/greets is at-least-once here; 'statefun-seq' shows repeats\n"
     ) in text
 
 
@@ -80,10 +80,10 @@ def test_an_app_without_functions(start: cabc.Callable[..., t.Any]) -> None:
 def test_what_it_says_to_try_works(
     start: cabc.Callable[..., t.Any], app: StateFunFlask, name: str
 ) -> None:
-    door = start(app)
+    client = start(app)
     (function,) = app.statefun.registry.functions(f"dev/{name}")
-    body = welcome._sample(function)
-    door.put(f"/dev/{name}/bob", body)
+    body = banner._sample(function)
+    client.put(f"/dev/{name}/bob", body)
 
 
 def test_a_function_of_any_type(start: cabc.Callable[..., t.Any]) -> None:

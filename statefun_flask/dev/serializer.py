@@ -1,4 +1,4 @@
-"""Events as JSON objects: what ``--format json`` prints and ``/-/events`` sends."""
+"""Events as JSON objects, for ``--format json`` and the HTTP API."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ import typing as t
 
 from ..embedded import EgressRecord
 from ..embedded import events
+from ..embedded.control import Waiting
 from ..embedded.error_text import text_of
+from ..embedded.records import Dead
 from ..embedded.records import Delay
 from ..embedded.records import Envelope
 from ..values.message import Message
-from .values import plain_bytes
-from .values import Values
+from .codec import MessageCodec
+from .codec import plain_bytes
 
-Object: t.TypeAlias = dict[str, t.Any]
+JsonObject: t.TypeAlias = dict[str, t.Any]
 
 
-class Objects:
-    """Turns events into objects that JSON can express, with an ``event`` that says which it is."""
+class Serializer:
+    """Turns events into JSON objects. The field ``event`` names the kind of an event."""
 
-    def __init__(self, values: Values) -> None:
-        self._values = values
+    def __init__(self, codec: MessageCodec) -> None:
+        self._codec = codec
 
-    def of(self, event: events.Event) -> cabc.Iterator[Object]:
-        """Yield the objects of an event: an invocation is followed by what it wrote to egresses."""
-        head: Object = {"event": type(event).__name__.lower(), "at": event.at}
+    def objects(self, event: events.Event) -> cabc.Iterator[JsonObject]:
+        """Yield the objects of an event: an invocation, and then each record that it wrote."""
+        head: JsonObject = {"event": type(event).__name__.lower(), "at": event.at}
         if isinstance(event, events.Invocation):
             yield {**head, **self._invocation(event)}
             for record in event.records:
@@ -50,7 +52,7 @@ class Objects:
             fields = (name for name in event.__struct_fields__ if name != "at")
             yield {**head, **{name: getattr(event, name) for name in fields}}
 
-    def _invocation(self, event: events.Invocation) -> Object:
+    def _invocation(self, event: events.Invocation) -> JsonObject:
         return {
             "trace": event.trace,
             "address": str(event.address),
@@ -65,7 +67,7 @@ class Objects:
             "cancelled": [self.delay(each) for each in event.cancelled],
         }
 
-    def _failure(self, event: events.Failed) -> Object:
+    def _failure(self, event: events.Failed) -> JsonObject:
         return {
             "trace": event.trace,
             "address": str(event.address),
@@ -76,19 +78,19 @@ class Objects:
             "waiting": event.waiting,
         }
 
-    def envelope(self, envelope: Envelope) -> Object:
-        """Return a message on its way."""
+    def envelope(self, envelope: Envelope) -> JsonObject:
+        """Return a message with its addresses."""
         return {
             "seq": envelope.seq,
             "trace": envelope.trace,
             "to": str(envelope.target),
             "from": None if envelope.caller is None else str(envelope.caller),
             "type": envelope.message.typename,
-            "value": self._values.plain(envelope.message),
+            "value": self._codec.plain(envelope.message),
         }
 
-    def egress(self, record: EgressRecord) -> Object:
-        """Return an egress record; ``shown`` is its value for people."""
+    def egress(self, record: EgressRecord) -> JsonObject:
+        """Return an egress record. ``shown`` is its value as text for people."""
         return {
             "seq": record.seq,
             "trace": record.trace,
@@ -96,10 +98,10 @@ class Objects:
             "topic": record.topic,
             "key": record.key,
             "value": plain_bytes(record.value),
-            "shown": self._values.record(record.value),
+            "shown": self._codec.record(record.value),
         }
 
-    def delay(self, delay: Delay) -> Object:
+    def delay(self, delay: Delay) -> JsonObject:
         """Return a delayed message."""
         return {
             "seq": delay.seq,
@@ -109,9 +111,24 @@ class Objects:
             "from": str(delay.caller),
             "token": delay.token,
             "type": delay.message.typename,
-            "value": self._values.plain(delay.message),
+            "value": self._codec.plain(delay.message),
         }
 
+    def parked(self, waiting: Waiting) -> JsonObject:
+        """Return a parked address with the message that failed."""
+        return {
+            "address": str(waiting.parked.address),
+            "trace": waiting.parked.trace,
+            "error": waiting.parked.error,
+            "since": waiting.parked.since,
+            "behind": waiting.behind,
+            "message": self.envelope(waiting.envelope),
+        }
+
+    def dead(self, dead: Dead) -> JsonObject:
+        """Return a dropped message."""
+        return {"error": dead.error, "since": dead.since, **self.envelope(dead.envelope)}
+
     def value(self, message: Message | None) -> t.Any:
-        """Return a value, or None for none."""
-        return None if message is None else self._values.plain(message)
+        """Return a value, or None without one."""
+        return None if message is None else self._codec.plain(message)

@@ -1,6 +1,6 @@
-"""Files of messages: a line each, read no faster than the engine works, and gone on with later.
+"""Files of messages, one in each line. They are read no faster than the engine works.
 
-A line is ``id<TAB>body``, or a JSON object one of whose fields is the id, or plain text that is its
+A line is ``id<TAB>body``, or a JSON object with a field that is the id, or plain text that is its
 own id.
 """
 
@@ -18,30 +18,30 @@ from ..embedded import Engine
 from ..embedded.backpressure import Backpressure
 from ..values.address import Address
 from ..values.message import Message
-from .values import BadMessage
-from .values import Values
+from .codec import MessageCodec
+from .codec import RequestError
 
 #: How many lines are sent at a time.
 CHUNK = 500
 
-#: How much of a file's start tells it from another one.
+#: How many bytes at the start of a file identify the file.
 _START = 4096
 
 
 class PositionMismatch(ValueError):
-    """A file is not the one of which a position is known."""
+    """The position of another file is stored under a file's path."""
 
 
-class Lines:
-    """How lines become messages.
+class LineParser:
+    """Turns lines into messages.
 
-    :param to: The function that they are for.
+    :param to: The function that gets the messages.
     :param id_field: The field of a JSON object that is the id.
-    :param id: The id of lines that have none of their own.
+    :param id: The id of lines that do not begin with an id.
     """
 
-    def __init__(self, values: Values, to: str, id_field: str | None, id: str | None) -> None:
-        self._values = values
+    def __init__(self, codec: MessageCodec, to: str, id_field: str | None, id: str | None) -> None:
+        self._codec = codec
         self._to = to
         self._id_field = id_field
         self._id = id
@@ -49,10 +49,10 @@ class Lines:
     def message(self, line: bytes) -> tuple[Address, Message]:
         """Return a line's address and message.
 
-        :raises ValueError: It is none.
+        :raises ValueError: The line is not a message.
         """
         id, body = self._split(line)
-        return Address(self._to, id), self._values.message(self._to, body)
+        return Address(self._to, id), self._codec.message(self._to, body)
 
     def _split(self, line: bytes) -> tuple[str, bytes]:
         if self._id_field is not None:
@@ -68,36 +68,36 @@ def _field(line: bytes, name: str) -> str:
     try:
         fields = json.loads(line)
     except RecursionError:
-        raise ValueError("it is no JSON: it is nested too deeply") from None
+        raise ValueError("it is not valid JSON: it is nested too deeply") from None
     except ValueError as exc:
-        raise ValueError(f"it is no JSON: {exc}") from None
+        raise ValueError(f"it is not valid JSON: {exc}") from None
     if not isinstance(fields, dict) or name not in fields:
-        raise ValueError(f"it is no JSON object with a field '{name}'")
+        raise ValueError(f"it is not a JSON object with a field '{name}'")
     id = fields[name]
     if isinstance(id, bool) or not isinstance(id, str | int):
         raise ValueError(
-            f"its field '{name}' is {json.dumps(id)}, which is no id; an id is text or a whole"
-            " number"
+            f"its field '{name}' is {json.dumps(id)}, which is not an id; an id is text or a"
+            " whole number"
         )
     return str(id)
 
 
-class Input:
+class FileInput:
     """Sends a file's messages, in a thread of its own.
 
-    The position is written in the same commit as the messages, so that the same command goes on
-    where it was; standard input has none.
+    The position is part of the commit that accepts the messages, so that the same command resumes
+    behind them. Standard input has no position.
 
-    :param path: A file; ``-`` for standard input.
-    :param from_start: Forget how far it was read before.
-    :param report: Is called with a sentence for each line that is no message.
-    :raises PositionMismatch: The file was read before, and is another one now.
+    :param path: A file; ``-`` is standard input.
+    :param from_start: Read the file from its first line, whatever position is stored.
+    :param report: Called with a sentence for each line that is not a message.
+    :raises PositionMismatch: The stored position is one of another file with this path.
     """
 
     def __init__(
         self,
         engine: Engine,
-        lines: Lines,
+        lines: LineParser,
         path: str,
         *,
         from_start: bool = False,
@@ -127,18 +127,18 @@ class Input:
         position = json.loads(known)
         if position["offset"] > self.size or _hash(self.path, position["size"]) != position["hash"]:
             raise PositionMismatch(
-                f"'{self.path}' was read up to line {position['line']}, but it is another file now."
+                f"'{self.path}' was read up to line {position['line']}, but it has changed since."
                 " Add --from-start to read it from its first line."
             )
         self.offset, self.line = position["offset"], position["line"]
         self.bad = position["bad"]
 
     def start(self) -> None:
-        """Begin to send."""
+        """Begin to send messages."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop sending; what was sent is committed or will be sent again."""
+        """Stop sending. Messages that were sent are committed or will be sent again."""
         self._stopping.set()
 
     def _run(self) -> None:
@@ -148,7 +148,7 @@ class Input:
                     file.seek(self.offset)
                 self._send(file)
         except BaseException as exc:
-            # An engine that is closed meanwhile refuses the last lines, which are read again.
+            # A closed engine refuses the last lines, which are read again by the next run.
             if not self._stopping.is_set():
                 self.error = exc
         finally:
@@ -179,9 +179,9 @@ class Input:
             return
         try:
             messages.append(self._lines.message(line))
-        except BadMessage as exc:
+        except RequestError as exc:
             if exc.status != 400:
-                raise  # of the function, not of the line
+                raise  # the function is wrong, not the line
             self._skip(exc)
         except (ValueError, TypeError) as exc:
             self._skip(exc)

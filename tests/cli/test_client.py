@@ -18,6 +18,7 @@ from statefun_flask import Effects
 from statefun_flask import kafka_record
 from statefun_flask import StateFunFlask
 from statefun_flask import ValueSpec
+from statefun_flask.cli.trace import tree
 from statefun_flask.dev.session import Options
 from statefun_flask.dev.session import Session
 
@@ -37,6 +38,18 @@ def greet(context: Context, name: str) -> Effects:
         )
     seen = (context.get_state(SEEN) or 0) + 1
     return Effects().update_state(SEEN, seen).send(Address("example/relay", name), f"{name} {seen}")
+
+
+@app.statefun("example/escape")
+def escape(context: Context, text: str) -> Effects:
+    record = kafka_record("greetings", key=text, value=text)
+    later = dt.timedelta(days=9)
+    target = Address("example/relay", text)
+    return (
+        Effects()
+        .egress("example/out", record)
+        .send_after(target, later, text, cancellation_token=text)
+    )
 
 
 @app.statefun("example/relay")
@@ -113,7 +126,7 @@ def test_send_under_a_key_sends_once(run: Commands) -> None:
 @pytest.mark.parametrize(
     ("function", "status", "told"),
     [
-        ("example/greter", 1, "There is no function 'example/greter'. Did you mean"),
+        ("example/greter", 1, "The function 'example/greter' does not exist. Did you mean"),
         ("greeter", 2, "Error: "),
     ],
 )
@@ -136,7 +149,7 @@ def test_state(run: Commands) -> None:
 
 
 def test_more_than_a_page_is_shown(run: Commands, session: Session) -> None:
-    message = session.values.message("example/greeter", b"n")
+    message = session.codec.message("example/greeter", b"n")
     many = [(Address("example/greeter", f"{number:04}"), message) for number in range(1100)]
     session.engine.submit(many).result()
     session.engine.wait_idle(20)
@@ -209,9 +222,81 @@ def test_trace_is_a_tree(run: Commands) -> None:
     )
     assert len(events(run("trace", "1", "--format", "json"))) == 3
     assert run("trace", "99", status=1) == (
-        "Error: Nothing is known of message 99. The last 10,000 events are kept, or those"
-        " of 32 MB.\n"
+        "Error: No event of message 99 is kept. The engine keeps the last 10,000 events, up to"
+        " 32 MB.\n"
     )
+
+
+def link(number: int) -> dict[str, t.Any]:
+    """Return the event of a message that sent one other message."""
+    message = {"seq": number, "to": f"a/b/{number}", "value": number}
+    return {
+        "event": "invocation",
+        "address": f"a/b/{number}",
+        "messages": [message],
+        "sends": [{"seq": number + 1, "to": f"a/b/{number + 1}"}],
+        "delays": [],
+    }
+
+
+def test_a_chain_of_100_000_messages_is_a_tree_of_as_many_lines() -> None:
+    lines = list(tree([link(number) for number in range(100_000)]))
+    assert lines[:2] == ["a/b/0  <- 0", "  a/b/1  <- 1"]
+    assert lines[21] == f"{' ' * 40}[21] a/b/21  <- 21"
+    assert lines[-1] == f"{' ' * 40}[100000] a/b/100000  (waits)"
+    assert len(lines) == 100_001
+
+
+ESCAPE = "\x1b]0;title\x07\x9b31m\u202e\nforged"
+
+
+def test_no_command_writes_an_escape_sequence_to_a_terminal(run: Commands) -> None:
+    send = ("send", "example/greeter")
+    outputs = [
+        run(*send, ESCAPE, "bob", "--wait"),
+        run(*send, ESCAPE, "bad", "--wait"),
+        run(*send, ESCAPE, "behind", "--wait"),
+        run("send", "example/escape", ESCAPE, ESCAPE, "--wait"),
+        run("state", "example/greeter"),
+        run("state", "example/greeter", ESCAPE),
+        run("state", "example/greeter", f"{ESCAPE}none"),
+        run("state", "example/greeter/x", ESCAPE, status=2),
+        run("state", f"example/{ESCAPE}", "x", status=1),
+        run("egress", "greetings"),
+        run("egress", "greetings", "--format", "json"),
+        run("parked"),
+        run("parked", "--format", "json"),
+        *(run("trace", str(number)) for number in (1, 2, 4)),
+        *(run("trace", str(number), "--format", "json") for number in (1, 2, 4)),
+        run("delays"),
+        run("delays", "--format", "json"),
+        run("retry"),
+        run("retry", "example/greeter", f"{ESCAPE}none", status=1),
+        run("drop", "example/greeter", ESCAPE),
+        run("revive"),
+        run("revive", run("revive").split()[0]),
+        run("send", "example/greeter", ESCAPE, "bad", "--wait"),
+        run("replace", "example/greeter", ESCAPE, "good"),
+        run("delays", "fire", run("delays").split()[0]),
+    ]
+    for output in outputs:
+        assert output
+        for line in output.split("\n"):
+            assert line.isprintable(), ascii(line)
+            assert not line.startswith("forged")
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "99999999", "x"])
+def test_a_port_that_does_not_exist_is_a_usage_error(port: str) -> None:
+    for arguments in (["parked"], ["send", "a/b", "c", "d"], ["state", "a/b"], ["trace", "1"]):
+        result = app.test_cli_runner().invoke(args=["statefun", *arguments, "-p", port])
+        assert result.exit_code == 2, result.output
+        assert "Invalid value for '--port' / '-p'" in result.output
+
+
+def test_a_key_may_not_be_empty(run: Commands) -> None:
+    refused = run("send", "example/greeter", "bob", "x", "--idempotency-key", "", status=1)
+    assert refused.startswith("Error: The Idempotency-Key has 0 characters.")
 
 
 def test_nobody_listens() -> None:

@@ -10,8 +10,8 @@ import pytest
 from statefun_flask import Address
 from statefun_flask import Message
 from statefun_flask import StateFunFlask
-from statefun_flask.dev.objects import Objects
-from statefun_flask.dev.values import Values
+from statefun_flask.dev.codec import MessageCodec
+from statefun_flask.dev.serializer import Serializer
 from statefun_flask.embedded import EgressRecord
 from statefun_flask.embedded import events
 from statefun_flask.embedded.records import Delay
@@ -52,11 +52,11 @@ DELAY_OBJECT = {
 
 
 @pytest.fixture
-def objects(app: StateFunFlask) -> Objects:
-    return Objects(Values(app.statefun.registry))
+def serializer(app: StateFunFlask) -> Serializer:
+    return Serializer(MessageCodec(app.statefun.registry))
 
 
-def test_an_invocation_and_its_records(objects: Objects) -> None:
+def test_an_invocation_and_its_records(serializer: Serializer) -> None:
     event = events.Invocation(
         at=10,
         trace=1,
@@ -69,7 +69,7 @@ def test_an_invocation_and_its_records(objects: Objects) -> None:
         cancelled=[DELAY],
         records=[RECORD],
     )
-    assert list(objects.of(event)) == [
+    assert list(serializer.objects(event)) == [
         {
             "event": "invocation",
             "at": 10,
@@ -184,9 +184,9 @@ def test_an_invocation_and_its_records(objects: Objects) -> None:
     ],
 )
 def test_each_event_is_an_object(
-    objects: Objects, event: events.Event, expected: dict[str, t.Any]
+    serializer: Serializer, event: events.Event, expected: dict[str, t.Any]
 ) -> None:
-    (made,) = objects.of(event)
+    (made,) = serializer.objects(event)
     assert made == expected
     assert json.loads(json.dumps(made)) == expected
 
@@ -198,12 +198,12 @@ class Unreadable(Exception):
         raise ZeroDivisionError
 
 
-def test_an_error_without_a_text_is_an_object(objects: Objects) -> None:
-    (failed,) = objects.of(
+def test_an_error_without_a_text_is_an_object(serializer: Serializer) -> None:
+    (failed,) = serializer.objects(
         events.Failed(
             at=3, trace=1, address=BOB, batch=[SENT], error=Unreadable(), parked=True, waiting=0
         )
     )
     assert failed["error"] == "Unreadable: <its text cannot be read: ZeroDivisionError>"
-    (undelivered,) = objects.of(events.Undelivered(at=3, error=Unreadable(), delay=5))
+    (undelivered,) = serializer.objects(events.Undelivered(at=3, error=Unreadable(), delay=5))
     assert undelivered["error"] == "<its text cannot be read: ZeroDivisionError>"

@@ -1,4 +1,4 @@
-"""What the embedded engine says when it starts: what runs, where, and what to try."""
+"""The start screen of ``flask statefun dev``."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _kafka(session: Session) -> cabc.Iterator[tuple[str, str]]:
     topics = session.topics()
     listed = ", ".join(f"{topic} -> {', '.join(to)}" for topic, (_, to) in topics.items())
     if session.links is None:
-        feed = "--kafka HOST:PORT connects it, PUT /-/topic/TOPIC/KEY feeds it"
+        feed = "--kafka HOST:PORT connects them, PUT /-/topic/TOPIC/KEY sends by hand"
         if topics:
             yield "Kafka", f"not connected ({listed}; {feed})"
         return
@@ -66,7 +66,7 @@ def _kafka(session: Session) -> cabc.Iterator[tuple[str, str]]:
     yield "Kafka", f"{where}{f' ({listed})' if listed else ''}"
     for egress in session.links.egresses:
         if egress.part.delivery == "exactly-once":
-            yield "Kafka", f"{egress.part.id} is at-least-once here; 'statefun-seq' tells repeats"
+            yield "Kafka", f"{egress.part.id} is at-least-once here; 'statefun-seq' shows repeats"
 
 
 def _takes(function: StatefulFunction) -> str:
@@ -80,7 +80,7 @@ def _states(function: StatefulFunction) -> str:
 
 
 def _sample(function: StatefulFunction) -> str:
-    """Return a body that the function may take, for people to change."""
+    """Return an example of a body that the function accepts."""
     types = function.signature.types
     if not types:
         return "…"

@@ -18,22 +18,24 @@ from statefun_flask import INT
 from statefun_flask import Message
 from statefun_flask import StateFunFlask
 from statefun_flask import ValueSpec
-from statefun_flask.dev.values import BadMessage
-from statefun_flask.dev.values import plain_bytes
-from statefun_flask.dev.values import Values
+from statefun_flask.dev.codec import MessageCodec
+from statefun_flask.dev.codec import plain_bytes
+from statefun_flask.dev.codec import RequestError
 from statefun_flask.values.message import encode
 
 TYPES = "io.statefun.types"
 
 
 @pytest.fixture
-def values(app: StateFunFlask) -> Values:
-    return Values(app.statefun.registry)
+def codec(app: StateFunFlask) -> MessageCodec:
+    return MessageCodec(app.statefun.registry)
 
 
-def refusal(values: Values, function: str, body: bytes, content_type: str | None = None) -> str:
-    with pytest.raises(BadMessage) as caught:
-        values.message(function, body, content_type)
+def refusal(
+    codec: MessageCodec, function: str, body: bytes, content_type: str | None = None
+) -> str:
+    with pytest.raises(RequestError) as caught:
+        codec.message(function, body, content_type)
     return f"{caught.value.status} {caught.value}"
 
 
@@ -68,15 +70,15 @@ def refusal(values: Values, function: str, body: bytes, content_type: str | None
     ],
 )
 def test_a_body_becomes_a_message_and_is_shown_again(
-    values: Values, function: str, body: bytes, typename: str, shown: t.Any
+    codec: MessageCodec, function: str, body: bytes, typename: str, shown: t.Any
 ) -> None:
-    message = values.message(function, body, "application/x-www-form-urlencoded")
+    message = codec.message(function, body, "application/x-www-form-urlencoded")
     assert message.typename == typename
-    assert values.plain(message) == shown
+    assert codec.plain(message) == shown
 
 
-def test_protobuf_is_written_as_its_bytes(values: Values) -> None:
-    message = values.message("dev/greet", b'{"name": "bob"}')
+def test_protobuf_is_written_as_its_bytes(codec: MessageCodec) -> None:
+    message = codec.message("dev/greet", b'{"name": "bob"}')
     assert GreetRequest.FromString(message.value) == GreetRequest(name="bob")
 
 
@@ -88,51 +90,51 @@ def test_any_text_comes_back(text: str) -> None:
     def words(context: t.Any, message: str) -> Effects:
         return Effects()
 
-    values = Values(app.statefun.registry)
-    assert values.message("dev/words", text.encode()).as_type(str) == text
+    codec = MessageCodec(app.statefun.registry)
+    assert codec.message("dev/words", text.encode()).as_type(str) == text
 
 
-def test_the_content_type_names_one_of_several_types(values: Values) -> None:
-    order = values.message("dev/either", b'{"item": "tea"}', "application/vnd.example/Order")
-    text = values.message("dev/either", b"tea", f"application/vnd.{TYPES}/string; charset=utf-8")
+def test_the_content_type_names_one_of_several_types(codec: MessageCodec) -> None:
+    order = codec.message("dev/either", b'{"item": "tea"}', "application/vnd.example/Order")
+    text = codec.message("dev/either", b"tea", f"application/vnd.{TYPES}/string; charset=utf-8")
     assert (order.typename, text.typename) == ("example/Order", f"{TYPES}/string")
     assert text.as_type(str) == "tea"
 
 
 @pytest.mark.parametrize("name", ["int", "long"])
 def test_every_name_that_a_function_of_int_takes_carries_the_number(
-    values: Values, name: str
+    codec: MessageCodec, name: str
 ) -> None:
-    message = values.message("dev/later", b"7", f"application/vnd.{TYPES}/{name}")
+    message = codec.message("dev/later", b"7", f"application/vnd.{TYPES}/{name}")
     assert message.as_type(int) == 7
 
 
-def test_a_type_that_nothing_knows_is_passed_on_as_it_is(values: Values) -> None:
-    message = values.message("dev/any", b"\x01", "application/vnd.other/Thing")
+def test_a_type_that_nothing_knows_is_passed_on_as_it_is(codec: MessageCodec) -> None:
+    message = codec.message("dev/any", b"\x01", "application/vnd.other/Thing")
     assert (message.typename, message.value) == ("other/Thing", b"\x01")
 
 
 # -- refused --------------------------------------------------------------------------------
 
 
-def test_several_types_need_a_content_type(values: Values) -> None:
-    assert refusal(values, "dev/either", b"x") == (
+def test_several_types_need_a_content_type(codec: MessageCodec) -> None:
+    assert refusal(codec, "dev/either", b"x") == (
         "415 'dev/either' takes several types, so the type must be named. Add"
         " -H 'Content-Type: application/vnd.io.statefun.types/string' or"
         " -H 'Content-Type: application/vnd.example/Order'."
     )
 
 
-def test_a_function_of_any_type_needs_a_content_type(values: Values) -> None:
-    assert refusal(values, "dev/any", b"x") == (
+def test_a_function_of_any_type_needs_a_content_type(codec: MessageCodec) -> None:
+    assert refusal(codec, "dev/any", b"x") == (
         "415 'dev/any' takes messages of any type, so the type must be named."
         " Add for example -H 'Content-Type: application/vnd.namespace/name'."
     )
 
 
-def test_an_unknown_function_is_told_with_near_names(values: Values) -> None:
-    assert refusal(values, "dev/word", b"x") == (
-        "404 There is no function 'dev/word'. Did you mean 'dev/words' or 'dev/order' or"
+def test_an_unknown_function_is_told_with_near_names(codec: MessageCodec) -> None:
+    assert refusal(codec, "dev/word", b"x") == (
+        "404 The function 'dev/word' does not exist. Did you mean 'dev/words' or 'dev/order' or"
         " 'dev/out'? Run 'flask statefun routes' to list the functions."
     )
 
@@ -144,54 +146,56 @@ def test_an_unknown_function_is_told_with_near_names(values: Values) -> None:
             "dev/order",
             b'{"item": 5}',
             (
-                """b'{"item": 5}' is no 'example/Order' for 'dev/order': Expected `str`, got"""
-                " `int` - at `$.item`. Send it as JSON."
+                """b'{"item": 5}' is not a 'example/Order' for 'dev/order': Expected `str`, got"""
+                " `int` - at `$.item`. Send the value as JSON."
             ),
         ),
         (
             "dev/order",
             b"{tea}",
             (
-                "b'{tea}' is no 'example/Order' for 'dev/order': JSON is malformed: object keys"
-                " must be strings (byte 1). Send it as JSON."
+                "b'{tea}' is not a 'example/Order' for 'dev/order': JSON is malformed: object keys"
+                " must be strings (byte 1). Send the value as JSON."
             ),
         ),
         (
             "dev/later",
             b'"x"',
             (
-                "b'\"x\"' is no 'io.statefun.types/long' for 'dev/later': Expected `int`, got"
-                " `str`. Send it as JSON."
+                "b'\"x\"' is not a 'io.statefun.types/long' for 'dev/later': Expected `int`, got"
+                " `str`. Send the value as JSON."
             ),
         ),
         (
             "dev/words",
             b"\xff",
             (
-                r"b'\xff' is no 'io.statefun.types/string' for 'dev/words': 'utf-8' codec can't"
+                r"b'\xff' is not a 'io.statefun.types/string' for 'dev/words': 'utf-8' codec can't"
                 " decode byte 0xff in position 0: invalid start byte. Send UTF-8 text."
             ),
         ),
     ],
 )
 def test_a_refused_body_is_told_with_the_path_and_what_is_expected(
-    values: Values, function: str, body: bytes, told: str
+    codec: MessageCodec, function: str, body: bytes, told: str
 ) -> None:
-    assert refusal(values, function, body) == f"400 {told}"
+    assert refusal(codec, function, body) == f"400 {told}"
 
 
-def test_a_field_that_a_protobuf_message_does_not_have(values: Values) -> None:
-    told = refusal(values, "dev/greet", b'{"nam": "bob"}')
+def test_a_field_that_a_protobuf_message_does_not_have(codec: MessageCodec) -> None:
+    told = refusal(codec, "dev/greet", b'{"nam": "bob"}')
     assert told.startswith("400 ")
     assert "'type.googleapis.com/example.GreetRequest' for 'dev/greet'" in told
     assert '"nam"' in told
 
 
 @pytest.mark.parametrize("body", [b"9223372036854775808", b"1e400", b"", b"null", b"[" * 100_000])
-def test_what_is_no_long_is_a_bad_message_and_nothing_worse(values: Values, body: bytes) -> None:
-    assert refusal(values, "dev/later", body).startswith("400 ")
-    assert refusal(values, "dev/order", body).startswith("400 ")
-    assert refusal(values, "dev/greet", body).startswith("400 ")
+def test_what_is_no_long_is_a_bad_message_and_nothing_worse(
+    codec: MessageCodec, body: bytes
+) -> None:
+    assert refusal(codec, "dev/later", body).startswith("400 ")
+    assert refusal(codec, "dev/order", body).startswith("400 ")
+    assert refusal(codec, "dev/greet", body).startswith("400 ")
 
 
 def test_a_32_bit_int_is_checked_for_its_range() -> None:
@@ -201,9 +205,9 @@ def test_a_32_bit_int_is_checked_for_its_range() -> None:
     def small(context: t.Any, message: t.Annotated[int, INT]) -> Effects:
         return Effects()
 
-    values = Values(app.statefun.registry)
-    assert values.message("dev/small", b"2147483647").typename == f"{TYPES}/int"
-    assert refusal(values, "dev/small", b"2147483648").startswith("400 ")
+    codec = MessageCodec(app.statefun.registry)
+    assert codec.message("dev/small", b"2147483647").typename == f"{TYPES}/int"
+    assert refusal(codec, "dev/small", b"2147483648").startswith("400 ")
 
 
 # -- shown ----------------------------------------------------------------------------------
@@ -223,18 +227,18 @@ def test_a_32_bit_int_is_checked_for_its_range() -> None:
         (GreetRequest(name="\x1b[2J"), 'name="\\u001b[2J"'),
     ],
 )
-def test_a_value_fits_on_part_of_a_line(values: Values, value: t.Any, shown: str) -> None:
-    assert values.show(Message(*encode(value))) == shown
+def test_a_value_fits_on_part_of_a_line(codec: MessageCodec, value: t.Any, shown: str) -> None:
+    assert codec.show(Message(*encode(value))) == shown
 
 
-def test_the_label_is_short_for_known_types(values: Values) -> None:
-    assert values.label(Message("example/Order", b"")) == "Order"
-    assert values.label(Message("other/Thing", b"")) == "other/Thing"
+def test_the_label_is_short_for_known_types(codec: MessageCodec) -> None:
+    assert codec.label(Message("example/Order", b"")) == "Order"
+    assert codec.label(Message("other/Thing", b"")) == "other/Thing"
 
 
-def test_what_cannot_be_read_is_shown_as_bytes(values: Values) -> None:
-    assert values.plain(Message("other/Thing", b"text")) == "text"
-    assert values.plain(Message(f"{TYPES}/int", b"\xff\xff")) == {"base64": "//8="}
+def test_what_cannot_be_read_is_shown_as_bytes(codec: MessageCodec) -> None:
+    assert codec.plain(Message("other/Thing", b"text")) == "text"
+    assert codec.plain(Message(f"{TYPES}/int", b"\xff\xff")) == {"base64": "//8="}
 
 
 @given(st.binary())
@@ -243,10 +247,10 @@ def test_bytes_are_text_or_base64(data: bytes) -> None:
     assert plain == data.decode() if isinstance(plain, str) else set(plain) == {"base64"}
 
 
-def test_a_record_is_text_or_the_message_that_it_could_be(values: Values) -> None:
-    assert values.record(b"hello") == "hello"
-    assert values.record(b"\xff\xfe") == "<2 bytes>"
-    assert values.record(GreetRequest(name="bob").SerializeToString()) == "name=bob"
+def test_a_record_is_text_or_the_message_that_it_could_be(codec: MessageCodec) -> None:
+    assert codec.record(b"hello") == "hello"
+    assert codec.record(b"\xff\xfe") == "<2 bytes>"
+    assert codec.record(GreetRequest(name="bob").SerializeToString()) == "name=bob"
 
 
 # -- what cannot be shown ---------------------------------------------------------------------
@@ -266,15 +270,15 @@ GOOGLE = "type.googleapis.com/google.protobuf."
 
 
 @pytest.fixture
-def odd() -> Values:
-    """Values of types that cannot always be shown."""
+def odd() -> MessageCodec:
+    """MessageCodec of types that cannot always be shown."""
     app = StateFunFlask("odd")
 
     @app.statefun("dev/odd", states=[POINT])
     def odd(context: Context, message: Option | Timestamp | Value) -> Effects:
         return Effects()
 
-    return Values(app.statefun.registry)
+    return MessageCodec(app.statefun.registry)
 
 
 def unknown_any() -> bytes:
@@ -293,14 +297,16 @@ def unknown_any() -> bytes:
         ("example/Point", b"\xff"),
     ],
 )
-def test_a_value_that_cannot_be_shown_is_its_bytes(odd: Values, typename: str, data: bytes) -> None:
+def test_a_value_that_cannot_be_shown_is_its_bytes(
+    odd: MessageCodec, typename: str, data: bytes
+) -> None:
     message = Message(typename, data)
     assert odd.plain(message) == plain_bytes(data)
     assert odd.show(message)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
-def test_a_number_that_json_has_not_is_text(values: Values, number: float) -> None:
+def test_a_number_that_json_has_not_is_text(codec: MessageCodec, number: float) -> None:
     message = Message(f"{TYPES}/double", struct.pack("<Bd", 9, number))
-    assert values.plain(message) == str(number)
-    assert values.show(message) == f'"{number}"'
+    assert codec.plain(message) == str(number)
+    assert codec.show(message) == f'"{number}"'

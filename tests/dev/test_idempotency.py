@@ -12,7 +12,8 @@ import pytest
 
 from statefun_flask import Address
 from statefun_flask import Message
-from statefun_flask.dev import inbox
+from statefun_flask.dev import idempotency
+from statefun_flask.dev import server
 from statefun_flask.embedded import core as cores
 from statefun_flask.embedded import SqliteStore
 from statefun_flask.values.message import encode
@@ -30,14 +31,14 @@ def full(
     monkeypatch: pytest.MonkeyPatch,
     eventually: cabc.Callable[..., t.Any],
 ) -> t.Any:
-    """A door of a session whose disk is full."""
+    """A client of a session whose disk is full."""
     monkeypatch.setattr(cores, "DISK_DELAY", 20)
-    door = start(data=str(tmp_path / "data"))
-    engine = door.session.engine
+    client = start(data=str(tmp_path / "data"))
+    engine = client.session.engine
     engine.look(lambda core: core.store.connection.execute("pragma max_page_count = 1"))
     engine.submit([], {"input": "x" * 1_000_000})
     eventually(lambda: engine.status().full)
-    return door
+    return client
 
 
 def in_thread(act: cabc.Callable[..., t.Any], *args: t.Any, **named: t.Any) -> Sent:
@@ -54,9 +55,9 @@ def in_thread(act: cabc.Callable[..., t.Any], *args: t.Any, **named: t.Any) -> S
     return future
 
 
-def waiting(door: t.Any) -> int:
+def waiting(client: t.Any) -> int:
     """Return how many senders wait for the next commit."""
-    count: int = door.session.engine.look(lambda core: len(core.committed))
+    count: int = client.session.engine.look(lambda core: len(core.committed))
     return count
 
 
@@ -87,7 +88,7 @@ def test_senders_under_a_key_get_an_error_if_the_engine_ends_while_the_disk_is_f
 ) -> None:
     engine = full.session.engine
     before = waiting(full)
-    sent = [in_thread(inbox.send, engine, BOB, HELLO, "key") for _ in range(2)]
+    sent = [in_thread(idempotency.send, engine, BOB, HELLO, "key") for _ in range(2)]
     eventually(lambda: waiting(full) == before + 2 or any(each.done() for each in sent))
     assert not any(each.done() for each in sent)
     full.session.close()
@@ -100,11 +101,23 @@ def test_senders_under_a_key_get_an_error_if_the_engine_ends_while_the_disk_is_f
     store.close()
 
 
+def test_requests_that_wait_for_the_disk_hold_up_no_other_request(
+    full: t.Any, eventually: cabc.Callable[..., t.Any]
+) -> None:
+    sent = [in_thread(full.put, f"/dev/words/{number}", "x") for number in range(40)]
+    eventually(lambda: waiting(full) >= server.COMMIT_THREADS)
+    for _ in range(2 * server.QUICK_THREADS):
+        assert full.get("/-/status")["full"]
+    pages = "pragma max_page_count = 100000"
+    full.session.engine.look(lambda core: core.store.connection.execute(pages))
+    assert {each.result(20)["trace"] for each in sent} == set(range(1, 41))
+
+
 def test_a_repeated_key_of_a_message_on_disk_is_answered_at_once(
     start: cabc.Callable[..., t.Any], tmp_path: pathlib.Path
 ) -> None:
-    door = start(data=str(tmp_path / "data"))
-    engine = door.session.engine
-    assert inbox.send(engine, BOB, HELLO, "key") == (1, True)
-    door.idle()
-    assert inbox.send(engine, BOB, HELLO, "key") == (1, False)
+    client = start(data=str(tmp_path / "data"))
+    engine = client.session.engine
+    assert idempotency.send(engine, BOB, HELLO, "key") == (1, True)
+    client.idle()
+    assert idempotency.send(engine, BOB, HELLO, "key") == (1, False)

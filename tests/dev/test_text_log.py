@@ -12,9 +12,9 @@ import pytest
 from statefun_flask import Address
 from statefun_flask import Message
 from statefun_flask import StateFunFlask
-from statefun_flask.dev import screen as module
-from statefun_flask.dev.screen import Screen
-from statefun_flask.dev.values import Values
+from statefun_flask.dev import text_log as module
+from statefun_flask.dev.codec import MessageCodec
+from statefun_flask.dev.text_log import TextLog
 from statefun_flask.embedded import EgressRecord
 from statefun_flask.embedded import events
 from statefun_flask.embedded.records import Delay
@@ -85,7 +85,7 @@ def show(app: StateFunFlask) -> Show:
 
     def run(*shown: events.Event, **options: t.Any) -> list[str]:
         lines: list[str] = []
-        screen = Screen(Values(app.statefun.registry), lines.append, **options)
+        screen = TextLog(MessageCodec(app.statefun.registry), lines.append, **options)
         for each in shown:
             screen.show(each)
         return [re.sub(r"^\d\d:\d\d:\d\d\.\d{3} ", "", click.unstyle(line)) for line in lines]
@@ -171,7 +171,7 @@ def show(app: StateFunFlask) -> Show:
         ),
         (
             events.TopicMissing(at=NOON, topic="names", broker="here:9092"),
-            ("there is no topic 'names' at here:9092: it is read from its start once it is made"),
+            ("topic 'names' does not exist at here:9092: it is read from its start once it exists"),
         ),
         (
             events.LeftOut(at=NOON, source="names/0", what="offset 2, which is gone"),
@@ -185,7 +185,7 @@ def test_each_event_is_a_line(show: Show, event: events.Event, line: str) -> Non
 
 def test_the_line_begins_with_the_time(app: StateFunFlask) -> None:
     lines: list[str] = []
-    Screen(Values(app.statefun.registry), lines.append).show(invocation())
+    TextLog(MessageCodec(app.statefun.registry), lines.append).show(invocation())
     assert re.match(r"\d\d:\d\d:00\.000 #1 ", click.unstyle(lines[0]))
 
 
@@ -196,7 +196,7 @@ def test_states_that_a_function_names_are_not_shown(show: Show) -> None:
 def test_a_failure_has_the_users_frames_and_what_to_do(show: Show) -> None:
     lines = show(failed(raised()), package="/nowhere/")
     assert lines[0] == '#2 dev/words/bob  <- str "bad"  FAILED  ValueError: bad word'
-    assert re.fullmatch(r"    .*test_screen\.py:\d+ in raised", lines[1])
+    assert re.fullmatch(r"    .*test_text_log\.py:\d+ in raised", lines[1])
     assert lines[2:] == [
         "        raise ValueError(text)",
         (
@@ -219,7 +219,7 @@ def test_frames_of_libraries_are_left_out_unless_all_are_asked_for(show: Show) -
     short = "\n".join(show(failed(error), package="/nowhere/"))
     assert "(your frames only; --full-traceback shows all)" in short
     assert re.findall(r"(\S+):\d+ in", short)
-    assert not [each for each in re.findall(r"(\S+):\d+ in", short) if "test_screen" not in each]
+    assert not [each for each in re.findall(r"(\S+):\d+ in", short) if "test_text_log" not in each]
     full = "\n".join(show(failed(error), full_traceback=True))
     assert "Traceback (most recent call last):" in full
 
@@ -250,7 +250,7 @@ def test_above_a_number_a_second_some_are_left_out_and_counted(
     assert len(show(*[invocation()] * 10)) == 10
 
     lines: list[str] = []
-    screen = Screen(t.cast("Values", _Nothing()), lines.append, sampled=True)
+    screen = TextLog(t.cast("MessageCodec", _Nothing()), lines.append, sampled=True)
     for _ in range(10):
         screen.show(invocation())
     now[0] += 1
@@ -297,7 +297,7 @@ def test_an_event_that_cannot_be_shown_is_named(show: Show) -> None:
 
 def test_an_instant_that_no_calendar_has_is_shown_as_its_number(app: StateFunFlask) -> None:
     lines: list[str] = []
-    Screen(Values(app.statefun.registry), lines.append).show(events.Writable(at=10**17))
+    TextLog(MessageCodec(app.statefun.registry), lines.append).show(events.Writable(at=10**17))
     assert [click.unstyle(line) for line in lines] == [
         "100000000000000000 the data can be written again"
     ]

@@ -11,21 +11,23 @@ from statefun_flask import Address
 from statefun_flask import Context
 from statefun_flask import Effects
 from statefun_flask import StateFunFlask
-from statefun_flask.dev import inputs
-from statefun_flask.dev.inputs import Lines
-from statefun_flask.dev.inputs import PositionMismatch
-from statefun_flask.dev.values import Values
+from statefun_flask.dev import file_input
+from statefun_flask.dev.codec import MessageCodec
+from statefun_flask.dev.file_input import LineParser
+from statefun_flask.dev.file_input import PositionMismatch
 from statefun_flask.embedded import backpressure
 
-Read = cabc.Callable[..., tuple[inputs.Input, list[str]]]
+Read = cabc.Callable[..., tuple[file_input.FileInput, list[str]]]
 
 
-def lines(app: StateFunFlask, to: str = "dev/words", **named: str | None) -> Lines:
-    return Lines(Values(app.statefun.registry), to, named.get("id_field"), named.get("id"))
+def lines(app: StateFunFlask, to: str = "dev/words", **named: str | None) -> LineParser:
+    return LineParser(
+        MessageCodec(app.statefun.registry), to, named.get("id_field"), named.get("id")
+    )
 
 
-def written(door: t.Any) -> list[tuple[str, str]]:
-    return [(each["key"], each["value"]) for each in door.get("/-/egress/lines")]
+def written(client: t.Any) -> list[tuple[str, str]]:
+    return [(each["key"], each["value"]) for each in client.get("/-/egress/lines")]
 
 
 # -- a line ---------------------------------------------------------------------------------
@@ -63,22 +65,22 @@ def test_a_field_of_a_json_line_is_the_id(app: StateFunFlask, item: str, id: str
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        (b'{"item": "x"}', "it is no JSON object with a field 'id'"),
-        (b"[1]", "it is no JSON object with a field 'id'"),
+        (b'{"item": "x"}', "it is not a JSON object with a field 'id'"),
+        (b"[1]", "it is not a JSON object with a field 'id'"),
         (
             b'{"id": null}',
-            "its field 'id' is null, which is no id; an id is text or a whole number",
+            "its field 'id' is null, which is not an id; an id is text or a whole number",
         ),
         (
             b'{"id": {"a": 1}}',
-            "its field 'id' is {\"a\": 1}, which is no id; an id is text or a whole number",
+            "its field 'id' is {\"a\": 1}, which is not an id; an id is text or a whole number",
         ),
         (
             b'{"id": true}',
-            "its field 'id' is true, which is no id; an id is text or a whole number",
+            "its field 'id' is true, which is not an id; an id is text or a whole number",
         ),
-        (b"nonsense", "it is no JSON: Expecting value: line 1 column 1 (char 0)"),
-        (b"[" * 100_000, "it is no JSON: it is nested too deeply"),
+        (b"nonsense", "it is not valid JSON: Expecting value: line 1 column 1 (char 0)"),
+        (b"[" * 100_000, "it is not valid JSON: it is nested too deeply"),
     ],
 )
 def test_a_json_line_without_a_usable_id_is_refused(
@@ -92,20 +94,20 @@ def test_a_json_line_without_a_usable_id_is_refused(
 # -- a file ---------------------------------------------------------------------------------
 
 
-def test_a_file_is_sent_line_by_line(door: t.Any, read: Read, tmp_path: pathlib.Path) -> None:
+def test_a_file_is_sent_line_by_line(client: t.Any, read: Read, tmp_path: pathlib.Path) -> None:
     file = tmp_path / "lines"
     file.write_bytes(b"a\tone\n\nb\ttwo\r\nc\tthree")
-    source, told = read(door.session, file)
+    source, told = read(client.session, file)
     assert (source.sent, source.bad, source.line, told) == (3, 0, 4, [])
-    assert sorted(written(door)) == [("one", "one 1"), ("three", "three 1"), ("two", "two 1")]
+    assert sorted(written(client)) == [("one", "one 1"), ("three", "three 1"), ("two", "two 1")]
 
 
 def test_bad_lines_are_told_with_their_number_and_counted_and_the_rest_goes_on(
-    door: t.Any, read: Read, tmp_path: pathlib.Path
+    client: t.Any, read: Read, tmp_path: pathlib.Path
 ) -> None:
     file = tmp_path / "lines"
     file.write_bytes(b"a\tone\n\xff\ttwo\nc\t\xff\nd\tfour\n")
-    source, told = read(door.session, file)
+    source, told = read(client.session, file)
     assert (source.sent, source.bad) == (2, 2)
     assert told == [
         (
@@ -113,40 +115,40 @@ def test_bad_lines_are_told_with_their_number_and_counted_and_the_rest_goes_on(
             " invalid start byte"
         ),
         (
-            rf"{file}, line 3 is left out: b'\xff' is no 'io.statefun.types/string' for"
+            rf"{file}, line 3 is left out: b'\xff' is not a 'io.statefun.types/string' for"
             " 'dev/words': 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte."
             " Send UTF-8 text."
         ),
     ]
-    assert sorted(written(door)) == [("four", "four 1"), ("one", "one 1")]
+    assert sorted(written(client)) == [("four", "four 1"), ("one", "one 1")]
 
 
-def test_a_file_of_bad_lines_alone_ends(door: t.Any, read: Read, tmp_path: pathlib.Path) -> None:
+def test_a_file_of_bad_lines_alone_ends(client: t.Any, read: Read, tmp_path: pathlib.Path) -> None:
     file = tmp_path / "lines"
     file.write_bytes(b"\xff\n\xfe\n")
-    source, told = read(door.session, file)
+    source, told = read(client.session, file)
     assert (source.sent, source.bad, len(told), source.error) == (0, 2, 2, None)
 
 
-def test_an_empty_file_ends(door: t.Any, read: Read, tmp_path: pathlib.Path) -> None:
+def test_an_empty_file_ends(client: t.Any, read: Read, tmp_path: pathlib.Path) -> None:
     file = tmp_path / "lines"
     file.touch()
-    source, told = read(door.session, file)
+    source, told = read(client.session, file)
     assert (source.sent, source.error, told) == (0, None, [])
 
 
 def test_a_function_that_takes_several_types_ends_the_input_and_says_so(
-    door: t.Any, read: Read, tmp_path: pathlib.Path
+    client: t.Any, read: Read, tmp_path: pathlib.Path
 ) -> None:
     file = tmp_path / "lines"
     file.write_text("a\tx\n")
-    source, _ = read(door.session, file, "dev/either")
+    source, _ = read(client.session, file, "dev/either")
     assert source.finished
     assert "takes several types" in str(source.error)
 
 
 def test_standard_input_of_bad_lines_alone_ends(
-    door: t.Any, read: Read, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    client: t.Any, read: Read, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "lines"
     file.write_bytes(b"\n\xff\nbob\thello\n\xff\n")
@@ -156,7 +158,7 @@ def test_standard_input_of_bad_lines_alone_ends(
             "builtins.open",
             lambda path, *rest, **named: stdin if path == 0 else real(path, *rest, **named),
         )
-        source, told = read(door.session, "-")
+        source, told = read(client.session, "-")
     assert (source.sent, source.bad, len(told), source.error) == (1, 2, 2, None)
 
 
@@ -186,17 +188,17 @@ def test_another_file_of_that_name_is_an_error_that_names_from_start(
 ) -> None:
     file, data = tmp_path / "lines", str(tmp_path / "data")
     file.write_bytes(b"a\tone\nb\ttwo\n")
-    door = start(data=data)
-    read(door.session, file)
+    client = start(data=data)
+    read(client.session, file)
 
     file.write_bytes(b"a\tuno\nb\tdue\nc\ttre\n")
     with pytest.raises(PositionMismatch) as caught:
-        read(door.session, file)
+        read(client.session, file)
     assert str(caught.value) == (
-        f"'{file}' was read up to line 2, but it is another file now."
+        f"'{file}' was read up to line 2, but it has changed since."
         " Add --from-start to read it from its first line."
     )
-    source, _ = read(door.session, file, from_start=True)
+    source, _ = read(client.session, file, from_start=True)
     assert source.sent == 3
 
 
@@ -205,11 +207,11 @@ def test_a_shorter_file_is_another_one(
 ) -> None:
     file = tmp_path / "lines"
     file.write_bytes(b"a\tone\nb\ttwo\n")
-    door = start(data=str(tmp_path / "data"))
-    read(door.session, file)
+    client = start(data=str(tmp_path / "data"))
+    read(client.session, file)
     file.write_bytes(b"a\tone\n")
     with pytest.raises(PositionMismatch):
-        read(door.session, file)
+        read(client.session, file)
 
 
 # -- no faster than the engine --------------------------------------------------------------
@@ -222,7 +224,7 @@ def test_reading_stops_above_a_number_of_waiting_messages_and_goes_on_below_anot
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(backpressure, "MESSAGES", 20)
-    monkeypatch.setattr(inputs, "CHUNK", 10)
+    monkeypatch.setattr(file_input, "CHUNK", 10)
     held = threading.Event()
     app = StateFunFlask("held")
 
@@ -233,13 +235,13 @@ def test_reading_stops_above_a_number_of_waiting_messages_and_goes_on_below_anot
 
     file = tmp_path / "lines"
     file.write_text("".join(f"{i}\tx\n" for i in range(100)))
-    door = start(app, concurrency=2)
-    source = door.session.add_input(
-        Lines(door.session.values, "dev/held", None, None), str(file), report=print
+    client = start(app, concurrency=2)
+    source = client.session.add_input(
+        LineParser(client.session.codec, "dev/held", None, None), str(file), report=print
     )
     try:
         eventually(lambda: source.sent == 30)
-        assert door.session.engine.status().queued == 30
+        assert client.session.engine.status().queued == 30
         assert not source.finished
     finally:
         held.set()
@@ -254,11 +256,11 @@ def test_an_input_that_is_stopped_at_work_has_not_failed(
 ) -> None:
     file = tmp_path / "lines"
     file.write_text("a\tx\n" * 20_000)
-    door = start()
-    source = door.session.add_input(
-        Lines(door.session.values, "dev/words", None, None), str(file), report=print
+    client = start()
+    source = client.session.add_input(
+        LineParser(client.session.codec, "dev/words", None, None), str(file), report=print
     )
     eventually(lambda: source.sent)
-    door.session.close()
+    client.session.close()
     eventually(lambda: source.finished)
     assert source.error is None

@@ -1,4 +1,4 @@
-"""The end of a run: it stops, and what it leaves behind is told."""
+"""The end of a run: close the session and report what is left."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from ..embedded.records import Delay
 from ..values._text import duration_text
 from .session import Session
 
-#: How many of the delays that are still pending are listed at the end.
+#: How many pending delays are listed at the end, and how many are counted.
 LISTED = 20
+COUNTED = 1000
 
-#: Is called with the kind and the text of each line.
+#: Called with the kind and the text of each line.
 Say = cabc.Callable[[str, str], None]
 
 
-def close(session: Session, say: Say) -> int:
-    """End a session, say what is left, and return the exit status: 1 when a person has to look."""
+def shut_down(session: Session, say: Say) -> int:
+    """Close a session, report what is left, and return the exit status: 1 after a failure."""
     started = time.monotonic()
     for source in session.sources:
         source.stop()
     status = session.engine.status()
-    delays = session.control.delays(1_000_000)
+    delays = session.control.delays(COUNTED + 1)
     now = session.clock.now()
     session.close()
 
@@ -39,8 +40,9 @@ def close(session: Session, say: Say) -> int:
         what = "record" if session.links is not None else "line"
         left.append(f"{bad} {what}{'s' * (bad != 1)} left out")
     if delays:
+        count = str(len(delays)) if len(delays) <= COUNTED else f"more than {COUNTED}"
         plural = "s" * (len(delays) != 1)
-        left.append(f"{len(delays)} delay{plural} pending (next in {_until(delays[0], now)})")
+        left.append(f"{count} delay{plural} pending (next in {_until(delays[0], now)})")
         if session.options.finite:
             _list(session, delays, now, say)
     if session.options.temporary and (status.parked or delays or status.queued or undelivered):
@@ -52,9 +54,9 @@ def close(session: Session, say: Say) -> int:
 
 
 def _list(session: Session, delays: list[Delay], now: int, say: Say) -> None:
-    """Say which messages nobody waits for any more."""
+    """List the messages that the run does not wait for."""
     for delay in delays[:LISTED]:
-        value = session.values.show(delay.message)
+        value = session.codec.show(delay.message)
         say("delay", f"  {delay.target} in {_until(delay, now)}  <- {value}")
     if len(delays) > LISTED:
         say("delay", f"  and {len(delays) - LISTED} more")

@@ -1,4 +1,4 @@
-"""Messages as people write and read them: JSON and text for every type that the app declares."""
+"""Messages as JSON and text, for every type that the app declares."""
 
 from __future__ import annotations
 
@@ -26,19 +26,23 @@ _VENDOR = "application/vnd."
 _BUILTIN = (bool, int, float, str)
 
 
-class BadMessage(ValueError):
-    """What somebody sent is no message for the function.
+class RequestError(ValueError):
+    """A request cannot be answered, most often because its body is not a message.
 
-    :param status: The HTTP status that says so: 404, 400 or 415.
+    :param status: The HTTP status that says so.
+    :param headers: Headers of the response.
     """
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(
+        self, status: int, text: str, *, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
         super().__init__(text)
         self.status = status
+        self.headers = headers
 
 
-class Values:
-    """Reads and shows values by the types of a registry's functions and states."""
+class MessageCodec:
+    """Parses and formats messages by the types of a registry's functions and states."""
 
     def __init__(self, registry: FunctionRegistry) -> None:
         self._registry = registry
@@ -53,47 +57,47 @@ class Values:
             for name in type.readers:
                 self._types.setdefault(name, type)
 
-    # -- reading --------------------------------------------------------------------------
+    # -- parsing --------------------------------------------------------------------------
 
     def message(self, function: str, body: bytes, content_type: str | None = None) -> Message:
         """Return the message that a body means to a function.
 
         :param content_type: ``application/vnd.<typename>`` names its type. Without one it is the
             one type that the function takes.
-        :raises BadMessage: There is no such function, it takes several types, or the body is not of
-            the type.
+        :raises RequestError: The function does not exist, the type is ambiguous, or the body is
+            not a value of the type.
         """
         types = self._accepted(function)
         if content_type is not None and content_type.lower().startswith(_VENDOR):
             typename = content_type[len(_VENDOR) :].partition(";")[0].strip()
             chosen = next((each for each in types if each.reader(typename)), None)
             if chosen is None:
-                # Nothing here knows the type, or a function that takes any will.
+                # The type is unknown here. A function that takes any type may read it.
                 return Message(typename, body)
             if chosen.python in _BUILTIN:
-                # It is written as the type's own name says, whichever other one was read.
+                # A value of a builtin type is written under the type's own name.
                 typename = chosen.typename
             return Message(typename, _payload(chosen, typename, body, function))
 
         if len(types) != 1:
-            raise BadMessage(415, _ambiguous(function, types))
+            raise RequestError(415, _ambiguous(function, types))
         return Message(types[0].typename, _payload(types[0], types[0].typename, body, function))
 
     def _accepted(self, function: str) -> list[Type[t.Any]]:
         functions = self._registry.functions(function)
         if not functions:
             hint = did_you_mean(suggestions(function, self._registry))
-            raise BadMessage(
+            raise RequestError(
                 404,
-                f"There is no function '{function}'.{hint}"
+                f"The function '{function}' does not exist.{hint}"
                 " Run 'flask statefun routes' to list the functions.",
             )
         return [type for each in functions for type in each.signature.types]
 
-    # -- showing --------------------------------------------------------------------------
+    # -- formatting --------------------------------------------------------------------------
 
     def plain(self, message: Message) -> t.Any:
-        """Return a value as what JSON can express; as its bytes if it cannot be read."""
+        """Return a value that JSON can express. A value that cannot be read is its bytes."""
         try:
             return self._read(message)
         except Exception:
@@ -122,10 +126,10 @@ class Values:
             return repr(value)
 
     def record(self, data: bytes) -> str:
-        """Return the value of a record as a person reads it.
+        """Return the value of a record as text for people.
 
-        A record's bytes have no type. Those that are no text are shown as the first protobuf class
-        of the app whose fields they could be.
+        The bytes of a record have no type. Bytes that are not text are shown as a message of the
+        first protobuf class of the app that they could belong to.
         """
         value = plain_bytes(data)
         if isinstance(value, str):
@@ -136,7 +140,7 @@ class Values:
         return f"<{len(data)} bytes>"
 
     def show(self, message: Message) -> str:
-        """Return a value on part of a line: ``"hello"``, ``name=bob age=7``."""
+        """Return a value as a short text: ``"hello"``, ``name=bob age=7``."""
         value = self.plain(message)
         if isinstance(value, dict):
             return shorten_text(" ".join(f"{key}={_bare(each)}" for key, each in value.items()))
@@ -148,18 +152,18 @@ class Values:
         return message.typename if type is None else type.label
 
 
-def named(function: str, body: bytes, content_type: str | None) -> Message:
+def message_of_bytes(function: str, body: bytes, content_type: str | None) -> Message:
     """Return a body as a message of the type that its content type names.
 
-    :raises BadMessage: It names none.
+    :raises RequestError: The content type names no type.
     """
     if content_type is None or not content_type.lower().startswith(_VENDOR):
-        raise BadMessage(415, _ambiguous(function, []))
+        raise RequestError(415, _ambiguous(function, []))
     return Message(content_type[len(_VENDOR) :].partition(";")[0].strip(), body)
 
 
 def plain_bytes(data: bytes) -> t.Any:
-    """Return bytes as text, or as ``{"base64": …}`` when they are none."""
+    """Return bytes as text, or as ``{"base64": …}`` if they are not text."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -173,12 +177,12 @@ _LAYOUT = str.maketrans("", "", "\n\r\t")
 
 
 def shorten_text(text: str) -> str:
-    """Return a text that fits on part of a line."""
+    """Return a text of at most 80 characters."""
     return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _bare(value: t.Any) -> str:
-    """Return a field's value; text only as it is where it cannot move the terminal's cursor."""
+    """Return a field's value. Printable text has no quotes."""
     if isinstance(value, str) and value.isprintable():
         return value
     return json.dumps(value, ensure_ascii=False)
@@ -201,9 +205,9 @@ def _payload(type: Type[t.Any], typename: str, body: bytes, function: str) -> by
             reader(body)
         return body
     except (ValueError, TypeError, RecursionError, msgspec.MsgspecError) as exc:
-        raise BadMessage(
+        raise RequestError(
             400,
-            f"{shorten(repr(body))} is no '{typename}' for '{function}': {exc}."
+            f"{shorten(repr(body))} is not a '{typename}' for '{function}': {exc}."
             f" {_expectation(type)}",
         ) from None
 
@@ -211,7 +215,7 @@ def _payload(type: Type[t.Any], typename: str, body: bytes, function: str) -> by
 def _expectation(type: Type[t.Any]) -> str:
     if type.python is str:
         return "Send UTF-8 text."
-    return "Send it as JSON."
+    return "Send the value as JSON."
 
 
 def _ambiguous(function: str, types: list[Type[t.Any]]) -> str:

@@ -1,4 +1,4 @@
-"""The log of the embedded engine as people read it: one line for what happened, with its cause."""
+"""The log of the embedded engine for people: one line for each event."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from ..embedded import events
 from ..embedded.error_text import text_of
 from ..errors import StateFunError
 from ..values._text import duration_text
-from .values import shorten_text
-from .values import Values
+from .codec import MessageCodec
+from .codec import shorten_text
+from .printable import printable
 
-#: How many invocations a second are shown; a person cannot read more.
+#: How many invocations are shown in a second. A person cannot read more.
 SHOWN = 200
 
 #: Where the standard library is.
@@ -29,18 +30,18 @@ _STANDARD = sysconfig.get_path("stdlib") + os.sep
 Write: t.TypeAlias = cabc.Callable[[str], None]
 
 
-class Screen:
+class TextLog:
     """Writes events as lines.
 
-    :param quiet: Only records that leave, and what goes wrong.
-    :param sampled: Leave invocations out above :data:`SHOWN` a second, and say how many.
-    :param reloads: Corrected code is taken by itself.
-    :param full_traceback: Show all frames of an exception, not those of user code alone.
+    :param quiet: Write only egress records and errors.
+    :param sampled: Write at most :data:`SHOWN` invocations in a second, and how many are left out.
+    :param reloads: The process restarts with corrected code.
+    :param full_traceback: Write all frames of an exception, not only those of user code.
     """
 
     def __init__(
         self,
-        values: Values,
+        codec: MessageCodec,
         write: Write = click.echo,
         *,
         quiet: bool = False,
@@ -49,7 +50,7 @@ class Screen:
         package: str = "",
         reloads: bool = False,
     ) -> None:
-        self._values = values
+        self._codec = codec
         self._write = write
         self._quiet = quiet
         self._sampled = sampled
@@ -64,11 +65,11 @@ class Screen:
         self._count = 0
 
     def show(self, event: events.Event) -> None:
-        """Write an event; only its name if something of it cannot be shown."""
+        """Write an event. If a value of the event cannot be shown, write its name."""
         try:
             self._show(event)
         except OSError:
-            raise  # of the output
+            raise  # an error of the output, not of a value
         except Exception as exc:
             what = f"{type(event).__name__} cannot be shown: {type(exc).__name__}"
             self._line(event.at, what, "yellow")
@@ -101,12 +102,19 @@ class Screen:
                 self._line(event.at, f"Kafka at {event.broker} answers again", "green")
             case events.TopicMissing():
                 self._missing(event)
+            case events.Unreadable():
+                self._line(
+                    event.at,
+                    f"topic '{event.topic}' at {event.broker} cannot be read ({event.reason}): it"
+                    " is tried again",
+                    "red",
+                )
             case events.LeftOut():
                 self._line(event.at, f"{event.source} leaves out {event.what}", "yellow")
 
     def _line(self, at: int, text: str, colour: str | None = None) -> None:
         self._write(
-            f"{click.style(_stamp(at), dim=True)} {click.style(_printable(text), fg=colour)}"
+            f"{click.style(_stamp(at), dim=True)} {click.style(printable(text), fg=colour)}"
         )
 
     # -- what goes well -------------------------------------------------------------------
@@ -114,7 +122,7 @@ class Screen:
     def _invocation(self, event: events.Invocation) -> None:
         if self._quiet:
             for record in event.records:
-                self._write(_printable(f"{record.topic} {self._record(record)}"))
+                self._write(printable(f"{record.topic} {self._record(record)}"))
             return
         if self._sampled and not self._is_shown():
             return
@@ -132,17 +140,17 @@ class Screen:
 
     def _received(self, event: events.Invocation | events.Failed) -> str:
         first = event.batch[0].message
-        what = f"{self._values.label(first)} {self._values.show(first)}"
+        what = f"{self._codec.label(first)} {self._codec.show(first)}"
         if len(event.batch) > 1:
             what = f"{len(event.batch)} messages, the first {what}"
         return f"#{event.trace} {event.address}  <- {what}"
 
     def _record(self, record: EgressRecord) -> str:
-        text = self._values.record(record.value)
+        text = self._codec.record(record.value)
         return shorten_text(text if record.key is None else f"{record.key}: {text}")
 
     def _value(self, message: t.Any) -> str:
-        return "none" if message is None else self._values.show(message)
+        return "none" if message is None else self._codec.show(message)
 
     def _is_shown(self) -> bool:
         now = time.monotonic()
@@ -181,12 +189,12 @@ class Screen:
         kind = "" if isinstance(error, StateFunError) else f"{type(error).__name__}: "
         self._line(event.at, f"{self._received(event)}  FAILED  {kind}{text_of(error)}", "red")
         for line in self._frames(error):
-            self._write(f"    {line}")
+            self._write(f"    {printable(line)}")
         if not event.parked:
             self._write("  It is tried again, message by message.")
             return
 
-        address = _printable(str(event.address))
+        address = printable(str(event.address))
         behind = f" ({event.waiting} more wait behind it)" if event.waiting else ""
         self._write(
             f"  {address} is parked at message {event.trace}{behind}; all others go on."
@@ -249,14 +257,14 @@ class Screen:
     def _missing(self, event: events.TopicMissing) -> None:
         self._line(
             event.at,
-            f"there is no topic '{event.topic}' at {event.broker}: it is read from its start once"
-            " it is made",
+            f"topic '{event.topic}' does not exist at {event.broker}: it is read from its start"
+            " once it exists",
             "yellow",
         )
 
 
 def _stamp(at: int) -> str:
-    """Return the time of day of an instant; its number if no calendar has it."""
+    """Return the time of day of an instant, or its number if it is out of range."""
     try:
         return dt.datetime.fromtimestamp(at / 1000).strftime("%H:%M:%S.%f")[:-3]
     except (ValueError, OverflowError, OSError):
@@ -268,10 +276,5 @@ def _is_installed(filename: str, package: str) -> bool:
 
 
 def _from_here(filename: str) -> str:
-    """Return a path as it is named from the working directory, if it is below that."""
+    """Return a path relative to the working directory, if it is below that."""
     return filename.removeprefix(os.getcwd() + os.sep)
-
-
-def _printable(text: str) -> str:
-    """Return a text that stays on its line: an id or a key may be anything."""
-    return text if text.isprintable() else ascii(text)[1:-1]

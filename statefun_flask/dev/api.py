@@ -1,0 +1,284 @@
+"""The routes of the HTTP API of the embedded engine, without HTTP itself.
+
+The playground has two routes, ``PUT /namespace/name/id`` and ``GET /topic``. All others begin with
+``/-/``.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import time
+import typing as t
+
+from ..embedded import Control
+from ..embedded import EgressRecord
+from ..embedded import Engine
+from ..embedded.backpressure import Backpressure
+from ..embedded.errors import UnknownTarget
+from ..values.address import Address
+from ..values.message import Message
+from . import idempotency
+from .codec import message_of_bytes
+from .codec import MessageCodec
+from .codec import RequestError
+from .history import History
+from .serializer import JsonObject
+from .serializer import Serializer
+
+#: How long a request with ``?wait`` may take, in seconds.
+WAIT_TIMEOUT = 300.0
+
+#: How many items a page of a list has at most, and about how many bytes of records.
+PAGE = 1000
+PAGE_BYTES = 8 << 20
+
+#: How many records are read from the store at a time.
+_STEP = 50
+
+
+class Response(t.NamedTuple):
+    """A response to a request.
+
+    :param body: Bytes, or a value that JSON can express.
+    """
+
+    status: int
+    body: t.Any
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Api:
+    """Answers requests to an engine.
+
+    :param topics: The Kafka topics of module.yaml, each with its value type and targets.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        codec: MessageCodec,
+        history: History,
+        topics: cabc.Mapping[str, tuple[str, cabc.Sequence[str]]],
+    ) -> None:
+        self.serializer = Serializer(codec)
+        self._engine = engine
+        self._control = Control(engine)
+        self._codec = codec
+        self._history = history
+        self._topics = topics
+        self._backpressure = Backpressure(engine)
+
+    # -- messages from outside ------------------------------------------------------------
+
+    def send(
+        self,
+        path: list[str],
+        body: bytes,
+        content_type: str | None,
+        key: str | None,
+        *,
+        wait: bool = False,
+        is_gone: cabc.Callable[[], bool] = lambda: False,
+    ) -> Response:
+        """Answer ``PUT /namespace/name/id``.
+
+        :param key: The idempotency key, if there is one.
+        :param wait: Answer with all events of the message once its trace has ended.
+        :param is_gone: Returns whether the client has closed its connection.
+        """
+        if len(path) != 3:
+            name = "/".join(path)
+            raise RequestError(404, f"'/{name}' names no function. Use /namespace/name/id.")
+        address = Address(f"{path[0]}/{path[1]}", path[2])
+        message = self._message(address.type, body, content_type)
+        self._check_room()
+        trace, is_new = idempotency.send(self._engine, address, message, key)
+        self._backpressure.sent([(address, message)])
+        if not wait or not is_new:
+            return Response(200, {"trace": trace})
+        self._wait_for(trace, is_gone)
+        return Response(200, {"trace": trace, "events": self._events(trace)})
+
+    def _message(self, function: str, body: bytes, content_type: str | None) -> Message:
+        """Return a message. The body is taken as it is if another endpoint serves the function."""
+        try:
+            return self._codec.message(function, body, content_type)
+        except RequestError as exc:
+            if exc.status != 404:
+                raise
+            unknown = exc
+        try:
+            self._check_served(function)
+        except UnknownTarget:
+            raise unknown from None
+        return message_of_bytes(function, body, content_type)
+
+    def _check_room(self) -> None:
+        """Refuse a message while too many messages wait, as files and Kafka are not read then."""
+        if self._backpressure.is_full:
+            raise RequestError(
+                503,
+                f"{self._engine.queued} messages wait in the engine. Send the message again later.",
+                headers=(("Retry-After", "1"),),
+            )
+
+    def _wait_for(self, trace: int, is_gone: cabc.Callable[[], bool]) -> None:
+        """Wait until no message of a trace waits or runs, apart from delays and parked messages."""
+        began = time.monotonic()
+        with self._history.watch(trace) as watch:
+            # A look takes time of the engine, so that the intervals grow with the time waited.
+            while self._control.is_unfinished(trace) and not watch.closed:
+                elapsed = time.monotonic() - began
+                if elapsed > WAIT_TIMEOUT:
+                    raise RequestError(
+                        504,
+                        f"Message {trace} is not finished after {WAIT_TIMEOUT:.0f} s. Ask for it"
+                        f" later with GET /-/trace/{trace}.",
+                    )
+                time.sleep(min(0.25, elapsed / 10))
+                while not watch.wait(1.0):
+                    if is_gone() or time.monotonic() - began > WAIT_TIMEOUT:
+                        break
+                if is_gone():
+                    return
+
+    def _events(self, trace: int) -> list[JsonObject]:
+        events = self._history.of_trace(trace)
+        return [each for event in events for each in self.serializer.objects(event)]
+
+    def _feed(self, topic: str, key: str, body: bytes) -> Response:
+        """Send the messages that a record of a Kafka topic of module.yaml leads to."""
+        if topic not in self._topics:
+            known = ", ".join(f"'{name}'" for name in self._topics) or "none"
+            raise RequestError(404, f"module.yaml reads no topic '{topic}'. It reads {known}.")
+        typename, targets = self._topics[topic]
+        content_type = f"application/vnd.{typename}"
+        messages = [
+            (Address(each, key), self._message(each, body, content_type)) for each in targets
+        ]
+        self._check_room()
+        traces = self._engine.submit(messages).result()
+        self._backpressure.sent(messages)
+        return Response(200, {"traces": traces})
+
+    # -- reading --------------------------------------------------------------------------
+
+    def get(self, path: list[str], query: dict[str, str]) -> Response:
+        """Answer ``GET /topic`` and ``GET /-/…``."""
+        if path[0] != "-":
+            return self._pop("/".join(path))
+        limit = min(_number(query, "limit", PAGE), PAGE)
+        match path[1:]:
+            case ["status"]:
+                return Response(200, {**self._engine.status()._asdict()})
+            case ["state", namespace, name, id]:
+                return Response(200, self._state(Address(f"{namespace}/{name}", id)))
+            case ["addresses", namespace, name]:
+                typename = f"{namespace}/{name}"
+                found = self._control.addresses(typename, query.get("after", ""), limit)
+                if not found:
+                    self._check_served(typename)
+                return Response(200, [str(address) for address in found])
+            case ["egress", *topic] if topic:
+                records = self._records("/".join(topic), _number(query, "after", 0), limit)
+                return Response(200, [self.serializer.egress(each) for each in records])
+            case ["parked"]:
+                return Response(200, [self.serializer.parked(x) for x in self._control.parked()])
+            case ["dead"]:
+                dead = self._control.dead(limit)
+                return Response(200, [self.serializer.dead(each) for each in dead])
+            case ["delays"]:
+                delays = self._control.delays(limit)
+                return Response(200, [self.serializer.delay(each) for each in delays])
+            case ["trace", number] if number.isdecimal():
+                return Response(200, self._events(int(number)))
+        raise _no_route(path[1:])
+
+    def _pop(self, topic: str) -> Response:
+        record = self._control.pop(topic)
+        if record is None:
+            return Response(404, b"")
+        return Response(200, record.value, (("Statefun-Egress-Seq", str(record.seq)),))
+
+    def _state(self, address: Address) -> JsonObject:
+        state = self._control.state(address)
+        if not state:
+            self._check_served(address.type)
+        return {name: self.serializer.value(value) for name, value in state.items()}
+
+    def _records(self, topic: str, after: int, limit: int) -> list[EgressRecord]:
+        """Return records of a topic, up to a number of them or to about a number of bytes."""
+        records: list[EgressRecord] = []
+        size = 0
+        while len(records) < limit and size < PAGE_BYTES:
+            step = min(_STEP, limit - len(records))
+            found = self._control.egress(topic, after, step)
+            records += found
+            if len(found) < step:
+                break
+            size += sum(len(each.value) for each in found)
+            after = found[-1].seq
+        return records
+
+    def _check_served(self, typename: str) -> None:
+        """Refuse a function type that no endpoint serves.
+
+        :raises UnknownTarget: No endpoint serves it.
+        """
+        self._engine.check_target(typename)
+
+    # -- changing -------------------------------------------------------------------------
+
+    def post(self, path: list[str], body: bytes, content_type: str | None) -> Response:
+        """Answer ``POST /-/…``, without the first segment of the path."""
+        control, serializer = self._control, self.serializer
+        match path:
+            case ["topic", topic, key]:
+                return self._feed(topic, key, body)
+            case ["retry"]:
+                return Response(200, {"retried": [str(each) for each in control.retry_all()]})
+            case ["retry", *which] if which:
+                retried = control.retry(_which(which))
+                return Response(200, {"retried": [str(each) for each in retried]})
+            case ["drop", *which] if which:
+                dropped = control.drop(_which(which))
+                return Response(200, {"dropped": [serializer.envelope(x) for x in dropped]})
+            case ["replace", namespace, name, id]:
+                address = Address(f"{namespace}/{name}", id)
+                control.replace(address, self._codec.message(address.type, body, content_type))
+                return Response(200, {"replaced": str(address)})
+            case ["revive", number] if number.isdecimal():
+                return Response(200, {"revived": serializer.envelope(control.revive(int(number)))})
+            case ["fire", number] if number.isdecimal():
+                return Response(
+                    200, {"fired": serializer.delay(control.deliver_delay(int(number)))}
+                )
+        raise _no_route(path)
+
+
+def _no_route(path: list[str]) -> RequestError:
+    return RequestError(
+        404, f"There is no route '/-/{'/'.join(path)}'. See the README for a list of the routes."
+    )
+
+
+def _number(query: dict[str, str], name: str, default: int) -> int:
+    """Return a number of the query."""
+    text = query.get(name, str(default))
+    if not text.isdecimal() or len(text) > 19 or int(text) >= 1 << 63:
+        raise RequestError(400, f"'{name}={text}' is not a number. Write it as {name}={default}.")
+    return int(text)
+
+
+def _which(path: list[str]) -> Address | int:
+    """Return the trace or the address that names parked messages."""
+    if len(path) == 1 and path[0].isdecimal():
+        return int(path[0])
+    if len(path) == 3:
+        return Address(f"{path[0]}/{path[1]}", path[2])
+    name = "/".join(path)
+    raise RequestError(
+        400,
+        f"'{name}' is neither the number of a message nor an address. Use /N or"
+        " /namespace/name/id.",
+    )
