@@ -36,7 +36,7 @@ PAGE_BYTES = 8 << 20
 _STEP = 50
 
 
-class Response(t.NamedTuple):
+class ApiResponse(t.NamedTuple):
     """A response to a request.
 
     :param body: Bytes, or a value that JSON can express.
@@ -79,7 +79,7 @@ class Api:
         *,
         wait: bool = False,
         is_gone: cabc.Callable[[], bool] = lambda: False,
-    ) -> Response:
+    ) -> ApiResponse:
         """Answer ``PUT /namespace/name/id``.
 
         :param key: The idempotency key, if there is one.
@@ -95,9 +95,9 @@ class Api:
         trace, is_new = idempotency.send(self._engine, address, message, key)
         self._backpressure.sent([(address, message)])
         if not wait or not is_new:
-            return Response(200, {"trace": trace})
+            return ApiResponse(200, {"trace": trace})
         self._wait_for(trace, is_gone)
-        return Response(200, {"trace": trace, "events": self._events(trace)})
+        return ApiResponse(200, {"trace": trace, "events": self._events(trace)})
 
     def _message(self, function: str, body: bytes, content_type: str | None) -> Message:
         """Return a message. The body is taken as it is if another endpoint serves the function."""
@@ -146,7 +146,7 @@ class Api:
         events = self._history.of_trace(trace)
         return [each for event in events for each in self.serializer.objects(event)]
 
-    def _feed(self, topic: str, key: str, body: bytes) -> Response:
+    def _feed(self, topic: str, key: str, body: bytes) -> ApiResponse:
         """Send the messages that a record of a Kafka topic of module.yaml leads to."""
         if topic not in self._topics:
             known = ", ".join(f"'{name}'" for name in self._topics) or "none"
@@ -159,46 +159,46 @@ class Api:
         self._check_room()
         traces = self._engine.submit(messages).result()
         self._backpressure.sent(messages)
-        return Response(200, {"traces": traces})
+        return ApiResponse(200, {"traces": traces})
 
     # -- reading --------------------------------------------------------------------------
 
-    def get(self, path: list[str], query: dict[str, str]) -> Response:
+    def get(self, path: list[str], query: dict[str, str]) -> ApiResponse:
         """Answer ``GET /topic`` and ``GET /-/…``."""
         if path[0] != "-":
             return self._pop("/".join(path))
         limit = min(_number(query, "limit", PAGE), PAGE)
         match path[1:]:
             case ["status"]:
-                return Response(200, {**self._engine.status()._asdict()})
+                return ApiResponse(200, {**self._engine.status()._asdict()})
             case ["state", namespace, name, id]:
-                return Response(200, self._state(Address(f"{namespace}/{name}", id)))
+                return ApiResponse(200, self._state(Address(f"{namespace}/{name}", id)))
             case ["addresses", namespace, name]:
                 typename = f"{namespace}/{name}"
                 found = self._control.addresses(typename, query.get("after", ""), limit)
                 if not found:
                     self._check_served(typename)
-                return Response(200, [str(address) for address in found])
+                return ApiResponse(200, [str(address) for address in found])
             case ["egress", *topic] if topic:
                 records = self._records("/".join(topic), _number(query, "after", 0), limit)
-                return Response(200, [self.serializer.egress(each) for each in records])
+                return ApiResponse(200, [self.serializer.egress(each) for each in records])
             case ["parked"]:
-                return Response(200, [self.serializer.parked(x) for x in self._control.parked()])
+                return ApiResponse(200, [self.serializer.parked(x) for x in self._control.parked()])
             case ["dead"]:
                 dead = self._control.dead(limit)
-                return Response(200, [self.serializer.dead(each) for each in dead])
+                return ApiResponse(200, [self.serializer.dead(each) for each in dead])
             case ["delays"]:
                 delays = self._control.delays(limit)
-                return Response(200, [self.serializer.delay(each) for each in delays])
+                return ApiResponse(200, [self.serializer.delay(each) for each in delays])
             case ["trace", number] if number.isdecimal():
-                return Response(200, self._events(int(number)))
+                return ApiResponse(200, self._events(int(number)))
         raise _no_route(path[1:])
 
-    def _pop(self, topic: str) -> Response:
+    def _pop(self, topic: str) -> ApiResponse:
         record = self._control.pop(topic)
         if record is None:
-            return Response(404, b"")
-        return Response(200, record.value, (("Statefun-Egress-Seq", str(record.seq)),))
+            return ApiResponse(404, b"")
+        return ApiResponse(200, record.value, (("Statefun-Egress-Seq", str(record.seq)),))
 
     def _state(self, address: Address) -> JsonObject:
         state = self._control.state(address)
@@ -229,28 +229,30 @@ class Api:
 
     # -- changing -------------------------------------------------------------------------
 
-    def post(self, path: list[str], body: bytes, content_type: str | None) -> Response:
+    def post(self, path: list[str], body: bytes, content_type: str | None) -> ApiResponse:
         """Answer ``POST /-/…``, without the first segment of the path."""
         control, serializer = self._control, self.serializer
         match path:
             case ["topic", topic, key]:
                 return self._feed(topic, key, body)
             case ["retry"]:
-                return Response(200, {"retried": [str(each) for each in control.retry_all()]})
+                return ApiResponse(200, {"retried": [str(each) for each in control.retry_all()]})
             case ["retry", *which] if which:
                 retried = control.retry(_which(which))
-                return Response(200, {"retried": [str(each) for each in retried]})
+                return ApiResponse(200, {"retried": [str(each) for each in retried]})
             case ["drop", *which] if which:
                 dropped = control.drop(_which(which))
-                return Response(200, {"dropped": [serializer.envelope(x) for x in dropped]})
+                return ApiResponse(200, {"dropped": [serializer.envelope(x) for x in dropped]})
             case ["replace", namespace, name, id]:
                 address = Address(f"{namespace}/{name}", id)
                 control.replace(address, self._codec.message(address.type, body, content_type))
-                return Response(200, {"replaced": str(address)})
+                return ApiResponse(200, {"replaced": str(address)})
             case ["revive", number] if number.isdecimal():
-                return Response(200, {"revived": serializer.envelope(control.revive(int(number)))})
+                return ApiResponse(
+                    200, {"revived": serializer.envelope(control.revive(int(number)))}
+                )
             case ["fire", number] if number.isdecimal():
-                return Response(
+                return ApiResponse(
                     200, {"fired": serializer.delay(control.deliver_delay(int(number)))}
                 )
         raise _no_route(path)

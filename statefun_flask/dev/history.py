@@ -24,7 +24,7 @@ _OVERHEAD = 400
 Subscription = BoundedQueue[events.Event]
 
 
-class Watch:
+class TraceWatch:
     """Wakes one thread for each event of one trace."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class History:
         self._events: collections.deque[tuple[events.Event, int]] = collections.deque()
         self._size = 0
         self._subscriptions: set[Subscription] = set()
-        self._watches: dict[int, set[Watch]] = {}
+        self._watches: dict[int, set[TraceWatch]] = {}
         self._lock = threading.Lock()
         self._closed = False
 
@@ -99,9 +99,9 @@ class History:
                 self._subscriptions.discard(subscription)
 
     @contextlib.contextmanager
-    def watch(self, trace: int) -> cabc.Iterator[Watch]:
+    def watch(self, trace: int) -> cabc.Iterator[TraceWatch]:
         """Return an object that wakes the caller for each event of a trace from now on."""
-        watch = Watch()
+        watch = TraceWatch()
         with self._lock:
             self._watches.setdefault(trace, set()).add(watch)
             watch.closed = self._closed

@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import resource
 import socket
 import threading
 import time
@@ -34,10 +33,10 @@ from waitress.task import ErrorTask
 from waitress.task import ThreadedTaskDispatcher
 from waitress.utilities import BadRequest
 
-from .wsgi import Application
-from .wsgi import encoded
-from .wsgi import MAX_STREAMS
-from .wsgi import MAX_WAITS
+from .application import Application
+from .application import encoded
+from .application import MAX_STREAMS
+from .application import MAX_WAITS
 
 #: How large a body may be, in bytes.
 MAX_BODY = 64 << 20
@@ -153,7 +152,7 @@ class _Acceptor(TcpWSGIServer):  # type: ignore[misc,unused-ignore]
             clear_untrusted_proxy_headers=False,
         )
         self.channel_class = _Connection
-        self._limit = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        self._limit = min(MAX_CONNECTIONS, _descriptors() // 2)
         super().__init__(
             application,
             sockets,
@@ -244,7 +243,7 @@ class _Connection(HTTPChannel):  # type: ignore[misc,unused-ignore]
     parser_class = _Parser
     error_task_class = _Refusal
 
-    def duration_text(self) -> bool:
+    def readable(self) -> bool:
         """Return whether to read now.
 
         waitress does not read during a request, so that a client may close its sending half. That a
@@ -303,6 +302,15 @@ class _Pools:
         """End the threads."""
         for pool in self._pools.values():
             pool.stop()
+
+
+def _descriptors() -> int:
+    """Return how many files and sockets this process may have open."""
+    try:
+        import resource
+    except ImportError:  # only POSIX systems limit it
+        return 2 * MAX_CONNECTIONS
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def _kind(request: t.Any) -> str:

@@ -22,13 +22,13 @@ from ..embedded.endpoints.module_routes import ModuleRoutes
 from ..embedded.endpoints.routes import Routes
 from ..embedded.errors import DataFolderError
 from .api import Api
-from .clock import SkippingClock
+from .application import Application
 from .codec import MessageCodec
 from .file_input import FileInput
 from .file_input import LineParser
 from .history import History
 from .server import Server
-from .wsgi import Application
+from .skipping_clock import SkippingClock
 
 if t.TYPE_CHECKING:
     from ..embedded.kafka import Links

@@ -84,6 +84,9 @@ class Core:
         self.steps = 0
         #: Why the store cannot be written to; None if it can.
         self.full: DiskFull | None = None
+        #: Whether the commit that found no space is to be repeated now.
+        self.retry_due = False
+        self._retry_planned = False
         #: Called after the next commit.
         self.committed: list[cabc.Callable[[], None]] = []
         self._events: list[events.Event] = []
@@ -223,7 +226,7 @@ class Core:
             return
         try:
             result = answer.read(address, outcome)
-            if isinstance(result, answer.MissingStates):
+            if isinstance(result, answer.IncompleteContext):
                 self._register(call, result)
                 return
             step = self._read(call, outcome, result)
@@ -251,7 +254,7 @@ class Core:
     def _is_pending(self, caller_id: str, token: str) -> bool:
         return self.transaction.delay_of_token(caller_id, token) is not None
 
-    def _register(self, call: Call, missing: answer.MissingStates) -> None:
+    def _register(self, call: Call, missing: answer.IncompleteContext) -> None:
         """Register new states, and send the same batch again with them."""
         typename = call.address.type
         new: list[StateSpec] = self.states.register(call.address, missing.specs, call.attached)
@@ -446,9 +449,9 @@ class Core:
         return bool(self.transaction)
 
     def commit(self) -> bool:
-        """Write all steps since the last commit, then announce them. Returns whether it worked.
+        """Write all steps since the last commit. Return whether it worked.
 
-        A commit that did not work is repeated by itself.
+        A commit that did not work is repeated by itself. After one that did, call :meth:`announce`.
         """
         try:
             records = self.transaction.commit()
@@ -460,6 +463,10 @@ class Core:
         if self.full is not None:
             self.full = None
             self.notify(events.Writable(at=self.clock.now()))
+        return True
+
+    def announce(self) -> None:
+        """Call those who wait for the last commit, and the listeners."""
         happened, self._events = self._events, []
         committed, self.committed = self.committed, []
         for act in committed:
@@ -469,21 +476,22 @@ class Core:
                 logger.exception("A callback failed after a commit. The engine goes on.")
         for event in happened:
             self.notify_now(event)
-        return True
 
     def _disk_full(self, exc: DiskFull) -> None:
         first = self.full is None
         self.full = exc
-        if first:
+        if not self._retry_planned:
+            self._retry_planned = True
             self.plans.add(DISK_DELAY, self._retry_commit)
+        if first:
             reason = str(exc.__cause__)
             self.notify_now(
                 events.Full(at=self.clock.now(), path=exc.path, size=exc.size, reason=reason)
             )
 
     def _retry_commit(self) -> None:
-        if self.full is not None and not self.commit():
-            self.plans.add(DISK_DELAY, self._retry_commit)
+        self._retry_planned = False
+        self.retry_due = self.full is not None
 
     # -- events ---------------------------------------------------------------------------
 

@@ -473,6 +473,9 @@ class Engine:
         """Do what is due, send what is ready, and commit if it is time."""
         core = self._core
         core.fire()
+        if core.retry_due:
+            core.retry_due = False
+            self._commit()
         if core.full is None:
             if self._inline:
                 for _ in range(min(_CALLS_A_TURN, core.ready)):
@@ -507,8 +510,12 @@ class Engine:
 
     def _commit(self) -> bool:
         self._first_change = None
+        # The lock keeps close() from closing the store. A listener that hangs must not hold it.
         with self._committing:
-            return self._core.commit()
+            committed = self._core.commit()
+        if committed:
+            self._core.announce()
+        return committed
 
     def _commit_or_raise(self) -> None:
         if not self._commit():

@@ -20,7 +20,7 @@ from .model import Extension
 from .nodes import Mapping
 from .nodes import Node
 from .nodes import Report
-from .serializer import serialize
+from .yaml_text import serialize
 
 #: Kinds of StateFun 2.x which need descriptors of protobuf messages, and which the table lacks.
 _BY_DESCRIPTOR = (

@@ -7,8 +7,8 @@ import datetime as dt
 import typing as t
 
 from ..values._any import wrap
-from . import serializer
 from . import shapes
+from . import yaml_text
 from .components import ENTRIES
 from .endpoint_fields import TYPE
 from .fields import write_fields
@@ -32,20 +32,20 @@ def dump(module: Module, version: Version | None = None) -> str:
     """
     version = version or module.version
     if version == "3.1":
-        return serializer.dump([_document(each) for each in module.components])
+        return yaml_text.dump([_document(each) for each in module.components])
     spec: dict[str, list[t.Any]] = {}
     for component in module.components:
         section, entry = _entry(component, version)
         spec.setdefault(section, []).append(entry)
     top = {"version": version, "module": {"meta": {"type": "remote"}, "spec": spec}}
-    return serializer.dump([top])
+    return yaml_text.dump([top])
 
 
 def _document(component: Component) -> dict[str, t.Any]:
     if isinstance(component, Extension):
         if component.section != "extensions":
             raise _other_section(component, "3.1")
-        return {"kind": component.type, "spec": serializer.Raw(component.spec)}
+        return {"kind": component.type, "spec": yaml_text.Raw(component.spec)}
     shape = _shape(component, "3.1")
     return {"kind": shape.kinds["3.1"], "spec": write_fields(shape.fields, component, "3.1")}
 
@@ -56,7 +56,7 @@ def _entry(component: Component, version: Version) -> tuple[str, dict[str, t.Any
         section, type = component.section, component.type
         if section not in ENTRIES:
             raise _other_section(component, version)
-        spec: t.Any = serializer.Raw(component.spec)
+        spec: t.Any = yaml_text.Raw(component.spec)
     else:
         shape = _shape(component, version)
         section, type = shape.section, shape.kinds[version]

@@ -9,6 +9,6 @@ engine needs is imported when the first engine starts.
 
 from .engine import TestEngine as TestEngine
 from .engine import WaitTimeoutError as WaitTimeoutError
-from .pool import EnginePool as EnginePool
-from .pool import EngineUnavailableError as EngineUnavailableError
+from .engine_pool import EnginePool as EnginePool
+from .engine_pool import EngineUnavailableError as EngineUnavailableError
 from .record import Record as Record

@@ -18,7 +18,7 @@ from ..embedded.clock import VirtualClock
 from ..embedded.control import Control
 from ..embedded.endpoints.module_routes import ModuleRoutes
 from ..embedded.endpoints.routes import EgressFormat
-from ..embedded.endpoints.routes import Endpoint
+from ..embedded.endpoints.routes import FunctionEndpoint
 from ..embedded.endpoints.routes import InProcess
 from ..embedded.endpoints.routes import LocalRoutes
 from ..embedded.endpoints.routes import Routes
@@ -336,7 +336,7 @@ class _RoutesWithSender:
         self._routes = routes
         self._sender = InProcess(RequestHandler(sender.registry()), name="sender")
 
-    def endpoint(self, typename: str) -> Endpoint:
+    def endpoint(self, typename: str) -> FunctionEndpoint:
         return self._sender if typename == sender.FUNCTION else self._routes.endpoint(typename)
 
     def egress(self, identifier: str) -> EgressFormat:

@@ -14,7 +14,7 @@ import pytest
 
 if t.TYPE_CHECKING:
     from .engine import TestEngine
-    from .pool import EnginePool
+    from .engine_pool import EnginePool
 
 _NAMES = ("embedded", "flink")
 
@@ -69,7 +69,7 @@ def statefun_engine_pool() -> cabc.Iterator[EnginePool]:
 
     Without Java, a test on Flink is skipped. It fails if the environment variable ``CI`` is set.
     """
-    from .pool import EnginePool
+    from .engine_pool import EnginePool
 
     with EnginePool(report=print, unavailable=_unavailable) as pool:
         yield pool

@@ -20,9 +20,9 @@ from statefun_flask import Effects
 from statefun_flask import Message
 from statefun_flask import StateFunFlask
 from statefun_flask.dev import api
+from statefun_flask.dev import application
 from statefun_flask.dev import history
 from statefun_flask.dev import server
-from statefun_flask.dev import wsgi
 from statefun_flask.embedded import backpressure
 
 Eventually = cabc.Callable[..., t.Any]
@@ -636,7 +636,7 @@ def test_the_subscription_of_a_client_that_goes_away_ends(
 def test_streams_occupy_no_thread_of_other_requests_and_are_limited(
     start: cabc.Callable[..., t.Any], monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
-    for module in (wsgi, server):
+    for module in (application, server):
         monkeypatch.setattr(module, "MAX_STREAMS", 3)
     for name in ("QUICK_THREADS", "COMMIT_THREADS"):
         monkeypatch.setattr(server, name, 1)

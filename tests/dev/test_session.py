@@ -12,9 +12,9 @@ import pytest
 from statefun_flask import Context
 from statefun_flask import Effects
 from statefun_flask import StateFunFlask
-from statefun_flask.dev.clock import SkippingClock
 from statefun_flask.dev.session import Options
 from statefun_flask.dev.session import Session
+from statefun_flask.dev.skipping_clock import SkippingClock
 from statefun_flask.embedded.errors import DataFolderError
 
 

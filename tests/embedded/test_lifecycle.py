@@ -157,6 +157,7 @@ def test_close_does_not_wait_for_ever(
     assert entered.wait(10)
     engine.close(0.1)
     assert "did not end in 0.2 seconds" in caplog.text
+    assert engine._thread.is_alive(), "close() waited until the call returned"
     SqliteStore(tmp_path / "data").close()  # it is released
     go_on.set()
     engine._thread.join(10)

@@ -12,7 +12,7 @@ from statefun_flask import json_type
 from statefun_flask import kafka_record
 from statefun_flask import MessageTypeError
 from statefun_flask import STRING
-from statefun_flask.embedded.exchange.outlets import Kafka
+from statefun_flask.embedded.exchange.formats import KafkaFormat
 from statefun_flask.testing import Record
 from statefun_flask.values.message import encode
 
@@ -34,7 +34,7 @@ def test_a_kafka_record_is_read_as_it_was_written(value: object, type: t.Any) ->
 def _payload(value: object, type: t.Any) -> bytes:
     """Return the payload that the engine takes from a record for a Kafka egress."""
     written = kafka_record("out", key="key", value=value, type=type)
-    return Kafka("example/out").read(written).value
+    return KafkaFormat("example/out").read(written).value
 
 
 def test_the_text_of_a_kafka_record_is_its_value() -> None:

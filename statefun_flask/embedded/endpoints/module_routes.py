@@ -13,7 +13,7 @@ from ..errors import UnknownTarget
 from ..exchange import formats
 from .remote import Remote
 from .routes import EgressFormat
-from .routes import Endpoint
+from .routes import FunctionEndpoint
 from .routes import InProcess
 
 
@@ -41,11 +41,11 @@ class ModuleRoutes:
         self._module = module
         self._local = local
         self._functions = frozenset(functions) if local is not None else frozenset()
-        self._endpoints: dict[str, Endpoint] = {}
+        self._endpoints: dict[str, FunctionEndpoint] = {}
         self._formats = {each.id: _format(each) for each in module.egresses}
         self._lock = threading.Lock()
 
-    def endpoint(self, typename: str) -> Endpoint:
+    def endpoint(self, typename: str) -> FunctionEndpoint:
         """Return what serves a function type.
 
         :raises UnknownTarget: Nothing does.
@@ -72,7 +72,7 @@ class ModuleRoutes:
             if isinstance(endpoint, Remote):
                 endpoint.close()
 
-    def _make(self, typename: str) -> Endpoint:
+    def _make(self, typename: str) -> FunctionEndpoint:
         endpoint = self._module.endpoint_for(typename) if typename != "/" else None
         if endpoint is None:
             known = {each.functions for each in self._module.endpoints} | self._functions

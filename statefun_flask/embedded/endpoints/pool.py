@@ -13,7 +13,7 @@ from ...values.address import Address
 from ..addresses.mailbox import Mailbox
 from ..exchange.states import StateSpecs
 from ..records import Envelope
-from .routes import Endpoint
+from .routes import FunctionEndpoint
 
 
 class Call(msgspec.Struct, eq=False):
@@ -25,7 +25,7 @@ class Call(msgspec.Struct, eq=False):
     """
 
     address: Address
-    endpoint: Endpoint
+    endpoint: FunctionEndpoint
     mailbox: Mailbox
     batch: list[Envelope]
     attached: StateSpecs

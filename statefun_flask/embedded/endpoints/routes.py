@@ -10,7 +10,7 @@ from ..errors import UnknownTarget
 from ..exchange import formats
 
 
-class Endpoint(t.Protocol):
+class FunctionEndpoint(t.Protocol):
     """What answers the requests of a function type."""
 
     name: str
@@ -39,7 +39,7 @@ class EgressFormat(t.Protocol):
 class Routes(t.Protocol):
     """Finds endpoints and egresses by their names."""
 
-    def endpoint(self, typename: str) -> Endpoint:
+    def endpoint(self, typename: str) -> FunctionEndpoint:
         """Return what serves a function type.
 
         :raises UnknownTarget: Nothing does.
@@ -83,12 +83,14 @@ class LocalRoutes:
     :param functions: The typenames that exist; None to send every message to the endpoint.
     """
 
-    def __init__(self, endpoint: Endpoint, functions: cabc.Iterable[str] | None = None) -> None:
+    def __init__(
+        self, endpoint: FunctionEndpoint, functions: cabc.Iterable[str] | None = None
+    ) -> None:
         self._endpoint = endpoint
         self._functions = None if functions is None else frozenset(functions)
         self._egresses: dict[str, EgressFormat] = {}
 
-    def endpoint(self, typename: str) -> Endpoint:
+    def endpoint(self, typename: str) -> FunctionEndpoint:
         """Return the one endpoint.
 
         :raises UnknownTarget: The function does not exist.

@@ -70,13 +70,13 @@ class Result(msgspec.Struct, frozen=True, gc=False):
     mutations: cabc.Sequence[Mutation] = ()
 
 
-class MissingStates(msgspec.Struct, frozen=True, gc=False):
+class IncompleteContext(msgspec.Struct, frozen=True, gc=False):
     """An answer that asks for states to be registered first."""
 
     specs: list[StateSpec]
 
 
-def read(address: Address, body: bytes) -> Result | MissingStates:
+def read(address: Address, body: bytes) -> Result | IncompleteContext:
     """Read the answer of an address.
 
     :raises AnswerRefused: It is no FromFunction, or breaks a rule of the protocol.
@@ -91,7 +91,7 @@ def read(address: Address, body: bytes) -> Result | MissingStates:
 
     if response.HasField("incomplete_invocation_context"):
         values = response.incomplete_invocation_context.missing_values
-        return MissingStates([_spec(address, value) for value in values])
+        return IncompleteContext([_spec(address, value) for value in values])
 
     # Spelled out for what is most frequent: a function call would cost as much as the rest. And a
     # slice is read, since a repeated field ends its own iteration with a costly exception.

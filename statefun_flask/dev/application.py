@@ -18,7 +18,7 @@ import urllib.parse
 from ..embedded.errors import NotFound
 from ..embedded.errors import UnknownTarget
 from .api import Api
-from .api import Response
+from .api import ApiResponse
 from .codec import RequestError
 from .history import History
 from .printable import printable_json
@@ -62,18 +62,18 @@ class Application:
                 return self._stream(environ, start_response)
             response = self._answer(method, path, query, environ)
         except RequestError as exc:
-            response = Response(exc.status, {"error": str(exc)}, exc.headers)
+            response = ApiResponse(exc.status, {"error": str(exc)}, exc.headers)
         except (NotFound, UnknownTarget) as exc:
-            response = Response(404, {"error": str(exc)})
+            response = ApiResponse(404, {"error": str(exc)})
         except (ValueError, TypeError, OverflowError) as exc:
-            response = Response(400, {"error": str(exc)})
+            response = ApiResponse(400, {"error": str(exc)})
         except RuntimeError as exc:
-            response = Response(503, {"error": str(exc)})
+            response = ApiResponse(503, {"error": str(exc)})
         return _respond(response, start_response)
 
     def _answer(
         self, method: str, path: list[str], query: dict[str, str], environ: Environ
-    ) -> Response:
+    ) -> ApiResponse:
         content_type = environ.get("CONTENT_TYPE")
         if method == "GET":
             return self._api.get(path, query)
@@ -185,7 +185,7 @@ def _path_and_query(environ: Environ) -> tuple[list[str], dict[str, str]]:
     return segments, dict(pairs)
 
 
-def _respond(response: Response, start_response: StartResponse) -> list[bytes]:
+def _respond(response: ApiResponse, start_response: StartResponse) -> list[bytes]:
     headers = list(response.headers)
     body = response.body
     if not isinstance(body, bytes):
