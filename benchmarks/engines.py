@@ -31,7 +31,7 @@ WORKER = next(each for each in CONTESTANTS if each.key == "ours granian-direct")
 CHILD = pathlib.Path(__file__).parent / "contestants" / "embedded.py"
 TOPIC = "names"
 
-#: What is asked of each way to run the embedded engine, × StateFun's names a second.
+#: The target of each way to run the embedded engine, × StateFun's names per second.
 GOALS = {"memory": 3.0, "durable": 2.0, "over HTTP": 1.0}
 
 
@@ -89,7 +89,7 @@ def main() -> None:
                 measured.append(rate)
 
     medians = {name: statistics.median(found) for name, found in rates.items() if found}
-    print("| engine | names/s | × StateFun 3.3.0 | asked |\n|---|---|---|---|")
+    print("| engine | names/s | × StateFun 3.3.0 | target |\n|---|---|---|---|")
     for name, rate in medians.items():
         ratio = f"{rate / medians['StateFun']:.2f}" if "StateFun" in medians else "–"
         asked = f"≥ {GOALS[name]:.0f}" if name in GOALS else "–"

@@ -70,8 +70,8 @@ def table(contestants: cabc.Sequence[Contestant], cases: str, medians: Medians) 
 
 
 def ratios(medians: Medians) -> str:
-    """Return what is asked for beside what was measured, as a Markdown table."""
-    lines = ["| | case | beside | asked | measured |", "|---|---|---|---|---|"]
+    """Return the targets and the measured ratios as a Markdown table."""
+    lines = ["| | case | compared with | target | measured |", "|---|---|---|---|---|"]
     for what, case, beside, asked in CLAIMS:
         if (what, case) in medians and (beside, case) in medians:
             ratio = medians[what, case] / medians[beside, case]
