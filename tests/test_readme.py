@@ -57,7 +57,7 @@ def test_its_app_greets(readme: types.ModuleType, request_body: t.Any, answered:
 
 @pytest.mark.slow
 def test_its_first_command_greets_in_a_fresh_clone(tmp_path: pathlib.Path) -> None:
-    """With Python and a package index, nothing else."""
+    """The command needs only Python and a package index."""
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", README.parent, clone], check=True)
     (line,) = re.findall(r"^python3 -m venv .* statefun dev .*$", README.read_text(), re.MULTILINE)

@@ -142,7 +142,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=10, help="names per second (default: 10)")
     parser.add_argument("--count", type=int, help="stop after this many names")
     parser.add_argument("--seed", type=int, help="produce the same names each time")
-    parser.add_argument("--alive", type=pathlib.Path, help="touch this file repeatedly, for a health check")
+    parser.add_argument(
+        "--alive", type=pathlib.Path, help="touch this file repeatedly, for a health check"
+    )
     parser.add_argument("--json", action="store_true", help="for greeter_json.py")
     options = parser.parse_args()
     if options.rate <= 0:

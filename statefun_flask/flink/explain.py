@@ -21,7 +21,7 @@ _REASONS = (
     (r"Failed to connect to \S*?/([\w.:\[\]]+)", "nothing listens at {}"),
     (_OUT_OF_TIME, "the time that its endpoint has for a call and its retries is over"),
     (r"SocketTimeoutException", "it took longer than its endpoint allows"),
-    (r"InvalidProtocolBufferException\S*: (.*)", "its answer is not a FromFunction message: {}"),
+    (r"InvalidProtocolBufferException\S*: (.*)", "its reply is not a FromFunction message: {}"),
     (
         r"DisconnectedException|Connection reset|unexpected end of stream",
         "it closed the connection",

@@ -211,7 +211,7 @@ def _topics(
                     module,
                     topic.place("typeUrl" if module.version in V2_VERSIONS else "valueType"),
                     "other-type",
-                    f"'{target}' takes no messages of type '{topic.value_type}', only"
+                    f"'{target}' does not accept messages of type '{topic.value_type}', only"
                     f" {function.table.accepted()}.",
                     "Correct the type, or annotate a function with it.",
                 )

@@ -81,9 +81,9 @@ class Lock:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> t.Self | None:
-        """Return the lock in a file, None if there is no file.
+        """Return the lock in a file; None if the file does not exist.
 
-        :raises ModuleError: The file is no lock.
+        :raises ModuleError: The file is not a lock.
         """
         name = os.fspath(path)
         try:
@@ -132,7 +132,7 @@ class Lock:
         return [each for each in found if each is not None]
 
     def refused(self, app: Lock, accepted: cabc.Collection[str]) -> list[Finding]:
-        """Return the changed and vanished entries that a new lock may not take over."""
+        """Return the changed and removed entries that a new lock must not contain."""
         return [
             finding
             for key in self.entries

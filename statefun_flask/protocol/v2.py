@@ -120,7 +120,7 @@ def encode(answer: BatchResult | MissingStates) -> bytes:
     """Write a FromFunction.
 
     :raises UnknownStateError: The request lacked states.
-    :raises StateFunError: The answer uses a feature that 2.x does not have.
+    :raises StateFunError: The reply uses a feature that 2.x does not have.
     """
     if isinstance(answer, MissingStates):
         raise _undeclared(answer)

@@ -39,9 +39,9 @@ def json_type(typename: str, python: t.Any = None, /) -> t.Any:
     """Give a class a typename. Its values travel as UTF-8 JSON.
 
     As a decorator it marks a dataclass, msgspec Struct, attrs class or pydantic model, and returns
-    it unchanged. With a second argument it returns a :class:`Type` for what cannot be decorated: a
-    TypedDict, ``list[Item]``, a class of another package. Use that Type in ``Annotated[X, T]`` and
-    ``type=``.
+    it unchanged. With a second argument it returns a :class:`Type` for an annotation that cannot
+    be decorated: a TypedDict, ``list[Item]``, a class of another package. Use that Type in
+    ``Annotated[X, T]`` and ``type=``.
 
     Reading is strict: the text ``"12"`` is not an int. A pydantic model is read in pydantic's
     strict mode too, unless its own ``model_config`` sets ``strict``: with

@@ -1,4 +1,4 @@
-"""The command as people run it: in a terminal, over pipes, killed, and in each other's way."""
+"""The command in a terminal, over pipes, killed, and beside a second one."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def relay(context: Context, text: str) -> Effects:
     return Effects().egress("example/out", kafka_record("greetings", key="k", value=text))
 '''
 
-#: Makes each commit of the app's engine take as long as on a slow disk.
+#: Makes each commit of the app's engine as slow as on a slow disk.
 SLOW_DISK = """
 import time
 
@@ -112,7 +112,7 @@ CONTROLLED = (
 
 
 class Run:
-    """The command at work in a folder; its output is read as it comes."""
+    """The running command in a folder. Its output is read while it runs."""
 
     def __init__(
         self, folder: pathlib.Path, *options: str, terminal: bool = False, plain: bool = False
@@ -196,7 +196,7 @@ class Run:
 
 @pytest.fixture
 def run(folder: pathlib.Path) -> cabc.Iterator[cabc.Callable[..., Run]]:
-    """Start the command; what still runs after the test is killed."""
+    """Start the command. It is killed if it still runs after the test."""
     started: list[Run] = []
 
     def start(*options: str, terminal: bool = False, plain: bool = False, port: str = "0") -> Run:
@@ -271,7 +271,7 @@ def test_broken_code_is_waited_for_and_loses_nothing(
     dev.ask("PUT", "/example/greeter/bob", "bob")
     dev.until(r"=> greetings k: bob 1$")
     (folder / "hello.py").write_text("this is no Python")
-    dev.until(r"The app cannot be loaded. Correct the code, and it is loaded again.")
+    dev.until(r"The app cannot be loaded. Correct the code to load it again.")
     assert "SyntaxError" in dev.text
     (folder / "hello.py").write_text(APP + "\n# corrected\n")
     # A request during the change waits for it.
@@ -367,7 +367,7 @@ def test_a_signal_ends_it_with_a_last_line(
 def test_a_stop_under_load_loses_no_acknowledged_message(
     run: cabc.Callable[..., Run], folder: pathlib.Path
 ) -> None:
-    """Clients keep their connections, so that they go on sending while the engine is closed."""
+    """Clients keep their connections, so they continue to send while the engine is closing."""
     (folder / "hello.py").write_text(APP + SLOW_DISK)
     data = str(folder / "data")
     sent: list[str] = []
@@ -539,7 +539,7 @@ LARGE = b"x" * 200_000
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_output_that_nobody_reads_stops_nothing(
+def test_an_unread_output_does_not_stop_the_engine(
     folder: pathlib.Path, number: signal.Signals
 ) -> None:
     with Unread(folder) as dev:
@@ -565,7 +565,7 @@ def test_a_finite_run_waits_for_its_reader_and_loses_no_line(folder: pathlib.Pat
     (folder / "names").write_bytes(b"".join(b"%d\t%s\n" % (x, LARGE) for x in range(40)))
     options = ("--input", "names", "--to", "example/greeter", "--exit-when-idle")
     with Unread(folder, *options) as dev:
-        # A line is as large as the pipe, so that the engine waits at the first ones.
+        # A line is as large as the pipe, so the engine waits at the first lines.
         found = [json.loads(line)["event"] for line in dev.output]
         assert dev.process.wait(20) == 0
     assert [found.count(each) for each in ("egress", "missed", "end")] == [40, 0, 1]
@@ -595,7 +595,9 @@ def test_an_output_that_cannot_hold_a_value_shows_it_escaped(
 # -- a file ---------------------------------------------------------------------------------
 
 
-def test_a_file_is_read_and_all_is_done(run: cabc.Callable[..., Run], folder: pathlib.Path) -> None:
+def test_a_file_is_read_and_its_messages_are_handled(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
     (folder / "names").write_text("a\tann\nb\tbob\n")
     dev = run("--input", "names", "--to", "example/greeter", "--exit-when-idle", "--quiet")
     assert dev.rest() == 0
@@ -631,14 +633,14 @@ def test_the_first_command_of_the_readme_greets_all_its_names() -> None:
 @pytest.mark.parametrize(
     ("content", "status", "told"),
     [
-        (b"ann\n\xff\tbob\n", 1, "names, line 2 is left out: 'utf-8' codec can't decode"),
+        (b"ann\n\xff\tbob\n", 1, "names, line 2 is skipped: 'utf-8' codec can't decode"),
         (b"ann\nbad\n", 1, "1 address parked"),
         (b"later\n", 0, "1 delay pending (next in 8 d 23 h) · lost with the temporary data"),
         (b"later\n", 0, " in 8 d 23 h  <- "),
         (b"", 0, "drained in"),
     ],
 )
-def test_the_exit_status_says_whether_all_went_well(
+def test_the_exit_status_reports_failures(
     run: cabc.Callable[..., Run], folder: pathlib.Path, content: bytes, status: int, told: str
 ) -> None:
     (folder / "names").write_bytes(content)
@@ -677,7 +679,7 @@ def test_standard_input_is_read(folder: pathlib.Path, content: bytes) -> None:
 # -- Kafka ----------------------------------------------------------------------------------
 
 
-def test_a_broker_that_does_not_answer_is_told_and_what_waits_for_it(
+def test_a_broker_that_does_not_answer_is_reported_with_the_waiting_records(
     run: cabc.Callable[..., Run], folder: pathlib.Path
 ) -> None:
     (folder / "module.yaml").write_text(
@@ -692,8 +694,8 @@ def test_a_broker_that_does_not_answer_is_told_and_what_waits_for_it(
         dev.until(rf"^ Kafka +{nowhere}$")
         dev.ask("PUT", "/example/greeter/bob", "bob")
         dev.until(
-            rf"Kafka at {nowhere} does not answer \(Connection refused\): its topics wait, and go"
-            " on when it does$"
+            rf"Kafka at {nowhere} does not answer \(Connection refused\): its topics"
+            " continue when it answers$"
         )
         dev.process.send_signal(signal.SIGINT)
         assert dev.rest() == 0
@@ -781,7 +783,7 @@ def test_a_usage_error_ends_with_2(folder: pathlib.Path) -> None:
     assert "Error: --exit-when-idle needs an input that ends. Add --input or --kafka." in told
 
 
-def test_an_input_for_no_function_or_any_of_several(folder: pathlib.Path) -> None:
+def test_an_input_for_an_unknown_or_ambiguous_function(folder: pathlib.Path) -> None:
     (folder / "names").write_text("ann\n")
     status, told = fails(folder, "--port", "0", "--input", "names", "--to", "example/greter")
     assert status == 2
@@ -798,7 +800,7 @@ def test_two_on_one_port(run: cabc.Callable[..., Run], folder: pathlib.Path) -> 
         assert status == 1
         assert told == (
             f"Error: Cannot listen on 127.0.0.1:{port}: Address already in use."
-            " Stop what listens there, or choose another --port.\n"
+            " Stop the program that listens there, or choose another --port.\n"
         )
 
 
@@ -821,7 +823,7 @@ def test_two_on_one_folder(run: cabc.Callable[..., Run], folder: pathlib.Path) -
     assert "kept" in told
 
 
-def test_a_module_file_with_an_error_is_told_with_its_place(folder: pathlib.Path) -> None:
+def test_a_module_file_with_an_error_is_reported_with_its_place(folder: pathlib.Path) -> None:
     (folder / "module.yaml").write_text(
         textwrap.dedent(
             """\

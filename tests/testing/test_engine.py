@@ -28,7 +28,7 @@ COUNT = ValueSpec("count", int)
 
 
 def count(context: Context, text: str) -> Effects:
-    """Count texts; those of some kinds go wrong, come late, or go elsewhere."""
+    """Count texts. Some texts fail, arrive late, or are sent to other functions."""
     if text == "bad":
         raise ValueError("a bad text")
     if text == "lost":

@@ -1,4 +1,4 @@
-"""The test kit as ``app.statefun.runtime()`` returns it."""
+"""The test engine that ``app.statefun.runtime()`` returns."""
 
 from __future__ import annotations
 
