@@ -1,4 +1,4 @@
-"""A greeter on the real engine: ``python -m benchmarks.engine [--names N]``.
+"""A greeter on StateFun 3.3.0: ``python -m benchmarks.engine [--names N]``.
 
 The functions read names from Kafka, count them, and write greetings: two calls of the worker per
 name. The table has the CPU time of the worker, which is the cost for the user."""

@@ -48,8 +48,8 @@ def json_type(typename: str, python: t.Any = None, /) -> t.Any:
     ``ConfigDict(strict=False)`` pydantic converts values. The fields of a pydantic model are
     written and read by their aliases.
 
-    :raises RegistrationError: A field of a pydantic model is written under a name that it is not
-        read by.
+    :raises RegistrationError: A field of a pydantic model has different aliases for writing and
+        reading.
     """
     check_typename(typename)
     if python is not None:

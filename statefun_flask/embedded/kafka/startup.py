@@ -31,7 +31,7 @@ class Startup:
 
     :param group_consumer: Returns a consumer of the group whose offsets are the start. It joins the
         group only if it subscribes to a topic, which it does not.
-    :raises ValueError: The position is in the future, which the real engine refuses as well.
+    :raises ValueError: The position is in the future, which Flink refuses as well.
     """
 
     def __init__(
