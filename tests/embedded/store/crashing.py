@@ -7,7 +7,7 @@ acknowledged part of the input; the last line has the final counts.
 The process exits at the N-th pass of POINT: ``call`` (a function has replied), ``transaction``
 (half of a commit is written), ``commit`` (it is on disk), ``deliver`` (records are written to OUT
 and not acknowledged), ``checkpoint`` (a part of the log is moved into the database) or ``recover``
-(half of the queues are read). """
+(half of the queues are read)."""
 
 from __future__ import annotations
 
