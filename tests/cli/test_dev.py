@@ -861,9 +861,9 @@ def test_a_module_file_that_check_refuses_is_refused_with_the_same_sentence(
         )
     )
     sentence = (
-        "module.yaml:9:38: [1].spec.topics[0].valueType: 'example/greeter' takes no messages of type"
-        " 'example/Wrong', only 'io.statefun.types/string'. Correct the type, or annotate a function"
-        " with it."
+        "module.yaml:9:38: [1].spec.topics[0].valueType: 'example/greeter' takes no messages of"
+        " type 'example/Wrong', only 'io.statefun.types/string'. Correct the type, or annotate a"
+        " function with it."
     )
     checked = subprocess.run(
         command("check"), cwd=folder, capture_output=True, text=True, check=False
