@@ -73,7 +73,7 @@ def ordinal(number: int) -> str:
 
 registry.register(GREETER, greet, states=["seen_count"])
 registry.register(GREETER, forget, states=["seen_count"])
-registry.register(RELAY, relay)
+registry.register(RELAY, relay, egresses=[GREETS])
 
 
 def main() -> None:

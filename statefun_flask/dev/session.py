@@ -21,6 +21,7 @@ from ..embedded import Store
 from ..embedded.endpoints.module_routes import ModuleRoutes
 from ..embedded.endpoints.routes import Routes
 from ..embedded.errors import DataFolderError
+from ..module_yaml import declared
 from .api import Api
 from .application import Application
 from .codec import MessageCodec
@@ -133,7 +134,7 @@ class Session:
 
         functions = list(self.registry)
         if self.module is None:
-            return LocalRoutes(InProcess(handle), functions)
+            return LocalRoutes(InProcess(handle), functions, declared.egresses(self.registry))
         return ModuleRoutes(self.module, None if self.options.remote else handle, functions)
 
     def _connect(self) -> Links | None:

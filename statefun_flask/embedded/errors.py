@@ -50,13 +50,22 @@ class UnknownEgress(StateFunError, LookupError):
     """No egress has an identifier.
 
     :param known: The identifiers that exist, for suggestions.
+    :param declared: Whether the egresses are those that the functions declare, not those of a
+        module.yaml that somebody wrote.
     """
 
-    def __init__(self, identifier: str, known: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, identifier: str, known: tuple[str, ...] = (), *, declared: bool = False
+    ) -> None:
         self.identifier = identifier
+        near = did_you_mean(suggestions(identifier, known))
         super().__init__(
-            f"There is no egress '{identifier}'.{did_you_mean(suggestions(identifier, known))}"
-            " Correct the identifier, or add the egress to module.yaml."
+            f"No function declares the egress '{identifier}'.{near} Add"
+            f' egresses=["{identifier}"] to the registration of the function, or correct the'
+            " identifier."
+            if declared
+            else f"There is no egress '{identifier}'.{near} Correct the identifier, or add the"
+            " egress to module.yaml."
         )
 
 

@@ -31,8 +31,11 @@ _REASONS = (
         "it sent a message to '{}/{}', which no endpoint of module.yaml serves",
     ),
     (
-        r"Unknown egress EgressKey\((.*?), ?(.*?)\)",
-        "it wrote to the egress '{}/{}', which module.yaml lacks",
+        r"Unknown egress EgressKey\((.*?), ?(.*?)(?:, class .*?)?\)",
+        (
+            "it wrote to the egress '{0}/{1}', which module.yaml lacks. Declare the egress with"
+            ' egresses=["{0}/{1}"] at the function, or add it to module.yaml'
+        ),
     ),
     (r"TaskManager with id (\S+) is no longer reachable", "{} is gone"),
     (r"[Hh]eartbeat of TaskManager with id (\S+) timed out", "{} is gone"),

@@ -297,6 +297,11 @@ class Module:
     file: str = dataclasses.field(default="module.yaml", compare=False)
 
     @property
+    def is_generated(self) -> bool:
+        """Whether no component was read from a file."""
+        return all(each.node is None for each in self.components)
+
+    @property
     def endpoints(self) -> list[HttpEndpoint]:
         """The HTTP endpoints."""
         return [each for each in self.components if isinstance(each, HttpEndpoint)]

@@ -28,6 +28,7 @@ from ..embedded.records import EgressRecord
 from ..embedded.store import MemoryStore
 from ..embedded.store import SqliteStore
 from ..embedded.store.base import Changes
+from ..module_yaml import declared
 from ..transport.direct import DirectEndpoint
 from ..transport.direct import Servable
 from ..values.address import Address
@@ -125,7 +126,8 @@ class EmbeddedTestEngine(TestEngine):
             return direct.call(body)
 
         if self._module is None:
-            return _RoutesWithSender(LocalRoutes(InProcess(call), self._registry))
+            egresses = declared.egresses(self._registry)
+            return _RoutesWithSender(LocalRoutes(InProcess(call), self._registry, egresses))
         return _RoutesWithSender(ModuleRoutes(self._module, call, self._registry))
 
     def _open(self) -> None:

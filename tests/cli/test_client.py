@@ -40,7 +40,7 @@ def greet(context: Context, name: str) -> Effects:
     return Effects().update_state(SEEN, seen).send(Address("example/relay", name), f"{name} {seen}")
 
 
-@app.statefun("example/escape")
+@app.statefun("example/escape", egresses=["example/out"])
 def escape(context: Context, text: str) -> Effects:
     record = kafka_record("greetings", key=text, value=text)
     later = dt.timedelta(days=9)
@@ -52,7 +52,7 @@ def escape(context: Context, text: str) -> Effects:
     )
 
 
-@app.statefun("example/relay")
+@app.statefun("example/relay", egresses=["example/out"])
 def relay(context: Context, text: str) -> Effects:
     record = kafka_record("greetings", key=context.self_address.id, value=text)
     return Effects().egress("example/out", record)

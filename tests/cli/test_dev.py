@@ -45,7 +45,7 @@ def greet(context: Context, name: str) -> Effects:
     return Effects().update_state(SEEN, seen).send(Address("example/relay", name), f"{name} {seen}")
 
 
-@app.statefun("example/relay")
+@app.statefun("example/relay", egresses=["example/out"])
 def relay(context: Context, text: str) -> Effects:
     return Effects().egress("example/out", kafka_record("greetings", key="k", value=text))
 '''
@@ -685,13 +685,15 @@ def test_a_broker_that_does_not_answer_is_reported_with_the_waiting_records(
     (folder / "module.yaml").write_text(
         'kind: io.statefun.endpoints.v2/http\nspec: {functions: example/*, urlPathTemplate: "http://'
         '127.0.0.1:1/"}\n---\nkind: io.statefun.kafka.v1/egress\nspec: {id: example/out, address:'
-        ' "nowhere:9092"}\n'
+        ' "nowhere:9092"}\n---\nkind: io.statefun.kafka.v1/ingress\nspec: {id: example/in, address:'
+        ' "nowhere:9092", consumerGroupId: g, topics: [{topic: names, valueType:'
+        " io.statefun.types/string, targets: [example/greeter]}]}\n"
     )
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         nowhere = f"127.0.0.1:{bound.getsockname()[1]}"
         dev = run("--kafka", nowhere)
-        dev.until(rf"^ Kafka +{nowhere}$")
+        dev.until(rf"^ Kafka +{nowhere} \(names -> example/greeter\)$")
         dev.ask("PUT", "/example/greeter/bob", "bob")
         dev.until(
             rf"Kafka at {nowhere} does not answer \(Connection refused\): its topics"
@@ -837,6 +839,41 @@ def test_a_module_file_with_an_error_is_reported_with_its_place(folder: pathlib.
     status, told = fails(folder, "--port", "0")
     assert status == 1
     assert told.startswith("Error: module.yaml:3:3: spec: 'urlPathTemplate' is missing.")
+
+
+def test_a_module_file_that_check_refuses_is_refused_with_the_same_sentence(
+    folder: pathlib.Path,
+) -> None:
+    (folder / "module.yaml").write_text(
+        textwrap.dedent(
+            """\
+            kind: io.statefun.endpoints.v2/http
+            spec: {functions: example/*, urlPathTemplate: "http://127.0.0.1:1/"}
+            ---
+            kind: io.statefun.kafka.v1/ingress
+            spec:
+              id: example/in
+              address: nowhere:9092
+              consumerGroupId: g
+              topics: [{topic: names, valueType: example/Wrong, targets: [example/greeter]}]
+            ---
+            kind: io.statefun.kafka.v1/egress
+            spec: {id: example/out, address: "nowhere:9092"}
+            """
+        )
+    )
+    sentence = (
+        "module.yaml:9:38: [1].spec.topics[0].valueType: 'example/greeter' takes no messages of"
+        " type 'example/Wrong', only 'io.statefun.types/string'. Correct the type, or annotate a"
+        " function with it."
+    )
+    checked = subprocess.run(
+        command("check"), cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert sentence in checked.stdout
+    status, printed = fails(folder, "--port", "0")
+    assert status == 1
+    assert sentence in printed
 
 
 # -- killed ---------------------------------------------------------------------------------

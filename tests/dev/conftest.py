@@ -53,7 +53,7 @@ def make_app() -> StateFunFlask:
             .send(Address("dev/out", message), f"{message} {seen}")
         )
 
-    @app.statefun("dev/out")
+    @app.statefun("dev/out", egresses=["dev/egress"])
     def out(context: Context, message: str) -> Effects:
         record = kafka_record("lines", key=context.self_address.id, value=message)
         return Effects().egress("dev/egress", record)

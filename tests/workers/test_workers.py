@@ -52,7 +52,7 @@ def app_of(*ours: str) -> StateFunFlask:
     if "greeter" in ours:
         app.statefun("example/greeter", states=[SEEN])(greet)
     if "relay" in ours:
-        app.statefun("example/relay")(tell)
+        app.statefun("example/relay", egresses=["example/greets"])(tell)
     return app
 
 
