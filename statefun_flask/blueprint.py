@@ -12,6 +12,7 @@ from flask import Blueprint
 from flask.blueprints import BlueprintSetupState
 
 from .core.function import StatefulFunction
+from .core.registry import add_declared
 from .core.registry import refuse_bare_decorator
 from .typing import F
 from .values.address import FunctionType
@@ -149,4 +150,4 @@ def _register(state: BlueprintSetupState, declared: StatefulFunction) -> None:
             f" '{state.app.name}' has no StateFun extension."
             " Call 'StateFun().init_app(app)' before registering the blueprint."
         )
-    of_app.registry.add(declared)
+    add_declared(of_app.registry, declared)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from blog import forget
 from blog import greet
 from blog import GREETER
+from blog import GREETS
 from blog import RELAY
 from blog import relay
 
@@ -13,6 +14,6 @@ from statefun_flask import StateFunFlask
 app = StateFunFlask(__name__)
 app.config["STATEFUN_PROTOCOL"] = "v2"
 
-app.statefun(GREETER, states=["seen_count"])(greet)
+app.statefun(GREETER, states=["seen_count"], egresses=[GREETS])(greet)
 app.statefun(GREETER, states=["seen_count"])(forget)
 app.statefun(RELAY)(relay)

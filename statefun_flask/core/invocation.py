@@ -128,7 +128,7 @@ def _apply(
         _check_tokens(effects, pending_tokens)
         result.delayed += effects.delayed
 
-    effects.sealed = True
+    effects._sealed = True
     for name, stored in changes:
         result.changes[name] = states[name] = stored
     if effects.sent:
@@ -150,7 +150,7 @@ def _checked_change(change: StateChange, table: FunctionTable) -> tuple[str, Sto
     if isinstance(state, ValueSpec):
         if state.type != spec.type:
             raise declared_type_mismatch(spec, state.type.typename)
-    elif spec.is_untyped:
+    elif spec._is_untyped:
         return name, (spec.type.typename, write_any(*stored))
     elif stored[0] != spec.type.typename:
         raise declared_type_mismatch(spec, stored[0])

@@ -7,6 +7,7 @@ import datetime as dt
 import typing as t
 
 from ..core.registry import FunctionRegistry
+from ..core.registry import table_of
 from ..core.table import FunctionTable
 from ..values.state import ValueSpec
 from ..values.types import match
@@ -43,7 +44,7 @@ def functions(registry: FunctionRegistry) -> dict[str, Function]:
     """Return the functions of a registry by typename."""
     found = {}
     for typename in registry:
-        table = registry.table(typename)
+        table = table_of(registry, typename)
         egresses = [str(id) for each in table.functions for id in each.egresses]
         found[str(typename)] = Function(
             str(typename),

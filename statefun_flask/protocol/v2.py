@@ -111,7 +111,7 @@ def resolve_states(
                 f"The stored value of the state '{name}' cannot be read: {exc}."
                 " Check what wrote it."
             ) from None
-        if spec.type.reader(content.typename) is None:
+        if spec.type._reader(content.typename) is None:
             raise stored_type_mismatch(spec, content.typename)
         states[name] = content.typename, content.value
 

@@ -11,6 +11,7 @@ import typing as t
 
 from .. import module_yaml
 from ..core.handler import RequestHandler
+from ..core.registry import table_of
 from ..embedded import events
 from ..embedded.clock import milliseconds
 from ..embedded.clock import RealClock
@@ -238,9 +239,9 @@ class EmbeddedTestEngine(TestEngine):
         self._check_target(target)
         self.run_until_idle()
         known = target.type in self._registry
-        specs = self._registry.table(target.type).specs if known else {}
+        specs = table_of(self._registry, target.type).specs if known else {}
         return {
-            name: specs[name].decode((each.typename, each.value)) if name in specs else each
+            name: specs[name]._decode((each.typename, each.value)) if name in specs else each
             for name, each in self.control.state(target).items()
         }
 

@@ -154,7 +154,7 @@ def test_a_handle_of_another_type_is_refused() -> None:
 
 
 def test_a_typed_state_is_read_as_its_own_type_only() -> None:
-    context = invoked({"seen": SEEN.encode(3)}, SEEN)
+    context = invoked({"seen": SEEN._encode(3)}, SEEN)
 
     assert context.get_state("seen", int) == 3
     with pytest.raises(StateTypeError) as caught:
@@ -181,7 +181,7 @@ def test_a_stored_value_of_another_type_is_refused() -> None:
 
 
 def untyped(value: t.Any, type: Type[t.Any] | None = None) -> InvocationContext:
-    return invoked({"anything": UNTYPED.encode(value, type)}, UNTYPED)
+    return invoked({"anything": UNTYPED._encode(value, type)}, UNTYPED)
 
 
 def test_an_untyped_state_gives_primitives_and_messages() -> None:
@@ -225,7 +225,7 @@ def test_an_untyped_state_is_not_read_as_another_type() -> None:
 
 
 def checked(spec: ValueSpec[t.Any], value: t.Any) -> InvocationContext:
-    return invoked({spec.name: spec.encode(value)}, spec, debug_checks=True)
+    return invoked({spec.name: spec._encode(value)}, spec, debug_checks=True)
 
 
 def test_a_value_that_was_changed_in_place_is_found() -> None:
