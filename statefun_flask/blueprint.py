@@ -21,7 +21,7 @@ if t.TYPE_CHECKING:
     from .extension import AppStateFun
     from .typing import Function
     from .typing import ListOf
-    from .typing import State
+    from .typing import StateLike
 
 # Flask's default stands for the blueprint's name, and has no public name.
 _OWN_GROUP: t.Any = inspect.signature(Blueprint.__init__).parameters["cli_group"].default
@@ -81,7 +81,7 @@ class StateFunBlueprint(Blueprint):
         self,
         typename: str,
         *,
-        states: ListOf[State] = (),
+        states: ListOf[StateLike] = (),
         egresses: ListOf[str] = (),
     ) -> cabc.Callable[[F], F]:
         """Register the decorated function, as ``@app.statefun(…)`` does.
@@ -104,7 +104,7 @@ class StateFunBlueprint(Blueprint):
         typename: str,
         function: Function,
         *,
-        states: ListOf[State] = (),
+        states: ListOf[StateLike] = (),
         egresses: ListOf[str] = (),
     ) -> None:
         """Register a function, without the decorator.
@@ -120,7 +120,7 @@ class StateFunBlueprint(Blueprint):
         self,
         typename: str,
         function: cabc.Callable[..., t.Any],
-        states: ListOf[State],
+        states: ListOf[StateLike],
         egresses: ListOf[str],
         namespace: cabc.Mapping[str, t.Any],
     ) -> None:

@@ -32,7 +32,7 @@ if t.TYPE_CHECKING:
     from .testing.embedded import EmbeddedTestEngine
     from .typing import Function
     from .typing import ListOf
-    from .typing import State
+    from .typing import StateLike
 
 
 class FunctionScaffold:
@@ -51,7 +51,7 @@ class FunctionScaffold:
         self,
         typename: str,
         *,
-        states: ListOf[State] = (),
+        states: ListOf[StateLike] = (),
         egresses: ListOf[str] = (),
     ) -> cabc.Callable[[F], F]:
         """Register the decorated function under a typename. The function is returned unchanged.
@@ -85,7 +85,7 @@ class FunctionScaffold:
         typename: str,
         function: Function,
         *,
-        states: ListOf[State] = (),
+        states: ListOf[StateLike] = (),
         egresses: ListOf[str] = (),
     ) -> None:
         """Register a function under a typename, without the decorator.

@@ -19,7 +19,7 @@ from .table import FunctionTable
 if t.TYPE_CHECKING:
     from ..typing import Function
     from ..typing import ListOf
-    from ..typing import State
+    from ..typing import StateLike
 
 
 class FunctionRegistry:
@@ -39,7 +39,7 @@ class FunctionRegistry:
         typename: str,
         function: Function,
         *,
-        states: ListOf[State] = (),
+        states: ListOf[StateLike] = (),
         egresses: ListOf[str] = (),
     ) -> None:
         """Register a function of ``(context, message)`` under a typename.

@@ -15,7 +15,7 @@ from .model import State
 
 
 @dataclasses.dataclass(frozen=True)
-class Function:
+class DeclaredFunction:
     """A typename that an app serves.
 
     :param states: Its states in the order of declaration.
@@ -40,13 +40,13 @@ class Function:
         return match(table.routes, typename) is not None
 
 
-def functions(registry: FunctionRegistry) -> dict[str, Function]:
+def functions(registry: FunctionRegistry) -> dict[str, DeclaredFunction]:
     """Return the functions of a registry by typename."""
     found = {}
     for typename in registry:
         table = table_of(registry, typename)
         egresses = [str(id) for each in table.functions for id in each.egresses]
-        found[str(typename)] = Function(
+        found[str(typename)] = DeclaredFunction(
             str(typename),
             tuple(table.specs.values()),
             tuple(dict.fromkeys(egresses)),

@@ -44,7 +44,7 @@ from .engine import wait
 from .record import Record
 from .wiring import functions
 from .wiring import load
-from .wiring import Source
+from .wiring import ModuleSource
 from .wiring import Wiring
 
 if t.TYPE_CHECKING:
@@ -90,7 +90,7 @@ class EmbeddedTestEngine(TestEngine):
     def __init__(
         self,
         served: Servable,
-        module: Source = None,
+        module: ModuleSource = None,
         *,
         clock: t.Literal["virtual", "real"] = "virtual",
         data: str | os.PathLike[str] | None = None,

@@ -13,7 +13,7 @@ from .address import as_address
 from .message import Message
 from .state import as_spec
 from .state import declared_type_mismatch
-from .state import StoredValue
+from .state import StoredForm
 from .state import TypeOfTheValue
 from .state import unknown_state
 from .state import ValueSpec
@@ -32,7 +32,7 @@ class Readable(t.Protocol[T_co]):
     It makes checkers accept ``f"{context.get_state(SEEN)}"``, where any object is expected.
     """
 
-    def _decode(self, stored: StoredValue, /) -> T_co | None:
+    def _decode(self, stored: StoredForm, /) -> T_co | None:
         """Return the value of a stored form."""
         ...
 
@@ -58,7 +58,7 @@ class Context:
     self_address: Address
     caller_address: Address | None
     _declared: cabc.Mapping[str, ValueSpec[t.Any]]
-    _stored: cabc.Mapping[str, StoredValue]
+    _stored: cabc.Mapping[str, StoredForm]
     #: The values that the maker of this context gave by name.
     _named: cabc.Mapping[str, t.Any]
 
@@ -127,7 +127,7 @@ class Context:
         spec, stored = self._find(state)
         return spec._decode(stored) if type is None else _read_as(spec, stored, type)
 
-    def _find(self, state: t.Any) -> tuple[ValueSpec[t.Any], StoredValue]:
+    def _find(self, state: t.Any) -> tuple[ValueSpec[t.Any], StoredForm]:
         """Return the declaration of a state and its stored value."""
         spec = self._declared.get(getattr(state, "name", state))
         if spec is None:
@@ -158,7 +158,7 @@ class InvocationContext(Context):
         self,
         self_address: Address,
         caller_address: Address | None,
-        stored: cabc.Mapping[str, StoredValue],
+        stored: cabc.Mapping[str, StoredForm],
         declared: cabc.Mapping[str, ValueSpec[t.Any]],
         debug_checks: bool,
     ) -> None:
@@ -166,7 +166,7 @@ class InvocationContext(Context):
         self.caller_address = caller_address
         self._stored = stored
         self._declared = declared
-        self._values_read: list[tuple[ValueSpec[t.Any], StoredValue, t.Any, t.Any]] | None = (
+        self._values_read: list[tuple[ValueSpec[t.Any], StoredForm, t.Any, t.Any]] | None = (
             [] if debug_checks else None
         )
 
@@ -208,7 +208,7 @@ class InvocationContext(Context):
                 yield spec
 
 
-def _read_as(spec: ValueSpec[t.Any], stored: StoredValue, wanted: t.Any) -> t.Any:
+def _read_as(spec: ValueSpec[t.Any], stored: StoredForm, wanted: t.Any) -> t.Any:
     wanted = type_of(wanted)
     if wanted == spec.type:
         return spec._decode(stored)

@@ -17,7 +17,7 @@ from .message import encode
 from .message import Message
 from .state import as_spec
 from .state import state_name
-from .state import StoredValue
+from .state import StoredForm
 from .state import TypeOfTheValue
 from .state import ValueSpec
 from .types import BUILTIN
@@ -96,7 +96,7 @@ class StateChange(msgspec.Struct, frozen=True, gc=False):
     """
 
     state: ValueSpec[t.Any] | str
-    stored: StoredValue
+    stored: StoredForm
 
     @property
     def name(self) -> str:

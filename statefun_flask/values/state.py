@@ -23,7 +23,7 @@ from .types import TypeLike
 T = t.TypeVar("T")
 
 #: A stored value: its typename and its payload; None for a state without a value.
-StoredValue: t.TypeAlias = "tuple[str, bytes] | None"
+StoredForm: t.TypeAlias = "tuple[str, bytes] | None"
 
 #: The runtime keeps states of its own under these names, for every function. A user's state of the
 #: same name ends the job with a ClassCastException.
@@ -147,7 +147,7 @@ class ValueSpec(t.Generic[T]):
                 f" {shorten(repr(value))}. {exc}"
             ) from exc
 
-    def _decode(self, stored: StoredValue) -> T | None:
+    def _decode(self, stored: StoredForm) -> T | None:
         """Return the value of a stored form.
 
         :raises StateTypeError: Its bytes are of another type, or malformed.

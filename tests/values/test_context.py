@@ -21,7 +21,7 @@ from statefun_flask import Type
 from statefun_flask import UnknownStateError
 from statefun_flask import ValueSpec
 from statefun_flask.values.context import InvocationContext
-from statefun_flask.values.state import StoredValue
+from statefun_flask.values.state import StoredForm
 
 BOB = Address("example/greeter", "bob")
 SEEN = ValueSpec("seen", int)
@@ -38,7 +38,7 @@ BASKET = ValueSpec("basket", Basket)
 
 
 def invoked(
-    stored: dict[str, StoredValue], *specs: ValueSpec[t.Any], debug_checks: bool = False
+    stored: dict[str, StoredForm], *specs: ValueSpec[t.Any], debug_checks: bool = False
 ) -> InvocationContext:
     """Return a context as the handler makes it."""
     declared = {spec.name: spec for spec in specs}
