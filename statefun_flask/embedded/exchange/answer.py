@@ -1,7 +1,7 @@
-"""Reading FromFunction, the engine's side of the 3.x protocol; :mod:`.requests` is the other half.
+"""Reading FromFunction, the engine's side of the 3.x protocol; :mod:`.request` is the other half.
 
 What the real runtime would end its job for (docs/protocol.md) is refused here if the answer alone
-shows it; :mod:`.rules` refuses what only the engine's state tells.
+shows it; :mod:`.checks` refuses what only the engine's state tells.
 """
 
 from __future__ import annotations
