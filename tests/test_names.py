@@ -63,7 +63,7 @@ def shared_types(package: pathlib.Path) -> dict[str, list[str]]:
     """Return the modules of each name that two or more public classes and aliases have."""
     found: dict[str, list[str]] = collections.defaultdict(list)
     for path in modules(package):
-        for name in type_names(ast.parse((package / path).read_text()).body):
+        for name in set(type_names(ast.parse((package / path).read_text()).body)):
             found[name].append(path.as_posix())
     return {name: paths for name, paths in found.items() if len(paths) > 1}
 
