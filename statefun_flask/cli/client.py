@@ -13,8 +13,6 @@ import click
 from ..dev.printable import printable
 from ..values.address import Address
 
-JsonObject: t.TypeAlias = dict[str, t.Any]
-
 port_option = click.option(
     "--port",
     "-p",

@@ -10,9 +10,11 @@ import click
 from ..dev.printable import printable
 from ..dev.printable import printable_json
 from .client import format_option
-from .client import JsonObject
 from .client import port_option
 from .client import request
+
+if t.TYPE_CHECKING:
+    from ..dev.serializer import JsonObject
 
 #: Deeper lines are indented no further, and begin with their depth. A chain of messages can be as
 #: deep as it is long.

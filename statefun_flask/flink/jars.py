@@ -23,7 +23,7 @@ from .releases import Bundle
 VARIABLE = "STATEFUN_FLINK_CACHE"
 
 #: The time limit for Maven, in seconds.
-PATIENCE = 1800.0
+MAVEN_TIMEOUT = 1800.0
 
 _POM = """\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -107,7 +107,7 @@ def _run_maven(
         return not process.alive()
 
     try:
-        wait_until(ended, "Maven has fetched the jars", timeout=PATIENCE)
+        wait_until(ended, "Maven has fetched the jars", timeout=MAVEN_TIMEOUT)
     finally:
         process.stop()
     if process.wait() != 0:
