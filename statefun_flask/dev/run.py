@@ -17,6 +17,7 @@ from flask.cli import ScriptInfo
 from ..embedded.error_text import text_of
 from ..embedded.errors import DataFolderError
 from ..embedded.errors import UnknownTarget
+from ..embedded.retention import Retention
 from ..errors import FunctionNotFoundError
 from ..module_yaml import ModuleError
 from . import reload
@@ -186,6 +187,7 @@ class Run:
             remote=self._given["remote"],
             finite=self._given["exit_when_idle"],
             temporary=self._given["data"] is None,
+            retention=Retention.of(self._given["keep_records"], self._given["keep_days"]),
         )
         with app.app_context():
             try:

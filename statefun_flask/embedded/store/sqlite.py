@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import heapq
+import itertools
+import operator
 import os
 import sqlite3
 import typing as t
@@ -18,11 +21,13 @@ from ..records import Envelope
 from ..records import KeyUse
 from ..records import Parked
 from ..records import StoredValue
-from . import base
 from . import rows
 from . import schema
 from .base import Changes
 from .base import Key
+from .base import page
+from .base import topic_reader
+from .base import TopicSize
 from .folder import DataFolder
 from .rows import plain
 from .rows import Row
@@ -34,8 +39,16 @@ ROW_MARGIN = 64 << 10
 #: How large the log grows before it is moved into the database, in bytes.
 LOG_SIZE = 8 << 20
 
+#: So many free pages are kept in any case: they are taken again soon.
+FREE_PAGES = 2_000
+
 #: The largest number that SQLite has.
 _LARGEST_SEQ = (1 << 63) - 1
+
+#: The columns of a :class:`.base.TopicSize`.
+_TOPIC = "name, records, bytes, (select min(seq) from egress where topic = name)"
+
+_seq = operator.attrgetter("seq")
 
 #: Errors of a commit that may end by themselves.
 _TEMPORARY = {
@@ -88,8 +101,8 @@ class SqliteStore:
             for name, statement in schema.WRITES:
                 if by_name[name]:
                     self._write(name, statement, by_name[name])
-            for egress, last in changes.forget.items():
-                self._forget_records(egress, last)
+            for topic, last in changes.forget.items():
+                self._forget_records(topic, last)
             self.connection.execute("commit")
         except BaseException as exc:
             if self.connection.in_transaction:
@@ -104,14 +117,21 @@ class SqliteStore:
     def _write(self, name: str, statement: str, values: list[Row]) -> None:
         self.connection.executemany(statement, values)
 
-    def _forget_records(self, egress: str, last: int) -> None:
-        topics = self._rows("select distinct topic from egress where egress = ?", egress)
-        for (topic,) in topics:
-            self.connection.execute(
-                "delete from egress where topic = ? and egress = ? and seq <= ? and seq <= (select"
-                " seq from egress where topic = ? order by seq desc limit 1 offset ?)",
-                (topic, egress, last, topic, base.KEPT_RECORDS),
-            )
+    def _forget_records(self, topic: str, last: int) -> None:
+        """Delete records of a topic. A topic without records has no cursor either.
+
+        Numbers only grow, so that a reader who begins anew misses nothing and sees nothing twice.
+        """
+        execute = self.connection.execute
+        which = "from egress where topic = ? and seq <= ?"
+        execute(
+            f"update topic set records = records - (select count(*) {which}),"
+            f" bytes = bytes - (select coalesce(sum(length(value)), 0) {which}) where name = ?",
+            (topic, last, topic, last, topic),
+        )
+        execute(f"delete {which}", (topic, last))
+        if execute("delete from topic where name = ? and records <= 0", (topic,)).rowcount:
+            execute("delete from cursor where reader = ?", (topic_reader(topic),))
 
     def _checkpoint(self) -> None:
         """Move the log into the database once it is large."""
@@ -123,6 +143,22 @@ class SqliteStore:
     def _move_log(self) -> None:
         # There are no other readers, for which this would wait: the lock is exclusive.
         self.connection.execute("pragma wal_checkpoint(truncate)")
+
+    def shrink(self, pages: int) -> None:
+        """Give free pages of the file back to the disk, this many at most, if a lot is free.
+
+        Pages are free when data was deleted, and new data takes them first.
+        """
+        free, total = self._pragma("freelist_count"), self._pragma("page_count")
+        if free >= FREE_PAGES and free > total // 4:
+            # Without it the free pages stay, as in a file that is not in incremental mode.
+            with contextlib.suppress(OSError, sqlite3.OperationalError):
+                self._rows(f"pragma incremental_vacuum({pages})")
+                self._checkpoint()
+
+    def _pragma(self, name: str) -> int:
+        value: int = self.connection.execute(f"pragma {name}").fetchone()[0]
+        return value
 
     # -- reading --------------------------------------------------------------------------
 
@@ -212,30 +248,33 @@ class SqliteStore:
         statement = f"select {schema.TIMER_COLUMNS} from timer where {condition}"
         return [rows.delay(row) for row in self._rows(statement, *values)]
 
-    def records(self, after: int, limit: int, name: str | None = None) -> list[EgressRecord]:
-        """Return records with a higher number: all, or those of a topic or an egress."""
-        if name is None:
-            found = self._rows(
-                "select * from egress where seq > ? order by seq limit ?", after, limit
-            )
-        else:
-            found = self._rows(
-                "select * from (select * from egress where topic = ? and seq > ? order by seq"
-                " limit ?) union select * from (select * from egress where egress = ? and seq > ?"
-                " order by seq limit ?) order by seq limit ?",
-                *(name, after, limit, name, after, limit, limit),
-            )
-        return [EgressRecord(*row) for row in found]
+    def records(
+        self, after: int, limit: int, name: str | None = None, size: int | None = None
+    ) -> list[EgressRecord]:
+        """Return records with a higher number: all, or those of a topic or an egress.
 
-    def records_of(self, egress: str, after: int, limit: int) -> list[EgressRecord]:
-        """Return records of an egress with a higher number."""
-        found = self._rows(
-            "select * from egress where egress = ? and seq > ? order by seq limit ?",
-            egress,
-            after,
-            limit,
+        :param size: No more records are returned once their values have so many bytes.
+        """
+        if name is None:
+            return page(self._records("seq > ?", after, limit), limit, size)
+        both = heapq.merge(
+            self._records("topic = ? and seq > ?", name, after, limit),
+            self._records("egress = ? and seq > ?", name, after, limit),
+            key=_seq,
         )
-        return [EgressRecord(*row) for row in found]
+        # A record whose topic has the name of its egress is in both.
+        return page((next(same) for _, same in itertools.groupby(both, _seq)), limit, size)
+
+    def records_of(
+        self, egress: str, after: int, limit: int, size: int | None = None
+    ) -> list[EgressRecord]:
+        """Return records of an egress with a higher number, bounded as :meth:`records`."""
+        return page(self._records("egress = ? and seq > ?", egress, after, limit), limit, size)
+
+    def _records(self, condition: str, *values: t.Any) -> cabc.Iterator[EgressRecord]:
+        """Yield records as they are read. The last value is the limit."""
+        statement = f"select * from egress where {condition} order by seq limit ?"
+        return (EgressRecord(*row) for row in self.connection.execute(statement, values))
 
     def last_record(self, egress: str) -> int:
         """Return the number of the last record of an egress; 0 for none."""
@@ -245,6 +284,42 @@ class SqliteStore:
         """Return the number of the last record that a reader has read."""
         found = self._rows("select seq from cursor where reader = ?", reader)
         return found[0][0] if found else 0
+
+    def cursors(self, prefix: str) -> dict[str, int]:
+        """Return the numbers of all readers whose names begin with a text."""
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        found = self._rows(
+            "select reader, seq from cursor where reader >= ? and reader < ?", prefix, end
+        )
+        return dict(found)
+
+    def topic(self, name: str) -> TopicSize | None:
+        """Return the size of a topic; None for a topic without records."""
+        found = self._rows(f"select {_TOPIC} from topic where name = ?", name)
+        return TopicSize(*found[0]) if found else None
+
+    def topics(self, after: str, limit: int) -> list[TopicSize]:
+        """Return topics in the order of their names."""
+        found = self._rows(
+            f"select {_TOPIC} from topic where name > ? order by name limit ?", after, limit
+        )
+        return [TopicSize(*row) for row in found]
+
+    def oldest_records(self, topic: str) -> cabc.Iterator[tuple[int, str, int]]:
+        """Yield number, egress, and bytes of the value of a topic's records, the oldest first.
+
+        Nothing may be committed meanwhile.
+        """
+        return iter(
+            self.connection.execute(
+                "select seq, egress, length(value) from egress where topic = ? order by seq",
+                (topic,),
+            )
+        )
+
+    def marks(self) -> dict[int, int]:
+        """Return instants with the number of the last record that existed then, in their order."""
+        return dict(self._rows("select at, seq from mark order by at"))
 
     def parked(self) -> list[Parked]:
         """Return the parked addresses, the oldest first."""
@@ -261,6 +336,20 @@ class SqliteStore:
         """Return a dead letter by its number."""
         found = self._rows("select * from dead where seq = ?", min(seq, _LARGEST_SEQ))
         return _dead(found[0]) if found else None
+
+    def old_dead(self, before: int, keep: int | None, limit: int) -> list[int]:
+        """Return numbers of dead letters: older than an instant, or not among the newest ones.
+
+        :param keep: How many are the newest ones; None for all.
+        """
+        newest = -1 if keep is None else keep
+        found = self._rows(
+            "select seq from (select seq, since from dead where since < ? order by since limit ?)"
+            " union select seq from (select seq from dead order by since desc, seq desc"
+            " limit ? offset ?) limit ?",
+            *(before, limit, 0 if keep is None else limit, newest, limit),
+        )
+        return [seq for (seq,) in found]
 
     def position(self, source: str) -> str | None:
         """Return how far an input was read; None if it was never read."""
@@ -302,6 +391,8 @@ def _open(path: str, *, check: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("pragma locking_mode = exclusive")
+        if not connection.execute("pragma page_count").fetchone()[0]:
+            connection.execute("pragma auto_vacuum = incremental")  # only a new file can take it
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = full")
         connection.execute("pragma fullfsync = on")
