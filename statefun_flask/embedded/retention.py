@@ -27,7 +27,7 @@ _DAY = 24 * _HOUR
 REMEMBERED = _DAY
 
 #: A sweep deletes at most so many egress records, and so many of each other kind.
-RECORDS = 5_000
+RECORDS = 1_000
 OTHERS = 1_000
 
 #: A sweep looks at so many topics besides those that have new records.

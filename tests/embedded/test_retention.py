@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import pathlib
+import random
 import time
 import typing as t
 
@@ -18,9 +19,14 @@ from statefun_flask.embedded import LocalRoutes
 from statefun_flask.embedded import open_store
 from statefun_flask.embedded import retention as retentions
 from statefun_flask.embedded import SqliteStore
+from statefun_flask.embedded import Store
 from statefun_flask.embedded import VirtualClock
+from statefun_flask.embedded.clock import EPOCH
+from statefun_flask.embedded.egress import Sinks
+from statefun_flask.embedded.exchange.states import RegisteredStates
 from statefun_flask.embedded.retention import KEEP_ALL
 from statefun_flask.embedded.retention import Retention
+from statefun_flask.embedded.retention import Sweeper
 from statefun_flask.embedded.retention import SweepSchedule
 from statefun_flask.embedded.store.transaction import Transaction
 from statefun_flask.values.message import Message
@@ -112,14 +118,21 @@ def test_records_are_kept_for_a_while(reopen: t.Any) -> None:
     assert numbers(made, "t/a") == [4]
 
 
-def test_marks_of_ages_are_few(reopen: t.Any) -> None:
-    made = reopen(retention=Retention(record_age=3 * DAY))
-    for _ in range(24 * 5):
-        write(made, "t/a")
-        made.advance(HOUR)
-    assert 20 <= len(made.engine.store.marks()) <= 105
-    made.advance(30 * DAY)  # nothing is written: nothing is to be known
-    assert len(made.engine.store.marks()) <= 2
+def test_marks_of_ages_are_few() -> None:
+    store = open_store()
+    transaction = Transaction(store)
+    ages = retentions.RecordAges(DAY, store, transaction)
+    for minute in range(3 * 24 * 60):
+        transaction.numbers("record", 1)
+        last = ages.last_old_record(minute * 60 * SECOND)
+        expected = minute - 24 * 60
+        assert 0 <= expected - last + 1 <= 16 if last else expected < 16
+    transaction.commit()
+    assert 80 <= len(store.marks()) <= 105
+    for minute in range(3 * 24 * 60, 5 * 24 * 60):  # nothing is written: nothing is to be known
+        ages.last_old_record(minute * 60 * SECOND)
+    transaction.commit()
+    assert len(store.marks()) == 1
 
 
 def test_a_clock_set_back_does_not_keep_records_for_ever(tmp_path: pathlib.Path) -> None:
@@ -154,15 +167,23 @@ def test_popped_and_unpopped_records_are_deleted_alike(reopen: t.Any) -> None:
     assert made.control.pop("t/a").seq == 16
 
 
-def test_an_engine_has_limits_by_default_and_a_test_engine_has_none(reopen: t.Any) -> None:
-    made = reopen()
-    write(made, "t/a", 10_010)
-    made.advance(1)
-    assert len(numbers(made, "t/a")) == 10_000
+def test_an_engine_has_limits_by_default(reopen: t.Any, script: t.Any, answer: t.Any) -> None:
+    def write(batch: t.Any) -> t.Any:
+        result = answer()
+        for _ in range(10_010):
+            result.egress("t/a", b"x")
+        return result
+
+    script.add("t/many", write)
     made = reopen(retention=KEEP_ALL)
-    write(made, "t/a", 10)
+    made.run("t/many", "1", b"")
     made.advance(365 * DAY)
     assert len(numbers(made, "t/a")) == 10_010
+    made = reopen()
+    made.advance(1)
+    assert len(numbers(made, "t/a")) == 10_000
+    made.advance(8 * DAY)
+    assert numbers(made, "t/a") == []
 
 
 # -- records of sinks ---------------------------------------------------------------------------
@@ -249,7 +270,7 @@ def test_a_sweep_in_the_midst_of_a_long_advance(
     script.add("t/tick", tick)
     made = reopen(retention=Retention(records=5))
     made.send("t/tick", "1")
-    made.advance(100 * HOUR)
+    made.advance(30 * HOUR)
     assert max(sizes) <= 7
 
 
@@ -288,3 +309,163 @@ def test_sweeps_leave_time_for_work() -> None:
     schedule.swept(30_000, 30_010, more=True)
     assert not schedule.is_due(30_029, is_behind=False)
     assert schedule.is_due(30_030, is_behind=False)
+
+
+# -- what it costs --------------------------------------------------------------------------------
+
+
+def filled(path: pathlib.Path, topics: int, records: int) -> SqliteStore:
+    """Return a store with so many records in each of so many topics."""
+    store = SqliteStore(path)
+    transaction = Transaction(store)
+    for _ in range(records):
+        transaction.add_records(
+            EgressRecord(seq, 1, "ns/out", f"topic-{index:04}", None, b"x" * 20, "x/y")
+            for index, seq in enumerate(transaction.numbers("record", topics))
+        )
+    transaction.commit()
+    return store
+
+
+def sweeper(store: Store, transaction: Transaction, retention: Retention) -> Sweeper:
+    sinks, states = Sinks(store, transaction), RegisteredStates(transaction)
+    return Sweeper(retention, store, transaction, sinks, states, VirtualClock())
+
+
+def work(store: SqliteStore, act: cabc.Callable[[], object]) -> int:
+    """Return how many instructions SQLite executes, in hundreds."""
+    count = 0
+
+    def tick() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    store.connection.set_progress_handler(tick, 100)
+    act()
+    store.connection.set_progress_handler(None, 0)
+    return count
+
+
+@pytest.mark.parametrize("keep", [5, 1000])
+def test_the_cost_of_a_sweep_does_not_depend_on_how_much_is_stored(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, keep: int
+) -> None:
+    monkeypatch.setattr(retentions, "TOPICS", 10)
+    monkeypatch.setattr(retentions, "RECORDS", 50)
+    small, large = (
+        max_cost(filled(tmp_path / str(topics), topics, records), Retention(records=keep))
+        for topics, records in ((20, 20), (100, 60))
+    )
+    assert large <= 1.5 * small + 5
+
+
+def max_cost(store: SqliteStore, retention: Retention) -> int:
+    """Return the cost of the dearest of three sweeps."""
+    transaction = Transaction(store)
+    made = sweeper(store, transaction, retention)
+
+    def sweep() -> None:
+        made.sweep()
+        transaction.commit()
+
+    cost = max(work(store, sweep) for _ in range(3))
+    store.close()
+    return cost
+
+
+def test_topics_are_swept_in_turn_until_all_are_small(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retentions, "TOPICS", 7)
+    monkeypatch.setattr(retentions, "RECORDS", 50)
+    store = filled(tmp_path, 40, 20)
+    transaction = Transaction(store)
+    made = sweeper(store, transaction, Retention(records=5))
+    sweeps = 0
+    while any(topic.records > 5 for topic in store.topics("", 100)):
+        made.sweep()
+        transaction.commit()
+        sweeps += 1
+        assert sweeps < 30
+    assert [topic.records for topic in store.topics("", 100)] == [5] * 40
+    assert store.records(0, 1)[0].seq == 15 * 40 + 1
+    store.close()
+
+
+def test_a_topic_that_waits_for_its_sink_does_not_keep_others_from_being_swept(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retentions, "RECORDS", 10)
+    store = open_store()
+    transaction = Transaction(store)
+    for topic in ("a", "b", "c"):
+        seqs = transaction.numbers("record", 100)
+        transaction.add_records(
+            EgressRecord(seq, 1, f"ns/{topic}", topic, None, b"x", "x/y") for seq in seqs
+        )
+    transaction.set_cursor("egress:ns/a", 0)
+    transaction.commit()
+    made = sweeper(store, transaction, Retention(records=5))
+    for _ in range(30):
+        made.sweep()
+        transaction.commit()
+    assert [topic.records for topic in store.topics("", 10)] == [100, 5, 5]
+
+
+# -- a year ---------------------------------------------------------------------------------------
+
+
+def live(made: t.Any, days: int, per_day: int) -> None:
+    """Let days pass in which messages come, some of them under keys, and some are dropped."""
+    chance = random.Random(7)
+    for day in range(days):
+        for number in range(per_day):
+            id = str(chance.randrange(1000))
+            key = f"{day}-{number}"
+            made.engine.send_once(Address("t/work", id), Message("a/t", key.encode()), key)
+        made.send("t/fail", str(day), b"x" * 100)
+        made.run()
+        for waiting in made.control.parked():
+            made.control.drop(waiting.parked.address)
+        for _ in range(per_day // 2):
+            made.control.pop("t/out")
+        made.advance(DAY)
+
+
+@pytest.mark.parametrize(
+    ("weeks", "per_day"), [(3, 15), pytest.param(52, 200, marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_file_does_not_grow_after_its_first_week(
+    script: t.Any,
+    bench: t.Any,
+    answer: t.Any,
+    tmp_path: pathlib.Path,
+    weeks: int,
+    per_day: int,
+    kept: bool,
+) -> None:
+    def work(batch: t.Any) -> t.Any:
+        value = random.Random(batch.id).randbytes(400)
+        return answer().put("last", value).egress("t/out", value).egress(f"t/{batch.id}", value)
+
+    def fail(batch: t.Any) -> t.Any:
+        raise RuntimeError("no")
+
+    script.add("t/work", work, ("last", "a/t", 1, 3 * DAY))
+    script.add("t/fail", fail)
+    limits = Retention(records=5 * per_day, record_age=5 * DAY, dead_age=6 * DAY)
+
+    def after(days: int) -> int:
+        """Return the size of the file after a run."""
+        made = bench(SqliteStore(tmp_path / "data"), retention=KEEP_ALL if kept else limits)
+        made.clock.move_to(EPOCH + (8 * DAY if days > 7 else 0))
+        live(made, days, per_day)
+        made.engine.close()
+        return (tmp_path / "data" / "statefun.sqlite3").stat().st_size
+
+    first = after(7)
+    last = after(7 * (weeks - 1))
+    # Pages that are half full come and go.
+    assert (last > 1.5 * first) if kept else (last <= 1.05 * first)

@@ -135,6 +135,9 @@ class Store(t.Protocol):
     def addresses(self, typename: str, after: str, limit: int) -> list[Address]:
         """Return addresses of a function type that have state, in the order of their ids."""
 
+    def holders(self, function: str, name: str, limit: int) -> list[Address]:
+        """Return addresses of a function type that have a value of a state."""
+
     def messages(self) -> cabc.Iterator[Envelope]:
         """Yield the messages of all addresses that are not parked, in their order."""
 

@@ -158,6 +158,15 @@ class MemoryStore:
         found = (each for each in self._states if each.type == typename and each.id > after)
         return heapq.nsmallest(limit, found, key=lambda each: each.id)
 
+    def holders(self, function: str, name: str, limit: int) -> list[Address]:
+        """Return addresses of a function type that have a value of a state."""
+        found = (
+            each
+            for each, values in self._states.items()
+            if each.type == function and name in values
+        )
+        return list(itertools.islice(found, limit))
+
     def messages(self) -> cabc.Iterator[Envelope]:
         """Yield the messages of all addresses that are not parked, in their order."""
         for seq in sorted(self._messages):

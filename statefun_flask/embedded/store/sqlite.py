@@ -202,6 +202,13 @@ class SqliteStore:
         )
         return [rows.address(typename, id) for (id,) in found]
 
+    def holders(self, function: str, name: str, limit: int) -> list[Address]:
+        """Return addresses of a function type that have a value of a state."""
+        found = self._rows(
+            "select id from state where type = ? and name = ? limit ?", function, name, limit
+        )
+        return [rows.address(function, id) for (id,) in found]
+
     def messages(self) -> cabc.Iterator[Envelope]:
         """Yield the messages of all addresses that are not parked, in their order."""
         for row in self.connection.execute(

@@ -143,6 +143,17 @@ class Transaction:
         self.state_types[function, name] = typename
         self._changes.state_types[function, name] = typename
 
+    def holder(self, function: str, name: str) -> Address | None:
+        """Return an address of a function type that has a value of a state; None if none has."""
+        deleted = set()
+        for address, values in self._changes.states.items():
+            if address.type == function and name in values:
+                if values[name] is not None:
+                    return address
+                deleted.add(address)
+        stored = self._store.holders(function, name, len(deleted) + 1)
+        return next((each for each in stored if each not in deleted), None)
+
     def addresses(self, function: str, after: str, limit: int) -> list[Address]:
         """Return addresses of a function type that have state, in the order of their ids."""
         changed = {

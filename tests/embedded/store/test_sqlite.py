@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import os
 import pathlib
 import sqlite3
@@ -19,6 +20,7 @@ from statefun_flask.embedded.records import Envelope
 from statefun_flask.embedded.records import StoredValue
 from statefun_flask.embedded.store import schema
 from statefun_flask.embedded.store import sqlite
+from statefun_flask.embedded.store.base import Changes
 from statefun_flask.embedded.store.transaction import Transaction
 from statefun_flask.values.message import Message
 
@@ -308,4 +310,43 @@ def test_the_log_is_moved_into_the_database_and_cut(
         transaction.commit()
     assert os.path.getsize(tmp_path / "statefun.sqlite3-wal") < 300_000
     assert os.path.getsize(tmp_path / "statefun.sqlite3") > 200_000
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda store: store.records(5, 10, "topic"),
+        lambda store: store.records_of("ns/out", 5, 10),
+        lambda store: store.last_record("ns/out"),
+        lambda store: store.topics("t", 10),
+        lambda store: store.topic("topic"),
+        lambda store: list(store.oldest_records("topic")),
+        lambda store: store.cursors("egress:"),
+        lambda store: store.expired(5, 10),
+        lambda store: store.old_keys(5, 10),
+        lambda store: store.old_dead(5, None, 10),
+        lambda store: store.addresses("ns/fn", "", 10),
+        lambda store: store.holders("ns/fn", "seen", 10),
+        lambda store: store.queue(BOB, 10),
+        lambda store: store.delays_between(5, 10),
+        lambda store: store.next_delays(10),
+        lambda store: store.delay_of_token("bob", "t"),
+        lambda store: store.commit(Changes({}, forget={"topic": 5})),
+    ],
+)
+def test_reads_use_an_index(
+    tmp_path: pathlib.Path, read: cabc.Callable[[SqliteStore], object]
+) -> None:
+    store = SqliteStore(tmp_path)
+    statements: list[str] = []
+    store.connection.set_trace_callback(statements.append)
+    read(store)
+    store.connection.set_trace_callback(None)
+    for each in statements:
+        for *_, step in store.connection.execute(f"explain query plan {each}"):
+            # What is read in the order of an index ends at its limit, as does a subquery.
+            assert not step.startswith("SCAN ") or " INDEX " in step or "(subquery" in step, each
+            assert "TEMP B-TREE FOR ORDER" not in step, each
+            assert "(rowid>?)" not in step, each  # the records of all topics
     store.close()

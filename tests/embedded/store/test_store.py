@@ -141,6 +141,23 @@ def test_addresses_with_state_are_listed_by_id(transaction: Transaction, check: 
     check(lambda read: [each.id for each in read.addresses("ns/fn", "a", 2)], ["bb", "c"])
 
 
+def test_an_address_with_a_value_of_a_state_is_found(
+    transaction: Transaction, check: Check
+) -> None:
+    value = StoredValue(b"1", 0)
+    check(lambda read: read.holder("ns/fn", "seen"), None)
+    transaction.set_state(BOB, "seen", value)
+    transaction.set_state(EVE, "last", value)
+    check(lambda read: read.holder("ns/fn", "seen"), BOB)
+    check(lambda read: read.holder("ns/fn", "last"), EVE)
+    transaction.set_state(EVE, "seen", value)
+    transaction.set_state(BOB, "seen", None)
+    check(lambda read: read.holder("ns/fn", "seen"), EVE)
+    transaction.set_state(EVE, "seen", None)
+    check(lambda read: read.holder("ns/fn", "seen"), None)
+    check(lambda read: read.holder("ns/other", "last"), None)
+
+
 def test_expired_values_are_found_until_they_are_deleted(
     store: Store, transaction: Transaction
 ) -> None:
