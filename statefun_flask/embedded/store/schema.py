@@ -64,7 +64,8 @@ create table idempotency (
 create index idempotency_at on idempotency (at);
 delete from position where source like 'idempotency:%';
 """,
-    # Retention needs the size of each topic, the age of records, and the order of dead letters.
+    # Retention needs the size of each topic, the age of records, and the order of dead letters. For
+    # the table "opened" see log_mark.py.
     2: """
 create table topic (
     name text primary key, records integer not null, bytes integer not null
@@ -72,6 +73,7 @@ create table topic (
 insert into topic select topic, count(*), sum(length(value)) from egress group by topic;
 create table mark (at integer primary key, seq integer not null);
 create index dead_since on dead (since, seq);
+create table opened (has_log integer not null);
 """,
 }
 

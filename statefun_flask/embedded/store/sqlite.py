@@ -21,6 +21,7 @@ from ..records import Envelope
 from ..records import KeyUse
 from ..records import Parked
 from ..records import StoredValue
+from . import log_mark
 from . import rows
 from . import schema
 from .base import Changes
@@ -64,23 +65,43 @@ class SqliteStore:
     """Keeps everything in a folder that one process holds at a time.
 
     :param path: The data folder. It is made if it does not exist.
+    :param accept_loss: Go on without a log that is missing, and so without the latest commits.
     :raises DataFolderError: The folder cannot be used.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, accept_loss: bool = False) -> None:
         self._folder = DataFolder(path)
         self.path = self._folder.database
+        lacks_log = log_mark.lacks_log(self.path)
         try:
             self.connection = _open(self.path, check=not self._folder.was_released)
+            self._mark = log_mark.LogMark(self.connection)
+            if lacks_log and not accept_loss and self._mark.needs_log():
+                self.connection.close()
+                raise self._missing_log()
         except BaseException:
+            if not lacks_log:
+                log_mark.keep_log(self.path)
             self._folder.release(clean=self._folder.was_released)
             raise
+        self._mark.open()
+
+    def _missing_log(self) -> DataFolderError:
+        return DataFolderError(
+            f"'{self.path}' lacks its log '{log_mark.log_of(self.path)}', which has the latest"
+            " changes: it was removed after a process had been killed, or was not copied along."
+            " Put it back, or restore a backup; to go on without these changes, run 'flask statefun"
+            f" vacuum --accept-loss {self._folder.path}'."
+        )
 
     def close(self) -> None:
         """Release the folder."""
+        is_closed = self._mark.close()
         try:
             self.connection.close()
         finally:
+            if not is_closed:
+                log_mark.keep_log(self.path)
             self._folder.release()
 
     @property
@@ -98,12 +119,14 @@ class SqliteStore:
         by_name = rows.rows(changes)
         try:
             self.connection.execute("begin immediate")
+            self._mark.write()
             for name, statement in schema.WRITES:
                 if by_name[name]:
                     self._write(name, statement, by_name[name])
             for topic, last in changes.forget.items():
                 self._forget_records(topic, last)
             self.connection.execute("commit")
+            self._mark.written()
         except BaseException as exc:
             if self.connection.in_transaction:
                 self.connection.execute("rollback")
@@ -137,7 +160,8 @@ class SqliteStore:
         """Move the log into the database once it is large."""
         # On a full disk the log just stays, and grows until a commit fails.
         with contextlib.suppress(OSError, sqlite3.OperationalError):
-            if os.path.getsize(self.path + "-wal") >= LOG_SIZE:
+            if os.path.getsize(log_mark.log_of(self.path)) >= LOG_SIZE:
+                self._mark.moving()
                 self._move_log()
 
     def _move_log(self) -> None:
@@ -410,12 +434,9 @@ def _open(path: str, *, check: bool) -> sqlite3.Connection:
         if check:
             _check(connection, path)
         _prepare(connection, path)
-    except sqlite3.DatabaseError as exc:
+    except BaseException as exc:
         connection.close()
-        raise _unreadable(path, str(exc)) from None
-    except BaseException:
-        connection.close()
-        raise
+        raise _explained(path, exc) from None
     return connection
 
 
@@ -423,6 +444,21 @@ def _check(connection: sqlite3.Connection, path: str) -> None:
     (found,) = connection.execute("pragma quick_check(1)").fetchone()
     if found != "ok":
         raise _unreadable(path, found)
+
+
+def _explained(path: str, exc: BaseException) -> BaseException:
+    """Return what is raised for an error of opening a database."""
+    code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return DataFolderError(
+            f"'{path}' is locked by another program. Close that program, and start again."
+        )
+    if code in _TEMPORARY:
+        return DataFolderError(
+            f"'{path}' cannot be written to: {exc}. Free some space on its disk, and start again:"
+            " the data is unchanged."
+        )
+    return _unreadable(path, str(exc)) if isinstance(exc, sqlite3.DatabaseError) else exc
 
 
 def _unreadable(path: str, reason: str) -> DataFolderError:
@@ -457,7 +493,37 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _copy(connection: sqlite3.Connection, path: str) -> None:
-    """Copy the database to a file that only this user can read; one of an earlier try is kept."""
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
-        connection.execute("vacuum into ?", (path,))
+    """Copy the database to a file that only this user can read.
+
+    A copy of an earlier try is replaced: the database was not changed by it.
+
+    :raises DataFolderError: The copy cannot be written.
+    """
+    part = f"{path}.part"
+    try:
+        _remove(part)  # which a process has left that was killed
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        connection.execute("vacuum into ?", (part,))
+        _sync(part)
+        os.replace(part, path)
+        _sync(os.path.dirname(path))
+    except (OSError, sqlite3.OperationalError) as exc:
+        _remove(part)
+        raise DataFolderError(
+            f"The data is of an older format, and no copy of it can be written to '{path}':"
+            f" {getattr(exc, 'strerror', None) or exc}. Free some space on its disk, and start"
+            " again: the data is unchanged."
+        ) from None
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -200,55 +200,7 @@ def test_a_commit_that_may_work_later_keeps_its_changes(tmp_path: pathlib.Path, 
     store.close()
 
 
-# -- older formats and damage -------------------------------------------------------------------
-
-
-def write_format_1(folder: pathlib.Path) -> pathlib.Path:
-    """Make a folder as the first format had it, with a message and an idempotency key."""
-    folder.mkdir()
-    database = folder / "statefun.sqlite3"
-    with sqlite3.connect(database) as connection:
-        connection.executescript(schema.MIGRATIONS[0])
-        connection.execute(f"pragma application_id = {schema.APPLICATION}")
-        connection.execute("pragma user_version = 1")
-        connection.execute("insert into queue values (7, 3, 'ns/fn', 'bob', 0, 0, 'x/y', x'61', 1)")
-        connection.execute("update queue set caller_type = null, caller_id = null")
-        connection.execute("insert into position values ('idempotency:k', '1 2'), ('file', '42')")
-    connection.close()
-    return database
-
-
-def test_an_older_format_is_copied_and_migrated(tmp_path: pathlib.Path) -> None:
-    database = write_format_1(tmp_path / "data")
-    store = SqliteStore(tmp_path / "data")
-    assert store.connection.execute("pragma user_version").fetchone() == (schema.VERSION,)
-    assert store.queue(BOB) == [Envelope(7, 3, BOB, None, Message("x/y", b"a"))]
-    assert store.position("file") == "42"
-    assert store.position("idempotency:k") is None
-    assert store.key_use((BOB, "k")) is None
-    store.close()
-
-    with sqlite3.connect(f"{database}.format1") as copy:
-        assert copy.execute("pragma user_version").fetchone() == (1,)
-        assert copy.execute("select count(*) from queue").fetchone() == (1,)
-    copy.close()
-    SqliteStore(tmp_path / "data").close()
-
-
-def test_a_migration_that_fails_changes_nothing(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    database = write_format_1(tmp_path / "data")
-    script = schema.MIGRATIONS[1]
-    monkeypatch.setitem(schema.MIGRATIONS, 1, script + "insert into absent values (1);")
-    with pytest.raises(DataFolderError, match="no such table: absent"):
-        SqliteStore(tmp_path / "data")
-    with sqlite3.connect(database) as connection:
-        assert connection.execute("pragma user_version").fetchone() == (1,)
-        assert connection.execute("select count(*) from position").fetchone() == (2,)
-    connection.close()
-    monkeypatch.setitem(schema.MIGRATIONS, 1, script)
-    SqliteStore(tmp_path / "data").close()
+# -- damage -------------------------------------------------------------------------------------
 
 
 def damage(folder: pathlib.Path) -> None:
@@ -345,6 +297,8 @@ def test_reads_use_an_index(
     store.connection.set_trace_callback(None)
     for each in statements:
         for *_, step in store.connection.execute(f"explain query plan {each}"):
+            if step == "SCAN opened":  # which has one row
+                continue
             # What is read in the order of an index ends at its limit, as does a subquery.
             assert not step.startswith("SCAN ") or " INDEX " in step or "(subquery" in step, each
             assert "TEMP B-TREE FOR ORDER" not in step, each
