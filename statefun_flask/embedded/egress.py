@@ -15,7 +15,8 @@ AHEAD = 10_000
 #: Nor while these records have so many bytes.
 AHEAD_BYTES = 64 << 20
 
-_READER = "egress:"
+#: The cursor of a sink has this name and the egress's identifier.
+READER = "egress:"
 
 
 class Sink(t.Protocol):
@@ -39,7 +40,7 @@ class SinkQueue:
         self._store = store
         self._transaction = transaction
         self._egress = egress
-        self._reader = f"{_READER}{egress}"
+        self._reader = f"{READER}{egress}"
         self._acknowledged = self._offered = transaction.cursor(self._reader)
         # From now on the egress has a cursor, by which a start without the sink knows of it.
         transaction.set_cursor(self._reader, self._acknowledged)
@@ -102,7 +103,7 @@ class Sinks:
         #: The number acknowledged last by the sink of each egress that has one now or had one in an
         #: earlier run: its next run goes on from there.
         self._acknowledged = {
-            reader.removeprefix(_READER): seq for reader, seq in store.cursors(_READER).items()
+            reader.removeprefix(READER): seq for reader, seq in store.cursors(READER).items()
         }
 
     @property

@@ -130,6 +130,13 @@ class Sweeper:
         self._store.shrink(PAGES)
         return any(more)
 
+    def sweep_everything(self) -> None:
+        """Delete all that is not kept, and commit."""
+        more = True
+        while more:
+            more = self.sweep() or not self._topics.all_swept
+            self._transaction.commit()
+
     def _expire(self, now: int) -> bool:
         found = self._store.expired(now, OTHERS)
         for address, name in found:
@@ -194,6 +201,11 @@ class TopicSweeper:
                 self.written[topic.name] = None  # for the rest of its records
                 break
         return not budget or bool(self.written)
+
+    @property
+    def all_swept(self) -> bool:
+        """Whether the last sweep looked at the last topic."""
+        return not self._swept
 
     def _next(self) -> cabc.Iterator[TopicSize]:
         """Yield the topics that are swept now, each once."""

@@ -81,6 +81,13 @@ QUEUE_COLUMNS = "seq, trace, type, id, caller_type, caller_id, typename, value, 
 TIMER_COLUMNS = (
     "seq, trace, due, type, id, caller_type, caller_id, typename, value, has_value, token"
 )
+#: The tables that a sweep deletes rows of, with the name of what a row is.
+SWEPT = {
+    "egress": "egress records",
+    "dead": "dead letters",
+    "idempotency": "idempotency keys",
+    "state": "values of states",
+}
 ADD_TO_TOPIC = (
     "insert into topic values (?, ?, ?) on conflict (name) do update set"
     " records = records + excluded.records, bytes = bytes + excluded.bytes"

@@ -117,14 +117,24 @@ class SqliteStore:
         :raises DiskFull: They cannot be written now.
         """
         by_name = rows.rows(changes)
-        try:
-            self.connection.execute("begin immediate")
-            self._mark.write()
+        with self._writing():
             for name, statement in schema.WRITES:
                 if by_name[name]:
                     self._write(name, statement, by_name[name])
             for topic, last in changes.forget.items():
                 self._forget_records(topic, last)
+        self._checkpoint()
+
+    @contextlib.contextmanager
+    def _writing(self) -> cabc.Iterator[None]:
+        """Make one commit of what is executed meanwhile.
+
+        :raises DiskFull: It cannot be written now.
+        """
+        try:
+            self.connection.execute("begin immediate")
+            self._mark.write()
+            yield
             self.connection.execute("commit")
             self._mark.written()
         except BaseException as exc:
@@ -135,7 +145,6 @@ class SqliteStore:
             ):
                 raise DiskFull.of(self.path, str(exc)) from exc
             raise
-        self._checkpoint()
 
     def _write(self, name: str, statement: str, values: list[Row]) -> None:
         self.connection.executemany(statement, values)
@@ -177,12 +186,61 @@ class SqliteStore:
         if free >= FREE_PAGES and free > total // 4:
             # Without it the free pages stay, as in a file that is not in incremental mode.
             with contextlib.suppress(OSError, sqlite3.OperationalError):
-                self._rows(f"pragma incremental_vacuum({pages})")
+                # Not by execute(), which would give back one page only.
+                self.connection.executescript(f"pragma incremental_vacuum({pages})")
                 self._checkpoint()
 
     def _pragma(self, name: str) -> int:
         value: int = self.connection.execute(f"pragma {name}").fetchone()[0]
         return value
+
+    # -- without an engine ------------------------------------------------------------------
+
+    def vacuum(self) -> None:
+        """Write the file anew, without free pages. It needs as much space on the disk as the file.
+
+        :raises DiskFull: There is not enough space. The file is as before.
+        """
+        try:
+            self._rows("pragma auto_vacuum = incremental")  # a file of format 1 or 2 had no mode
+            self._rows("vacuum")
+            self._mark.moving()
+            self._move_log()
+        except sqlite3.OperationalError as exc:
+            raise DiskFull.of(self.path, str(exc)) from exc
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many there are of what a sweep deletes."""
+        return {
+            name: self._rows(f"select count(*) from {table}")[0][0]
+            for table, name in schema.SWEPT.items()
+        }
+
+    def waiting(self, egress: str, after: int) -> int:
+        """Return how many records of an egress have a higher number."""
+        count: int = self._rows(
+            "select count(*) from egress where egress = ? and seq > ?", egress, after
+        )[0][0]
+        return count
+
+    def forget_reader(self, reader: str) -> None:
+        """Delete the number of the last record that a reader has read."""
+        with self._writing():
+            self._rows("delete from cursor where reader = ?", reader)
+
+    def values(self, function: str) -> dict[str, int]:
+        """Return how many values there are of each state of a function type."""
+        names = [name for typename, name in self.state_types() if typename == function]
+        found = self._rows(
+            "select name, count(*) from state where type = ? group by name", function
+        )
+        return {**dict.fromkeys(names, 0), **dict(found)}
+
+    def delete_values(self, function: str, name: str) -> None:
+        """Delete all values of a state, and forget its type."""
+        with self._writing():
+            self._rows("delete from state where type = ? and name = ?", function, name)
+            self._rows("delete from spec where type = ? and name = ?", function, name)
 
     # -- reading --------------------------------------------------------------------------
 
