@@ -90,8 +90,8 @@ def test_vacuum_deletes_what_is_too_old_and_gives_the_space_back(
         0,
         (
             "540 egress records deleted\n"
-            "50 records of 'ns/log' wait until Kafka has them: run 'flask statefun dev' with --kafka,"
-            " or this command with --without-sink ns/log\n"
+            "50 records of 'ns/log' wait until Kafka has them: run 'flask statefun dev' with"
+            " --kafka, or this command with --without-sink ns/log\n"
             f"{before} bytes before, {size(data)} bytes after\n"
         ),
     )
@@ -161,8 +161,8 @@ def test_a_folder_that_an_engine_uses_is_left_alone(
     assert run(name, data, *rest) == (
         1,
         (
-            f"Error: The data folder '{data}' is in use by the process {in_use}. Stop that process, or"
-            " give another folder.\n"
+            f"Error: The data folder '{data}' is in use by the process {in_use}. Stop that process,"
+            " or give another folder.\n"
         ),
     )
 
@@ -254,7 +254,7 @@ def test_reset_of_something_that_does_not_exist(run: t.Any, data: pathlib.Path) 
     assert run("reset", data, "ns/fn", "sen", "--yes") == (
         1,
         (
-            f"Error: '{data}' has no state 'sen' of 'ns/fn'. Did you mean 'seen'? Its states are: last,"
-            " seen.\n"
+            f"Error: '{data}' has no state 'sen' of 'ns/fn'. Did you mean 'seen'? Its states are:"
+            " last, seen.\n"
         ),
     )
