@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import itertools
 import os
 import pathlib
 import re
@@ -18,10 +19,13 @@ from statefun_flask import StateFunFlask
 from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded.records import EgressRecord
 from statefun_flask.embedded.records import StoredValue
+from statefun_flask.embedded.retention import REMEMBERED
+from statefun_flask.embedded.retention import Retention
 from statefun_flask.embedded.store import schema
 from statefun_flask.embedded.store.transaction import Transaction
 
 DATABASE = "statefun.sqlite3"
+DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "data-folder.md"
 
 
 @pytest.fixture
@@ -258,3 +262,83 @@ def test_reset_of_something_that_does_not_exist(run: t.Any, data: pathlib.Path) 
             " last, seen.\n"
         ),
     )
+
+
+# -- the engine -----------------------------------------------------------------------------------
+
+
+def test_dev_keeps_as_many_records_as_it_is_told(
+    data: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "app.py").write_text(
+        "from statefun_flask import Effects, StateFunFlask\n"
+        "app = StateFunFlask('app')\n"
+        "@app.statefun('ns/fn')\n"
+        "def fn(context, text: str):\n"
+        "    return Effects()\n"
+    )
+    (tmp_path / "lines").write_text("a\n")
+    options = ["--data", str(data), "--keep-records", "10", "--keep-days", "0.5", "--port", "0"]
+    options += ["--input", "lines", "--id", "1", "--exit-when-idle"]
+    subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "app", "statefun", "dev", *options],
+        cwd=tmp_path,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    store = SqliteStore(data)
+    assert {topic.name: topic.records for topic in store.topics("", 9)} == {
+        "ns/out": 10,
+        "ns/log": 50,  # which Kafka does not have yet
+    }
+    store.close()
+
+
+# -- the document ---------------------------------------------------------------------------------
+
+
+def table(heading: str) -> list[list[str]]:
+    """Return the rows of the first table below a heading of the document."""
+    section = DOCUMENT.read_text().split(f"## {heading}\n")[1]
+    lines = itertools.takewhile(lambda line: line != "", section[section.index("|") :].splitlines())
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines][2:]
+
+
+def test_the_document_has_the_limits() -> None:
+    def days(limit: int | None) -> str:
+        assert limit is not None
+        return f"{limit // 86_400_000} days"
+
+    limits = Retention()
+    assert limits.record_bytes == 1 << 30
+    assert table("What is kept, and for how long")[:3] == [
+        [
+            "egress records of each topic",
+            f"{limits.records:,}, and 1 GiB of values",
+            days(limits.record_age),
+        ],
+        ["dead letters", f"{limits.dead:,}", days(limits.dead_age)],
+        ["idempotency keys", "", f"{REMEMBERED // 3_600_000} hours"],
+    ]
+
+
+def test_the_document_has_all_formats() -> None:
+    assert [row[0] for row in table("Formats")] == [str(each + 1) for each in range(schema.VERSION)]
+
+
+def test_the_document_has_all_files(data: pathlib.Path) -> None:
+    store = SqliteStore(data)
+    names = set(os.listdir(data))
+    store.close()
+    listed = {row[0].strip("`") for row in table("What is in it")}
+    assert names <= listed
+    assert listed - names == {"statefun.sqlite3.format1"}
+
+
+def test_the_commands_of_the_document_work(run: t.Any, data: pathlib.Path) -> None:
+    commands = re.findall(r"^flask statefun (.*)$", DOCUMENT.read_text(), re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        name, _, *rest = command.replace("example/greeter", "ns/fn").split()
+        assert run(name, data, *rest, *(["--yes"] if name == "reset" else []))[0] == 0
