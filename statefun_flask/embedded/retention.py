@@ -34,7 +34,7 @@ OTHERS = 1_000
 TOPICS = 500
 
 #: A sweep gives back at most so many free pages of the file.
-PAGES = 1_000
+PAGES = 500
 
 #: Between two sweeps, in milliseconds, unless there is more to delete.
 INTERVAL = 30_000

@@ -7,6 +7,7 @@ import itertools
 import os
 import pathlib
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -204,6 +205,29 @@ def test_vacuum_without_space_changes_nothing(data: pathlib.Path) -> None:
     )
     store = SqliteStore(data)
     assert [topic.records for topic in store.topics("", 9)] == [300, 300]
+    store.close()
+
+
+def test_vacuum_that_is_killed_changes_nothing(data: pathlib.Path) -> None:
+    code = """
+import os, signal, sqlite3, sys
+from statefun_flask.embedded import offline, retention
+
+class Connection(sqlite3.Connection):
+    def execute(self, statement, *values):
+        if statement == "vacuum":
+            self.set_progress_handler(lambda: os.kill(os.getpid(), signal.SIGKILL), 2000)
+        return super().execute(statement, *values)
+
+connect = sqlite3.connect
+sqlite3.connect = lambda *args, **options: connect(*args, factory=Connection, **options)
+offline.vacuum(sys.argv[1], retention.Retention())
+"""
+    child = subprocess.run([sys.executable, "-c", code, data], check=False)
+    assert child.returncode == -signal.SIGKILL
+    store = SqliteStore(data)
+    assert [topic.records for topic in store.topics("", 9)] == [300, 300]
+    assert len(store.records(0, 1000)) == 600
     store.close()
 
 

@@ -26,16 +26,23 @@ def log_of(path: str) -> str:
 
 
 def lacks_log(path: str) -> bool:
-    """Return whether a database that works with a log has no file for it."""
-    with open(path, "rb") as file:
-        header = file.read(_HEADER.stop)
+    """Return whether a database that works with a log has no file for it.
+
+    A database that cannot be read is left to SQLite, which says why.
+    """
+    try:
+        with open(path, "rb") as file:
+            header = file.read(_HEADER.stop)
+    except OSError:
+        return False
     return header[_HEADER] == _HAS_LOG and not os.path.exists(log_of(path))
 
 
 def keep_log(path: str) -> None:
     """Make an empty log in place of the one that SQLite has moved and removed at a close."""
     if lacks_log(path):
-        os.close(os.open(log_of(path), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        with contextlib.suppress(OSError):
+            os.close(os.open(log_of(path), os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
 
 
 class LogMark:

@@ -477,7 +477,10 @@ def _open(path: str, *, check: bool) -> sqlite3.Connection:
     :param check: Look for damage first, since the last process did not close the file.
     :raises DataFolderError: It is damaged, another program's, or of a newer format.
     """
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    except sqlite3.OperationalError as exc:
+        raise _unreadable(path, str(exc)) from None
     try:
         connection.execute("pragma locking_mode = exclusive")
         if not connection.execute("pragma page_count").fetchone()[0]:

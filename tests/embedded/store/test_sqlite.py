@@ -120,6 +120,13 @@ def test_folder_that_another_process_uses(tmp_path: pathlib.Path) -> None:
     SqliteStore(tmp_path).close()  # a lock does not outlive its process
 
 
+def test_folder_in_place_of_the_database(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "statefun.sqlite3").mkdir()
+    for _ in range(2):
+        with pytest.raises(DataFolderError, match="cannot be read: unable to open database file"):
+            SqliteStore(tmp_path)
+
+
 def test_refused_folder_is_not_held(tmp_path: pathlib.Path) -> None:
     (tmp_path / "statefun.sqlite3").write_bytes(b"x" * 5000)
     for _ in range(2):
