@@ -434,7 +434,7 @@ def live(made: t.Any, days: int, per_day: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("weeks", "per_day"), [(3, 15), pytest.param(52, 200, marks=pytest.mark.slow)]
+    ("weeks", "per_day"), [(3, 15), pytest.param(52, 20, marks=pytest.mark.slow)]
 )
 @pytest.mark.parametrize("kept", [False, True])
 def test_a_file_does_not_grow_after_its_first_week(
