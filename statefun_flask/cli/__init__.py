@@ -20,6 +20,7 @@ COMMANDS = {
     "module": "module",
     "parked": "parked",
     "replace": "parked",
+    "reset": "reset",
     "retry": "parked",
     "revive": "parked",
     "routes": "routes",
@@ -27,6 +28,7 @@ COMMANDS = {
     "serve": "serve",
     "state": "stored",
     "trace": "trace",
+    "vacuum": "vacuum",
 }
 
 

@@ -14,6 +14,8 @@ from flask.cli import pass_script_info
 from flask.cli import ScriptInfo
 
 from ..dev.run import Run
+from .keep import keep_days_option
+from .keep import keep_records_option
 
 _BROKERS = re.compile(r"module|[^\s,/]+:\d+(,[^\s,/]+:\d+)*")
 
@@ -28,6 +30,8 @@ _BROKERS = re.compile(r"module|[^\s,/]+:\d+(,[^\s,/]+:\d+)*")
     help="The port of the HTTP API; 0 takes a free port.",
 )
 @click.option("--data", type=click.Path(file_okay=False), help="Keep all data in this folder.")
+@keep_records_option
+@keep_days_option
 @click.option(
     "--module", "-m", type=click.Path(), help="A module.yaml. Default: ./module.yaml if it exists."
 )

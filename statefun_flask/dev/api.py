@@ -11,7 +11,6 @@ import time
 import typing as t
 
 from ..embedded import Control
-from ..embedded import EgressRecord
 from ..embedded import Engine
 from ..embedded.backpressure import Backpressure
 from ..embedded.errors import UnknownTarget
@@ -31,9 +30,6 @@ WAIT_TIMEOUT = 300.0
 #: The largest number of items in a page of a list, and the approximate limit for bytes of records.
 PAGE = 1000
 PAGE_BYTES = 8 << 20
-
-#: The number of records that are read from the store at a time.
-_STEP = 50
 
 
 class ApiResponse(t.NamedTuple):
@@ -180,7 +176,8 @@ class Api:
                     self._check_served(typename)
                 return ApiResponse(200, [str(address) for address in found])
             case ["egress", *topic] if topic:
-                records = self._records("/".join(topic), _number(query, "after", 0), limit)
+                after = _number(query, "after", 0)
+                records = self._control.egress("/".join(topic), after, limit, PAGE_BYTES)
                 return ApiResponse(200, [self.serializer.egress(each) for each in records])
             case ["parked"]:
                 return ApiResponse(200, [self.serializer.parked(x) for x in self._control.parked()])
@@ -205,20 +202,6 @@ class Api:
         if not state:
             self._check_served(address.type)
         return {name: self.serializer.value(value) for name, value in state.items()}
-
-    def _records(self, topic: str, after: int, limit: int) -> list[EgressRecord]:
-        """Return records of a topic, up to a number of them or to about a number of bytes."""
-        records: list[EgressRecord] = []
-        size = 0
-        while len(records) < limit and size < PAGE_BYTES:
-            step = min(_STEP, limit - len(records))
-            found = self._control.egress(topic, after, step)
-            records += found
-            if len(found) < step:
-                break
-            size += sum(len(each.value) for each in found)
-            after = found[-1].seq
-        return records
 
     def _check_served(self, typename: str) -> None:
         """Refuse a function type that no endpoint serves.

@@ -18,6 +18,7 @@ from ..core.registry import table_of
 from ..embedded.error_text import text_of
 from ..embedded.errors import DataFolderError
 from ..embedded.errors import UnknownTarget
+from ..embedded.retention import Retention
 from ..errors import FunctionNotFoundError
 from ..module_yaml import ModuleError
 from ..module_yaml.compare import compare_files
@@ -188,6 +189,7 @@ class Run:
             remote=self._given["remote"],
             finite=self._given["exit_when_idle"],
             temporary=self._given["data"] is None,
+            retention=Retention.of(self._given["keep_records"], self._given["keep_days"]),
         )
         with app.app_context():
             try:

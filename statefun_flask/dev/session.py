@@ -21,6 +21,7 @@ from ..embedded import Store
 from ..embedded.endpoints.module_routes import ModuleRoutes
 from ..embedded.endpoints.routes import Routes
 from ..embedded.errors import DataFolderError
+from ..embedded.retention import Retention
 from ..module_yaml import declared
 from .api import Api
 from .application import Application
@@ -50,6 +51,7 @@ class Options:
     :param remote: Call the app's own functions by the URL of module.yaml.
     :param finite: The run ends when its inputs are read and everything is done.
     :param temporary: The data is deleted after the run.
+    :param retention: How long egress records and dead letters are kept; None for the defaults.
     """
 
     port: int = 8090
@@ -62,6 +64,7 @@ class Options:
     remote: bool = False
     finite: bool = False
     temporary: bool = False
+    retention: Retention | None = None
 
 
 class Source(t.Protocol):
@@ -110,7 +113,11 @@ class Session:
         self.clock = SkippingClock()
         routes = self._routes(app)
         self.engine = Engine(
-            routes, _store(options.data), self.clock, concurrency=options.concurrency
+            routes,
+            _store(options.data),
+            self.clock,
+            concurrency=options.concurrency,
+            retention=options.retention,
         )
         self.control = Control(self.engine)
         self.inputs: list[FileInput] = []

@@ -22,6 +22,7 @@ from .records import Delay
 from .records import EgressRecord
 from .records import Envelope
 from .records import Parked
+from .store.base import topic_reader
 
 
 class Waiting(t.NamedTuple):
@@ -79,13 +80,18 @@ class Control:
         """Return whether messages of a trace wait or are in flight, except parked ones."""
         return self._engine.look(lambda core: core.addresses.is_waiting(trace))
 
-    def egress(self, topic: str, after: int = 0, limit: int = 1000) -> list[EgressRecord]:
-        """Return the committed records of a topic, or of an egress, with higher numbers."""
-        return self._engine.look(lambda core: core.store.records(after, limit, topic))
+    def egress(
+        self, topic: str, after: int = 0, limit: int = 1000, size: int | None = None
+    ) -> list[EgressRecord]:
+        """Return the committed records of a topic, or of an egress, with higher numbers.
+
+        :param size: No more records are returned once their values have so many bytes.
+        """
+        return self._engine.look(lambda core: core.store.records(after, limit, topic, size))
 
     def pop(self, topic: str) -> EgressRecord | None:
         """Return the oldest committed record of a topic that no earlier call returned."""
-        reader = f"topic:{topic}"
+        reader = topic_reader(topic)
 
         def take(core: Core) -> EgressRecord | None:
             records = core.store.records(core.transaction.cursor(reader), 1, topic)

@@ -43,6 +43,9 @@ from .records import Envelope
 from .records import KeyUse
 from .records import Parked
 from .records import StoredValue
+from .retention import REMEMBERED
+from .retention import Retention
+from .retention import Sweeper
 from .step import Step
 from .store.base import Store
 from .store.transaction import Transaction
@@ -54,12 +57,6 @@ logger = logging.getLogger("statefun_flask")
 #: Between tries to write to a full disk, in milliseconds.
 DISK_DELAY = 5_000
 
-#: How many expired values, and how many old idempotency keys, are deleted at a time.
-SWEEP = 1_000
-
-#: How long an idempotency key is remembered, in milliseconds.
-REMEMBERED = 24 * 3600 * 1000
-
 
 class Core:
     """Queues, states, delays and egress records of one engine.
@@ -68,7 +65,12 @@ class Core:
     """
 
     def __init__(
-        self, routes: Routes, store: Store, clock: Clock, start: cabc.Callable[[Call], None]
+        self,
+        routes: Routes,
+        store: Store,
+        clock: Clock,
+        start: cabc.Callable[[Call], None],
+        retention: Retention,
     ) -> None:
         self.routes = routes
         self.store = store
@@ -80,6 +82,7 @@ class Core:
         self.timers = Timers(self.transaction, clock)
         self.plans = Plans(clock)
         self.sinks = Sinks(store, self.transaction)
+        self.sweeper = Sweeper(retention, store, self.transaction, self.sinks, self.states, clock)
         #: How many steps there were since the last commit.
         self.steps = 0
         #: Why the store cannot be written to; None if it can.
@@ -422,24 +425,12 @@ class Core:
         soonest = min((each for each in waits if each is not None), default=None)
         return None if soonest is None else soonest / 1000
 
-    def sweep(self) -> None:
-        """Delete some expired values and old keys, so that an idle engine does not keep them.
+    def sweep(self) -> bool:
+        """Delete some of what is not kept, and return whether more may be left.
 
         Everything must be committed.
         """
-        now = self.clock.now()
-        for address, name in self.store.expired(now, SWEEP):
-            value = self.transaction.state(address).get(name)
-            spec = self.states.of(address.type).get(name)
-            # A function that has not been called since the start has no specs: the value expires
-            # as it was stored. A spec with another time to live moves the expiration.
-            expires = None if spec is None or value is None else spec.expires(value)
-            if value is None or spec is None or (expires is not None and expires <= now):
-                self.transaction.set_state(address, name, None)
-            else:
-                self.transaction.set_state(address, name, value, expires)
-        for key in self.store.old_keys(now - REMEMBERED, SWEEP):
-            self.transaction.set_key_use(key, None)
+        return self.sweeper.sweep()
 
     # -- commits --------------------------------------------------------------------------
 
@@ -459,7 +450,9 @@ class Core:
             self._disk_full(exc)
             return False
         self.steps = 0
-        self.sinks.committed(records)
+        if records:
+            self.sinks.committed(records)
+            self.sweeper.wrote(records)
         if self.full is not None:
             self.full = None
             self.notify(events.Writable(at=self.clock.now()))

@@ -12,8 +12,11 @@ from .store.transaction import Transaction
 #: A sink gets no more records while it has not acknowledged this many.
 AHEAD = 10_000
 
-#: Acknowledged records are deleted once there are this many.
-TIDY = 5_000
+#: Nor while these records have so many bytes.
+AHEAD_BYTES = 64 << 20
+
+#: The cursor of a sink has this name and the egress's identifier.
+READER = "egress:"
 
 
 class Sink(t.Protocol):
@@ -37,10 +40,14 @@ class SinkQueue:
         self._store = store
         self._transaction = transaction
         self._egress = egress
-        self._reader = f"egress:{egress}"
-        self._acknowledged = self._offered = self._tidied = transaction.cursor(self._reader)
+        self._reader = f"{READER}{egress}"
+        self._acknowledged = self._offered = transaction.cursor(self._reader)
+        # From now on the egress has a cursor, by which a start without the sink knows of it.
+        transaction.set_cursor(self._reader, self._acknowledged)
         self._last = max(self._acknowledged, store.last_record(egress))
-        self._in_flight: collections.deque[int] = collections.deque()
+        #: Numbers and sizes of the records that were offered and not acknowledged.
+        self._in_flight: collections.deque[tuple[int, int]] = collections.deque()
+        self._bytes_in_flight = 0
 
     @property
     def pending(self) -> bool:
@@ -58,30 +65,30 @@ class SinkQueue:
             return
         up_to_date = self._offered == self._last
         self._last = own[-1].seq
-        if up_to_date and len(self._in_flight) < AHEAD:
+        if up_to_date and self._has_room:
             self._offer(own)
 
     def acknowledge(self, seq: int) -> None:
         """Note that the sink has written all records up to a number."""
-        while self._in_flight and self._in_flight[0] <= seq:
-            self._in_flight.popleft()
+        while self._in_flight and self._in_flight[0][0] <= seq:
+            self._bytes_in_flight -= self._in_flight.popleft()[1]
         self._acknowledged = seq
         self._transaction.set_cursor(self._reader, seq)
-        self._tidy()
         self._offer_more()
 
-    def _tidy(self) -> None:
-        """Delete acknowledged records except the last ones of each topic, once there are many."""
-        if self._acknowledged - self._tidied >= TIDY:
-            self._tidied = self._acknowledged
-            self._transaction.forget_records(self._egress, self._acknowledged)
+    @property
+    def _has_room(self) -> bool:
+        return len(self._in_flight) < AHEAD and self._bytes_in_flight < AHEAD_BYTES
 
     def _offer_more(self) -> None:
-        while self._offered < self._last and len(self._in_flight) < AHEAD:
-            self._offer(self._store.records_of(self._egress, self._offered, AHEAD))
+        while self._offered < self._last and self._has_room:
+            self._offer(self._store.records_of(self._egress, self._offered, AHEAD, AHEAD_BYTES))
 
     def _offer(self, records: list[EgressRecord]) -> None:
-        self._in_flight.extend(record.seq for record in records)
+        for record in records:
+            size = len(record.value)
+            self._in_flight.append((record.seq, size))
+            self._bytes_in_flight += size
         self._offered = records[-1].seq
         self.sink.offer(records)
 
@@ -93,6 +100,11 @@ class Sinks:
         self._store = store
         self._transaction = transaction
         self._queues: dict[str, SinkQueue] = {}
+        #: The number acknowledged last by the sink of each egress that has one now or had one in an
+        #: earlier run: its next run goes on from there.
+        self._acknowledged = {
+            reader.removeprefix(READER): seq for reader, seq in store.cursors(READER).items()
+        }
 
     @property
     def pending(self) -> bool:
@@ -102,17 +114,22 @@ class Sinks:
     def attach(self, egress: str, sink: Sink) -> None:
         """Connect an egress to a sink."""
         queue = self._queues[egress] = SinkQueue(self._store, self._transaction, egress, sink)
+        self._acknowledged.setdefault(egress, 0)
         queue.start()
 
     def acknowledge(self, egress: str, seq: int) -> None:
         """Note that the sink of an egress has written all records up to a number."""
+        self._acknowledged[egress] = seq
         self._queues[egress].acknowledge(seq)
+
+    def is_waiting(self, egress: str, seq: int) -> bool:
+        """Return whether a record has to be kept, since a sink has not acknowledged it."""
+        return seq > self._acknowledged.get(egress, seq)
 
     def committed(self, records: list[EgressRecord]) -> None:
         """Offer records that were committed to their sinks."""
-        if records:
-            for queue in self._queues.values():
-                queue.committed(records)
+        for queue in self._queues.values():
+            queue.committed(records)
 
     def close(self, timeout: float) -> None:
         """Close the sinks, each for this many seconds at most."""

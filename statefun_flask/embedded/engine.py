@@ -26,6 +26,8 @@ from .endpoints.routes import Routes
 from .error_text import text_of
 from .errors import DiskFull
 from .errors import EngineStopped
+from .retention import Retention
+from .retention import SweepSchedule
 from .store import MemoryStore
 from .store import Store
 
@@ -43,9 +45,6 @@ COMMIT_INTERVAL = 0.05
 #: The same while a sender waits and only calls in flight keep the engine busy: a short call ends
 #: within that time, and its changes are in the same commit.
 ACKNOWLEDGE_INTERVAL = 0.002
-
-#: How often an idle engine deletes expired values, in seconds.
-SWEEP_INTERVAL = 30.0
 
 #: How many calls are made without workers before the inbox is looked at.
 _CALLS_A_TURN = 32
@@ -108,6 +107,7 @@ class Engine:
     :param routes: Finds endpoints and egresses.
     :param store: Closed with the engine. The default keeps everything in memory.
     :param concurrency: How many calls are made at a time. With 1 there are no worker threads.
+    :param retention: How long egress records and dead letters are kept. The default has limits.
     """
 
     def __init__(
@@ -117,6 +117,7 @@ class Engine:
         clock: Clock | None = None,
         *,
         concurrency: int = 8,
+        retention: Retention | None = None,
     ) -> None:
         self.clock = clock or RealClock()
         self.store = store or MemoryStore()
@@ -133,10 +134,10 @@ class Engine:
         self._committing = threading.Lock()
         self._pool: CallPool | None = None
         self._first_change: float | None = None
-        self._last_sweep = time.monotonic()
+        self._sweeps = SweepSchedule()
         self._waiters: list[concurrent.futures.Future[None]] = []
         self._futures = _Futures()
-        self._core = Core(routes, self.store, self.clock, self._start)
+        self._core = Core(routes, self.store, self.clock, self._start, retention or Retention())
 
     # -- for any thread -------------------------------------------------------------------
 
@@ -411,17 +412,21 @@ class Engine:
                 if core.steps >= STEPS:
                     self._commit_or_raise()
         self._commit_or_raise()
+        while self._sweep_if_due():
+            pass
 
     def advance(self, milliseconds: int) -> None:
         """Move the virtual clock, and handle what is due on the way at the instant it is due."""
         clock = t.cast("VirtualClock", self.clock)
         end = clock.now() + milliseconds
         self.run_until_idle()
+        self._sweep()  # which notes how old the records are before the clock moves
         while (instant := self._core.next_instant()) is not None and instant <= end:
             clock.move_to(instant)
             self.run_until_idle()
         clock.move_to(end)
-        self._core.sweep()
+        while self._sweep():
+            pass
         self.run_until_idle()
 
     # -- the owner ------------------------------------------------------------------------
@@ -487,6 +492,8 @@ class Engine:
                     core.dispatch()
             if core.has_changes and self._is_time():
                 self._commit()
+            if not core.has_changes:  # also between two commits of an engine that is busy
+                self._sweep_if_due()
         if not core.ready and not core.in_flight and not core.has_changes:
             self._rest()
 
@@ -525,9 +532,19 @@ class Engine:
         """Do what an idle engine does."""
         if self._waiters and self._status().idle:
             self._wake_waiters()
-        if time.monotonic() - self._last_sweep >= SWEEP_INTERVAL:
-            self._last_sweep = time.monotonic()
-            self._core.sweep()
+
+    def _sweep_if_due(self) -> bool:
+        """Sweep if it is time, and return whether more is left to delete."""
+        is_behind = self._core.sweeper.is_behind
+        return self._sweeps.is_due(self.clock.monotonic(), is_behind=is_behind) and self._sweep()
+
+    def _sweep(self) -> bool:
+        """Delete some of what is not kept, and return whether more is left."""
+        begun = self.clock.monotonic()
+        more = self._core.sweep()
+        committed = self._commit()
+        self._sweeps.swept(begun, self.clock.monotonic(), more=more)
+        return more and committed
 
     def _wake_waiters(self) -> None:
         waiters, self._waiters = self._waiters, []
@@ -542,8 +559,9 @@ class Engine:
                 return 0.0
             if core.has_changes:
                 return self._interval if core.in_flight else 0.0
+        sweep = self._sweeps.milliseconds_until_due(self.clock.monotonic()) / 1000
         due = core.seconds_until_due()
-        return SWEEP_INTERVAL if due is None else min(max(0.0, due), SWEEP_INTERVAL)
+        return sweep if due is None else min(max(0.0, due), sweep)
 
     def _receive(self, timeout: float) -> None:
         """Take the items of the inbox; wait for the first one."""

@@ -26,6 +26,7 @@ from ..embedded.endpoints.routes import Routes
 from ..embedded.engine import Engine
 from ..embedded.errors import EndpointDown
 from ..embedded.records import EgressRecord
+from ..embedded.retention import KEEP_ALL
 from ..embedded.store import MemoryStore
 from ..embedded.store import SqliteStore
 from ..embedded.store.base import Changes
@@ -135,7 +136,8 @@ class EmbeddedTestEngine(TestEngine):
         self._memory.has_crashed = False
         self._store = self._memory if self._data is None else _CrashingFileStore(self._data)
         #: The engine itself.
-        self.engine = Engine(self._routes, self._store, self._clock)
+        # A test reads what it has written, however long ago that is on the virtual clock.
+        self.engine = Engine(self._routes, self._store, self._clock, retention=KEEP_ALL)
         self.engine.listeners.append(self._note)
         #: Reads and changes parked addresses, queues, delays and more.
         self.control = Control(self.engine)

@@ -306,7 +306,6 @@ def test_a_page_of_records_is_bounded_by_bytes(
     client: t.Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "PAGE_BYTES", 100)
-    monkeypatch.setattr(api, "_STEP", 2)
     for _ in range(6):
         client.put("/dev/out/bob", "x" * 30)
     client.idle()

@@ -10,7 +10,6 @@ import pytest
 from statefun_flask.embedded import egress
 from statefun_flask.embedded import EgressRecord
 from statefun_flask.embedded import SqliteStore
-from statefun_flask.embedded.store import base as stores
 
 
 class ListSink:
@@ -100,19 +99,18 @@ def test_a_slow_sink_gets_no_more_than_it_can_hold(
 
 
 @pytest.mark.usefixtures("writer")
-def test_old_acknowledged_records_are_deleted_and_others_kept(
+def test_a_slow_sink_gets_no_more_bytes_than_it_can_hold(
     bench: t.Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores, "KEPT_RECORDS", 10)
-    monkeypatch.setattr(egress, "TIDY", 20)
+    monkeypatch.setattr(egress, "AHEAD_BYTES", 250)
     made, sink = bench(), ListSink()
     made.engine.attach("t/out", sink)
-    for number in range(60):
-        made.run("t/write", str(number), b"x")
-        made.engine.acknowledge("t/out", sink.numbers[-1])
-        made.run()
-    assert 10 <= len(made.control.egress("t/out")) <= 21
-    assert len(made.control.egress("t/other")) == 60
+    for number in range(6):
+        made.run("t/write", str(number), b"x" * 100)
+    assert sink.numbers == [1, 3, 5]
+    made.engine.acknowledge("t/out", 3)
+    made.run()
+    assert sink.numbers == [1, 3, 5, 7, 9, 11]
 
 
 @pytest.mark.usefixtures("writer")

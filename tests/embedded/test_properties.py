@@ -136,7 +136,9 @@ class Run:
             self.engine.advance(milliseconds)
         self.control = Control(self.engine)
         self.states = {at: self.control.state(at) for at in ADDRESSES}
-        self.dump = {name: repr(value) for name, value in vars(store).items()}
+        self.dump = {
+            name: repr(getattr(value, "__dict__", value)) for name, value in vars(store).items()
+        }
         self.left = self.control.delays(1000)
         self.engine.close()
 

@@ -461,7 +461,44 @@ def test_type_of_a_stored_state_outlives_a_restart(
     script.add("ns/a", lambda batch: answer().put("seen", b"1", "a/u"), ("seen", "a/u"))
     second = bench(stores())
     second.run("ns/a", "1")
-    assert "declares the state 'seen' as 'a/u', but it is registered as 'a/t'" in second.error()
+    assert second.error() == (
+        "'ns/a' declares the state 'seen' as 'a/u', but values of type 'a/t' are stored, one of"
+        " them for id '1'. Keep its type, give the state with the new type another name, or delete"
+        " the values with 'flask statefun reset DATA ns/a seen'."
+    )
+
+
+def test_type_of_a_state_may_change_after_a_restart_when_no_value_is_left(
+    script: t.Any, bench: t.Any, answer: t.Any, stores: t.Any
+) -> None:
+    def old(batch: t.Any) -> t.Any:
+        return (
+            answer().delete("seen") if batch.values == [b"delete"] else answer().put("seen", b"1")
+        )
+
+    script.add("ns/a", old, SEEN)
+    made = bench(stores())
+    made.run("ns/a", "1")
+    made.run("ns/a", "2")
+    made.run("ns/a", "1", b"delete")
+    made.engine.close()
+
+    script.add("ns/a", lambda batch: answer().put("seen", b"2", "a/u"), ("seen", "a/u"))
+    made = bench(stores())
+    made.run("ns/a", "1")
+    assert "one of them for id '2'" in made.error()
+    made.engine.close()
+    script.add("ns/a", old, SEEN)
+    made = bench(stores())
+    made.run("ns/a", "2", b"delete")
+    made.engine.close()
+
+    script.add("ns/a", lambda batch: answer().put("seen", b"2", "a/u"), ("seen", "a/u"))
+    made = bench(stores())
+    made.control.retry_all()
+    made.run("ns/a", "2")
+    assert made.control.parked() == []
+    assert made.control.state("ns/a/1")["seen"] == Message("a/u", b"2")
 
 
 def test_overdue_delays_fire_after_a_restart_and_tokens_are_known(

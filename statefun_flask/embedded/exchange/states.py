@@ -45,7 +45,8 @@ class RegisteredStates:
     """The registered states by function type.
 
     A registration lasts as long as the engine runs. After a restart the functions register their
-    states again. Only the types of stored values are durable.
+    states again. Only the types of stored values are durable. A type may change when no value of it
+    is left.
 
     :param transaction: The transaction that has the typenames of stored values.
     """
@@ -53,6 +54,7 @@ class RegisteredStates:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
         self._specs: dict[str, StateSpecs] = {}
+        self._holders: dict[tuple[str, str], Address] = {}
 
     def of(self, typename: str) -> StateSpecs:
         """Return a function type's states by name."""
@@ -67,17 +69,11 @@ class RegisteredStates:
 
         :param attached: The states that the request had.
         :raises AnswerRefused: The request had all these states, or a type differs from the
-            registered one.
+            registered one or from that of stored values.
         """
         known = self._specs.get(address.type, {})
         for spec in missing:
-            before = self._transaction.state_types.get((address.type, spec.name))
-            if before is not None and before != spec.typename:
-                raise AnswerRefused(
-                    f"'{address.type}' declares the state '{spec.name}' as '{spec.typename}', but"
-                    f" it is registered as '{before}'. Keep its type, or give the state with the"
-                    " new type another name."
-                )
+            self._check_type(address.type, spec, known.get(spec.name))
         if all(spec.name in attached for spec in missing):
             names = ", ".join(f"'{spec.name}'" for spec in missing)
             raise AnswerRefused(
@@ -91,6 +87,39 @@ class RegisteredStates:
         # This makes a new dict, because requests in flight refer to the old one.
         self._specs[address.type] = {**known, **new}
         return list(new.values())
+
+    def _check_type(self, function: str, spec: StateSpec, known: StateSpec | None) -> None:
+        """Refuse another type than the registered one, or than that of stored values."""
+        if known is not None and known.typename != spec.typename:
+            raise AnswerRefused(
+                f"'{function}' declares the state '{spec.name}' as '{spec.typename}', but it is"
+                f" registered as '{known.typename}'. Keep its type, or give the state with the new"
+                " type another name."
+            )
+        before = self._transaction.state_types.get((function, spec.name))
+        if before is None or before == spec.typename:
+            return
+        holder = self._holder(function, spec.name)
+        if holder is not None:
+            raise AnswerRefused(
+                f"'{function}' declares the state '{spec.name}' as '{spec.typename}', but values of"
+                f" type '{before}' are stored, one of them for id '{holder.id}'. Keep its type,"
+                " give the state with the new type another name, or delete the values with 'flask"
+                f" statefun reset DATA {function} {spec.name}'."
+            )
+
+    def _holder(self, function: str, name: str) -> Address | None:
+        """Return an address with a value of a state, the same one as long as it has the value.
+
+        If only the last of many addresses has one, it takes long to find, and each message to the
+        function asks for it.
+        """
+        holder = self._holders.get((function, name))
+        if holder is None or name not in self._transaction.state(holder):
+            holder = self._transaction.holder(function, name)
+        if holder is not None:
+            self._holders[function, name] = holder
+        return holder
 
 
 _NOTHING: StateSpecs = {}

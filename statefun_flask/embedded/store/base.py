@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import itertools
 import typing as t
 
 import msgspec
@@ -16,9 +17,6 @@ from ..records import KeyUse
 from ..records import Parked
 from ..records import StoredValue
 
-#: How many acknowledged records of each topic a store keeps.
-KEPT_RECORDS = 10_000
-
 #: A value with the instant at which it expires, in milliseconds since 1970; None to delete it.
 StateChange = tuple[StoredValue, int | None] | None
 
@@ -31,7 +29,8 @@ class Changes(msgspec.Struct):
 
     :param counted: Whether a counter advanced. It is saved even if nothing else changed, so that no
         number is given twice.
-    :param forget: Egresses with the number up to which old records are deleted.
+    :param forget: Topics with the number up to which their records are deleted.
+    :param marks: Instants with the number of the last record that existed then.
     """
 
     counters: dict[str, int]
@@ -44,6 +43,7 @@ class Changes(msgspec.Struct):
     removed_delays: set[int] = set()
     records: list[EgressRecord] = []
     forget: dict[str, int] = {}
+    marks: dict[int, int | None] = {}
     cursors: dict[str, int] = {}
     parked: dict[Address, Parked | None] = {}
     dead: dict[int, Dead | None] = {}
@@ -66,7 +66,39 @@ class Changes(msgspec.Struct):
             or self.positions
             or self.keys
             or self.forget
+            or self.marks
         )
+
+
+def topic_reader(topic: str) -> str:
+    """Return the name under which the cursor of those who pop a topic's records is stored."""
+    return f"topic:{topic}"
+
+
+class TopicSize(t.NamedTuple):
+    """The records of a topic.
+
+    :param records: How many there are.
+    :param bytes: How many bytes their values have.
+    :param first: The number of the oldest one.
+    """
+
+    name: str
+    records: int
+    bytes: int
+    first: int
+
+
+def page(records: cabc.Iterable[EgressRecord], limit: int, size: int | None) -> list[EgressRecord]:
+    """Return the first records: so many at most, and no more once they have so many bytes."""
+    found: list[EgressRecord] = []
+    total = 0
+    for record in itertools.islice(records, limit):
+        found.append(record)
+        total += len(record.value)
+        if size is not None and total >= size:
+            break
+    return found
 
 
 class Store(t.Protocol):
@@ -103,6 +135,9 @@ class Store(t.Protocol):
     def addresses(self, typename: str, after: str, limit: int) -> list[Address]:
         """Return addresses of a function type that have state, in the order of their ids."""
 
+    def holders(self, function: str, name: str, limit: int) -> list[Address]:
+        """Return addresses of a function type that have a value of a state."""
+
     def messages(self) -> cabc.Iterator[Envelope]:
         """Yield the messages of all addresses that are not parked, in their order."""
 
@@ -124,17 +159,45 @@ class Store(t.Protocol):
     def next_delays(self, limit: int) -> list[Delay]:
         """Return the delays that fire first."""
 
-    def records(self, after: int, limit: int, name: str | None = None) -> list[EgressRecord]:
-        """Return records with a higher number: all, or those of a topic or an egress."""
+    def records(
+        self, after: int, limit: int, name: str | None = None, size: int | None = None
+    ) -> list[EgressRecord]:
+        """Return records with a higher number: all, or those of a topic or an egress.
 
-    def records_of(self, egress: str, after: int, limit: int) -> list[EgressRecord]:
-        """Return records of an egress with a higher number."""
+        :param size: No more records are returned once their values have so many bytes.
+        """
+
+    def records_of(
+        self, egress: str, after: int, limit: int, size: int | None = None
+    ) -> list[EgressRecord]:
+        """Return records of an egress with a higher number, bounded as :meth:`records`."""
 
     def last_record(self, egress: str) -> int:
         """Return the number of the last record of an egress; 0 for none."""
 
     def cursor(self, reader: str) -> int:
         """Return the number of the last record that a reader has read."""
+
+    def cursors(self, prefix: str) -> dict[str, int]:
+        """Return the numbers of all readers whose names begin with a text."""
+
+    def topic(self, name: str) -> TopicSize | None:
+        """Return the size of a topic; None for a topic without records."""
+
+    def topics(self, after: str, limit: int) -> list[TopicSize]:
+        """Return topics in the order of their names."""
+
+    def oldest_records(self, topic: str) -> cabc.Iterator[tuple[int, str, int]]:
+        """Yield number, egress, and bytes of the value of a topic's records, the oldest first.
+
+        Nothing may be committed meanwhile.
+        """
+
+    def marks(self) -> dict[int, int]:
+        """Return instants with the number of the last record that existed then, in their order."""
+
+    def shrink(self, pages: int) -> None:
+        """Give free pages of the file back to the disk, this many at most, if a lot is free."""
 
     def parked(self) -> list[Parked]:
         """Return the parked addresses, the oldest first."""
@@ -144,6 +207,12 @@ class Store(t.Protocol):
 
     def dead_letter(self, seq: int) -> Dead | None:
         """Return a dead letter by its number."""
+
+    def old_dead(self, before: int, keep: int | None, limit: int) -> list[int]:
+        """Return numbers of dead letters: older than an instant, or not among the newest ones.
+
+        :param keep: How many are the newest ones; None for all.
+        """
 
     def position(self, source: str) -> str | None:
         """Return how far an input was read; None if it was never read."""

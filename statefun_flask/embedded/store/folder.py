@@ -33,6 +33,7 @@ class DataFolder:
         try:
             os.ftruncate(self._lock, 0)
             os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+            os.fsync(self._lock)  # after a power cut the database is checked
             self._make_database()
         except OSError as exc:
             os.close(self._lock)

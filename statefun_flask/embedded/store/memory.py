@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import collections
 import collections.abc as cabc
 import heapq
 import itertools
@@ -22,6 +21,8 @@ from . import base
 from .base import Changes
 from .base import Key
 from .base import StateChange
+from .base import TopicSize
+from .record_table import RecordTable
 
 K = t.TypeVar("K")
 V = t.TypeVar("V")
@@ -30,6 +31,7 @@ V = t.TypeVar("V")
 _LARGEST = 1_000_000_000 - (64 << 10)
 
 _seq = operator.attrgetter("seq")
+_age = operator.attrgetter("since", "envelope.seq")
 
 
 class MemoryStore:
@@ -50,9 +52,8 @@ class MemoryStore:
         #: Instants and numbers of the delays, sorted.
         self._due: list[tuple[int, int]] = []
         self._tokens: dict[tuple[str, str], Delay] = {}
-        self._records: list[EgressRecord] = []
-        #: The same records by topic, and by egress where its name is not the topic.
-        self._streams: dict[str, list[EgressRecord]] = collections.defaultdict(list)
+        self._records = RecordTable()
+        self._marks: dict[int, int] = {}
         self._cursors: dict[str, int] = {}
         self._parked: dict[Address, Parked] = {}
         self._dead: dict[int, Dead] = {}
@@ -77,13 +78,17 @@ class MemoryStore:
             self._remove_delay(seq)
         for delay in changes.delays.values():
             self._add_delay(delay)
-        self._add_records(changes.records)
-        for egress, last in changes.forget.items():
-            self._forget_records(egress, last)
+        for record in changes.records:
+            self._records.add(record)
+        _update(self._marks, changes.marks)
         self._cursors.update(changes.cursors)
+        for topic, last in changes.forget.items():
+            self._forget_records(topic, last)
         _update(self._parked, changes.parked)
         _update(self._dead, changes.dead)
         self._positions.update(changes.positions)
+        for key in changes.keys:
+            self._keys.pop(key, None)  # the keys stay in the order of their use
         _update(self._keys, changes.keys)
 
     def _write_state(self, address: Address, values: dict[str, StateChange]) -> None:
@@ -112,25 +117,13 @@ class MemoryStore:
         if delay.token is not None:
             del self._tokens[delay.caller.id, delay.token]
 
-    def _add_records(self, records: list[EgressRecord]) -> None:
-        self._records += records
-        for record in records:
-            self._streams[record.topic].append(record)
-            if record.egress != record.topic:
-                self._streams[record.egress].append(record)
+    def _forget_records(self, topic: str, last: int) -> None:
+        self._records.forget(topic, last)
+        if self._records.topic(topic) is None:
+            self._cursors.pop(base.topic_reader(topic), None)
 
-    def _forget_records(self, egress: str, last: int) -> None:
-        later: collections.Counter[str] = collections.Counter()
-        left: list[EgressRecord] = []
-        for record in reversed(self._records):
-            is_old = record.egress == egress and record.seq <= last
-            if not is_old or later[record.topic] < base.KEPT_RECORDS:
-                left.append(record)
-            later[record.topic] += 1
-        left.reverse()
-        self._records = []
-        self._streams.clear()
-        self._add_records(left)
+    def shrink(self, pages: int) -> None:
+        """Do nothing: there is no file."""
 
     # -- reading --------------------------------------------------------------------------
 
@@ -164,6 +157,15 @@ class MemoryStore:
         """Return addresses of a function type that have state, in the order of their ids."""
         found = (each for each in self._states if each.type == typename and each.id > after)
         return heapq.nsmallest(limit, found, key=lambda each: each.id)
+
+    def holders(self, function: str, name: str, limit: int) -> list[Address]:
+        """Return addresses of a function type that have a value of a state."""
+        found = (
+            each
+            for each, values in self._states.items()
+            if each.type == function and name in values
+        )
+        return list(itertools.islice(found, limit))
 
     def messages(self) -> cabc.Iterator[Envelope]:
         """Yield the messages of all addresses that are not parked, in their order."""
@@ -200,24 +202,47 @@ class MemoryStore:
         """Return the delays that fire first."""
         return [self._delays[seq] for _, seq in self._due[:limit]]
 
-    def records(self, after: int, limit: int, name: str | None = None) -> list[EgressRecord]:
-        """Return records with a higher number: all, or those of a topic or an egress."""
-        records = self._records if name is None else self._streams.get(name, [])
-        first = bisect.bisect_right(records, after, key=_seq)
-        return records[first : first + limit]
+    def records(
+        self, after: int, limit: int, name: str | None = None, size: int | None = None
+    ) -> list[EgressRecord]:
+        """Return records with a higher number: all, or those of a topic or an egress.
 
-    def records_of(self, egress: str, after: int, limit: int) -> list[EgressRecord]:
-        """Return records of an egress with a higher number."""
-        records = self._streams.get(egress, [])
-        first = bisect.bisect_right(records, after, key=_seq)
-        own = (each for each in itertools.islice(records, first, None) if each.egress == egress)
-        return list(itertools.islice(own, limit))
+        :param size: No more records are returned once their values have so many bytes.
+        """
+        return base.page(self._records.after(after, name), limit, size)
+
+    def records_of(
+        self, egress: str, after: int, limit: int, size: int | None = None
+    ) -> list[EgressRecord]:
+        """Return records of an egress with a higher number, bounded as :meth:`records`."""
+        return base.page(self._records.of_egress(egress, after), limit, size)
 
     def last_record(self, egress: str) -> int:
         """Return the number of the last record of an egress; 0 for none."""
-        own = (each for each in reversed(self._streams.get(egress, [])) if each.egress == egress)
-        last = next(own, None)
-        return 0 if last is None else last.seq
+        return self._records.last(egress)
+
+    def topic(self, name: str) -> TopicSize | None:
+        """Return the size of a topic; None for a topic without records."""
+        return self._records.topic(name)
+
+    def topics(self, after: str, limit: int) -> list[TopicSize]:
+        """Return topics in the order of their names."""
+        return self._records.topics(after, limit)
+
+    def oldest_records(self, topic: str) -> cabc.Iterator[tuple[int, str, int]]:
+        """Yield number, egress, and bytes of the value of a topic's records, the oldest first.
+
+        Nothing may be committed meanwhile.
+        """
+        return self._records.oldest(topic)
+
+    def marks(self) -> dict[int, int]:
+        """Return instants with the number of the last record that existed then, in their order."""
+        return dict(sorted(self._marks.items()))
+
+    def cursors(self, prefix: str) -> dict[str, int]:
+        """Return the numbers of all readers whose names begin with a text."""
+        return {name: seq for name, seq in self._cursors.items() if name.startswith(prefix)}
 
     def cursor(self, reader: str) -> int:
         """Return the number of the last record that a reader has read."""
@@ -236,6 +261,16 @@ class MemoryStore:
         """Return a dead letter by its number."""
         return self._dead.get(seq)
 
+    def old_dead(self, before: int, keep: int | None, limit: int) -> list[int]:
+        """Return numbers of dead letters: older than an instant, or not among the newest ones.
+
+        :param keep: How many are the newest ones; None for all.
+        """
+        newest = sorted(self._dead.values(), key=_age, reverse=True)
+        older = [each for each in newest if each.since < before]
+        found = {each.envelope.seq for each in (*older, *([] if keep is None else newest[keep:]))}
+        return sorted(found)[:limit]
+
     def position(self, source: str) -> str | None:
         """Return how far an input was read; None if it was never read."""
         return self._positions.get(source)
@@ -246,8 +281,8 @@ class MemoryStore:
 
     def old_keys(self, before: int, limit: int) -> list[Key]:
         """Return idempotency keys that were used before an instant."""
-        old = (key for key, use in self._keys.items() if use.at < before)
-        return list(itertools.islice(old, limit))
+        old = itertools.takewhile(lambda each: each[1].at < before, self._keys.items())
+        return [key for key, _ in itertools.islice(old, limit)]
 
 
 def _update(stored: dict[K, V], changes: dict[K, V | None]) -> None:

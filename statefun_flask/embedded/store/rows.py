@@ -10,6 +10,7 @@ from ...values.address import Address
 from ...values.address import wire_type
 from ...values.message import Message
 from ..records import Delay
+from ..records import EgressRecord
 from ..records import Envelope
 from .base import Changes
 from .base import StateChange
@@ -32,6 +33,9 @@ def rows(changes: Changes) -> dict[str, list[Row]]:
         "removed_delays": [(seq,) for seq in changes.removed_delays],
         "delays": [_delay_row(each) for each in changes.delays.values()],
         "records": list(map(msgspec.structs.astuple, changes.records)),
+        "topics": _topic_rows(changes.records),
+        "removed_marks": [(at,) for at, seq in changes.marks.items() if seq is None],
+        "marks": [(at, seq) for at, seq in changes.marks.items() if seq is not None],
         "cursors": list(changes.cursors.items()),
         "unparked": [(at.type, at.id) for at, each in changes.parked.items() if each is None],
         "parked": [
@@ -73,6 +77,16 @@ def _state_rows(
                 value, expires = change
                 found.append((typename, id, name, value.value, value.stamp, expires))
     return found, removed
+
+
+def _topic_rows(records: list[EgressRecord]) -> list[Row]:
+    """Return how many records, and bytes of values, are added to each topic."""
+    added: dict[str, list[int]] = {}
+    for record in records:
+        topic = added.setdefault(record.topic, [0, 0])
+        topic[0] += 1
+        topic[1] += len(record.value)
+    return [(name, *counts) for name, counts in added.items()]
 
 
 def _envelope_row(envelope: Envelope) -> Row:

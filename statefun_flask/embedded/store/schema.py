@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 #: The format of the file. A file of an older format is migrated, one of a newer format refused.
-VERSION = 2
+VERSION = 3
 
 #: Marks the file as this engine's ("SFFl").
 APPLICATION = 0x5346466C
@@ -64,11 +64,33 @@ create table idempotency (
 create index idempotency_at on idempotency (at);
 delete from position where source like 'idempotency:%';
 """,
+    # Retention needs the size of each topic, the age of records, and the order of dead letters. For
+    # the table "opened" see log_mark.py.
+    2: """
+create table topic (
+    name text primary key, records integer not null, bytes integer not null
+) without rowid;
+insert into topic select topic, count(*), sum(length(value)) from egress group by topic;
+create table mark (at integer primary key, seq integer not null);
+create index dead_since on dead (since, seq);
+create table opened (has_log integer not null);
+""",
 }
 
 QUEUE_COLUMNS = "seq, trace, type, id, caller_type, caller_id, typename, value, has_value"
 TIMER_COLUMNS = (
     "seq, trace, due, type, id, caller_type, caller_id, typename, value, has_value, token"
+)
+#: The tables that a sweep deletes rows of, with the name of what a row is.
+SWEPT = {
+    "egress": "egress records",
+    "dead": "dead letters",
+    "idempotency": "idempotency keys",
+    "state": "values of states",
+}
+ADD_TO_TOPIC = (
+    "insert into topic values (?, ?, ?) on conflict (name) do update set"
+    " records = records + excluded.records, bytes = bytes + excluded.bytes"
 )
 
 #: What a commit executes, in this order: the name of the rows, and the statement.
@@ -81,6 +103,9 @@ WRITES = (
     ("removed_delays", "delete from timer where seq = ?"),
     ("delays", f"insert into timer ({TIMER_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?,?)"),
     ("records", "insert into egress values (?, ?, ?, ?, ?, ?, ?)"),
+    ("topics", ADD_TO_TOPIC),
+    ("removed_marks", "delete from mark where at = ?"),
+    ("marks", "insert or replace into mark values (?, ?)"),
     ("cursors", "insert or replace into cursor values (?, ?)"),
     ("unparked", "delete from parked where type = ? and id = ?"),
     ("parked", "insert or replace into parked values (?, ?, ?, ?, ?, ?)"),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import heapq
+import itertools
+import operator
 import os
 import sqlite3
 import typing as t
@@ -18,11 +21,14 @@ from ..records import Envelope
 from ..records import KeyUse
 from ..records import Parked
 from ..records import StoredValue
-from . import base
+from . import log_mark
 from . import rows
 from . import schema
 from .base import Changes
 from .base import Key
+from .base import page
+from .base import topic_reader
+from .base import TopicSize
 from .folder import DataFolder
 from .rows import plain
 from .rows import Row
@@ -34,8 +40,16 @@ ROW_MARGIN = 64 << 10
 #: How large the log grows before it is moved into the database, in bytes.
 LOG_SIZE = 8 << 20
 
+#: So many free pages are kept in any case: they are taken again soon.
+FREE_PAGES = 2_000
+
 #: The largest number that SQLite has.
 _LARGEST_SEQ = (1 << 63) - 1
+
+#: The columns of a :class:`.base.TopicSize`.
+_TOPIC = "name, records, bytes, (select min(seq) from egress where topic = name)"
+
+_seq = operator.attrgetter("seq")
 
 #: Errors of a commit that may end by themselves.
 _TEMPORARY = {
@@ -51,23 +65,43 @@ class SqliteStore:
     """Keeps everything in a folder that one process holds at a time.
 
     :param path: The data folder. It is made if it does not exist.
+    :param accept_loss: Go on without a log that is missing, and so without the latest commits.
     :raises DataFolderError: The folder cannot be used.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, accept_loss: bool = False) -> None:
         self._folder = DataFolder(path)
         self.path = self._folder.database
+        lacks_log = log_mark.lacks_log(self.path)
         try:
             self.connection = _open(self.path, check=not self._folder.was_released)
+            self._mark = log_mark.LogMark(self.connection)
+            if lacks_log and not accept_loss and self._mark.needs_log():
+                self.connection.close()
+                raise self._missing_log()
         except BaseException:
+            if not lacks_log:
+                log_mark.keep_log(self.path)
             self._folder.release(clean=self._folder.was_released)
             raise
+        self._mark.open()
+
+    def _missing_log(self) -> DataFolderError:
+        return DataFolderError(
+            f"'{self.path}' lacks its log '{log_mark.log_of(self.path)}', which has the latest"
+            " changes: it was removed after a process had been killed, or was not copied along."
+            " Put it back, or restore a backup; to go on without these changes, run 'flask statefun"
+            f" vacuum --accept-loss {self._folder.path}'."
+        )
 
     def close(self) -> None:
         """Release the folder."""
+        is_closed = self._mark.close()
         try:
             self.connection.close()
         finally:
+            if not is_closed:
+                log_mark.keep_log(self.path)
             self._folder.release()
 
     @property
@@ -83,14 +117,26 @@ class SqliteStore:
         :raises DiskFull: They cannot be written now.
         """
         by_name = rows.rows(changes)
-        try:
-            self.connection.execute("begin immediate")
+        with self._writing():
             for name, statement in schema.WRITES:
                 if by_name[name]:
                     self._write(name, statement, by_name[name])
-            for egress, last in changes.forget.items():
-                self._forget_records(egress, last)
+            for topic, last in changes.forget.items():
+                self._forget_records(topic, last)
+        self._checkpoint()
+
+    @contextlib.contextmanager
+    def _writing(self) -> cabc.Iterator[None]:
+        """Make one commit of what is executed meanwhile.
+
+        :raises DiskFull: It cannot be written now.
+        """
+        try:
+            self.connection.execute("begin immediate")
+            self._mark.write()
+            yield
             self.connection.execute("commit")
+            self._mark.written()
         except BaseException as exc:
             if self.connection.in_transaction:
                 self.connection.execute("rollback")
@@ -99,30 +145,102 @@ class SqliteStore:
             ):
                 raise DiskFull.of(self.path, str(exc)) from exc
             raise
-        self._checkpoint()
 
     def _write(self, name: str, statement: str, values: list[Row]) -> None:
         self.connection.executemany(statement, values)
 
-    def _forget_records(self, egress: str, last: int) -> None:
-        topics = self._rows("select distinct topic from egress where egress = ?", egress)
-        for (topic,) in topics:
-            self.connection.execute(
-                "delete from egress where topic = ? and egress = ? and seq <= ? and seq <= (select"
-                " seq from egress where topic = ? order by seq desc limit 1 offset ?)",
-                (topic, egress, last, topic, base.KEPT_RECORDS),
-            )
+    def _forget_records(self, topic: str, last: int) -> None:
+        """Delete records of a topic. A topic without records has no cursor either.
+
+        Numbers only grow, so that a reader who begins anew misses nothing and sees nothing twice.
+        """
+        execute = self.connection.execute
+        which = "from egress where topic = ? and seq <= ?"
+        execute(
+            f"update topic set records = records - (select count(*) {which}),"
+            f" bytes = bytes - (select coalesce(sum(length(value)), 0) {which}) where name = ?",
+            (topic, last, topic, last, topic),
+        )
+        execute(f"delete {which}", (topic, last))
+        if execute("delete from topic where name = ? and records <= 0", (topic,)).rowcount:
+            execute("delete from cursor where reader = ?", (topic_reader(topic),))
 
     def _checkpoint(self) -> None:
         """Move the log into the database once it is large."""
         # On a full disk the log just stays, and grows until a commit fails.
         with contextlib.suppress(OSError, sqlite3.OperationalError):
-            if os.path.getsize(self.path + "-wal") >= LOG_SIZE:
+            if os.path.getsize(log_mark.log_of(self.path)) >= LOG_SIZE:
+                self._mark.moving()
                 self._move_log()
 
     def _move_log(self) -> None:
         # There are no other readers, for which this would wait: the lock is exclusive.
         self.connection.execute("pragma wal_checkpoint(truncate)")
+
+    def shrink(self, pages: int) -> None:
+        """Give free pages of the file back to the disk, this many at most, if a lot is free.
+
+        Pages are free when data was deleted, and new data takes them first.
+        """
+        free, total = self._pragma("freelist_count"), self._pragma("page_count")
+        if free >= FREE_PAGES and free > total // 4:
+            # Without it the free pages stay, as in a file that is not in incremental mode.
+            with contextlib.suppress(OSError, sqlite3.OperationalError):
+                # Not by execute(), which would give back one page only.
+                self.connection.executescript(f"pragma incremental_vacuum({pages})")
+                self._checkpoint()
+
+    def _pragma(self, name: str) -> int:
+        value: int = self.connection.execute(f"pragma {name}").fetchone()[0]
+        return value
+
+    # -- without an engine ------------------------------------------------------------------
+
+    def vacuum(self) -> None:
+        """Write the file anew, without free pages. It needs as much space on the disk as the file.
+
+        :raises DiskFull: There is not enough space. The file is as before.
+        """
+        try:
+            self._rows("pragma auto_vacuum = incremental")  # a file of format 1 or 2 had no mode
+            self._rows("vacuum")
+            self._mark.moving()
+            self._move_log()
+        except sqlite3.OperationalError as exc:
+            raise DiskFull.of(self.path, str(exc)) from exc
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many there are of what a sweep deletes."""
+        return {
+            name: self._rows(f"select count(*) from {table}")[0][0]
+            for table, name in schema.SWEPT.items()
+        }
+
+    def waiting(self, egress: str, after: int) -> int:
+        """Return how many records of an egress have a higher number."""
+        count: int = self._rows(
+            "select count(*) from egress where egress = ? and seq > ?", egress, after
+        )[0][0]
+        return count
+
+    def forget_reader(self, reader: str) -> None:
+        """Delete the number of the last record that a reader has read."""
+        with self._writing():
+            self._rows("delete from cursor where reader = ?", reader)
+
+    def values(self, function: str) -> dict[str, int]:
+        """Return how many values there are of each state of a function type."""
+        names = [name for typename, name in self.state_types() if typename == function]
+        found = self._rows(
+            "select name, count(*) from state where type = ? group by name", function
+        )
+        return {**dict.fromkeys(names, 0), **dict(found)}
+
+    def delete_values(self, function: str, name: str) -> None:
+        """Delete all values of a state, and forget its type."""
+        with self._writing():
+            self._rows("delete from state where type = ? and name = ?", function, name)
+            self._rows("delete from spec where type = ? and name = ?", function, name)
 
     # -- reading --------------------------------------------------------------------------
 
@@ -165,6 +283,13 @@ class SqliteStore:
             limit,
         )
         return [rows.address(typename, id) for (id,) in found]
+
+    def holders(self, function: str, name: str, limit: int) -> list[Address]:
+        """Return addresses of a function type that have a value of a state."""
+        found = self._rows(
+            "select id from state where type = ? and name = ? limit ?", function, name, limit
+        )
+        return [rows.address(function, id) for (id,) in found]
 
     def messages(self) -> cabc.Iterator[Envelope]:
         """Yield the messages of all addresses that are not parked, in their order."""
@@ -212,30 +337,33 @@ class SqliteStore:
         statement = f"select {schema.TIMER_COLUMNS} from timer where {condition}"
         return [rows.delay(row) for row in self._rows(statement, *values)]
 
-    def records(self, after: int, limit: int, name: str | None = None) -> list[EgressRecord]:
-        """Return records with a higher number: all, or those of a topic or an egress."""
-        if name is None:
-            found = self._rows(
-                "select * from egress where seq > ? order by seq limit ?", after, limit
-            )
-        else:
-            found = self._rows(
-                "select * from (select * from egress where topic = ? and seq > ? order by seq"
-                " limit ?) union select * from (select * from egress where egress = ? and seq > ?"
-                " order by seq limit ?) order by seq limit ?",
-                *(name, after, limit, name, after, limit, limit),
-            )
-        return [EgressRecord(*row) for row in found]
+    def records(
+        self, after: int, limit: int, name: str | None = None, size: int | None = None
+    ) -> list[EgressRecord]:
+        """Return records with a higher number: all, or those of a topic or an egress.
 
-    def records_of(self, egress: str, after: int, limit: int) -> list[EgressRecord]:
-        """Return records of an egress with a higher number."""
-        found = self._rows(
-            "select * from egress where egress = ? and seq > ? order by seq limit ?",
-            egress,
-            after,
-            limit,
+        :param size: No more records are returned once their values have so many bytes.
+        """
+        if name is None:
+            return page(self._records("seq > ?", after, limit), limit, size)
+        both = heapq.merge(
+            self._records("topic = ? and seq > ?", name, after, limit),
+            self._records("egress = ? and seq > ?", name, after, limit),
+            key=_seq,
         )
-        return [EgressRecord(*row) for row in found]
+        # A record whose topic has the name of its egress is in both.
+        return page((next(same) for _, same in itertools.groupby(both, _seq)), limit, size)
+
+    def records_of(
+        self, egress: str, after: int, limit: int, size: int | None = None
+    ) -> list[EgressRecord]:
+        """Return records of an egress with a higher number, bounded as :meth:`records`."""
+        return page(self._records("egress = ? and seq > ?", egress, after, limit), limit, size)
+
+    def _records(self, condition: str, *values: t.Any) -> cabc.Iterator[EgressRecord]:
+        """Yield records as they are read. The last value is the limit."""
+        statement = f"select * from egress where {condition} order by seq limit ?"
+        return (EgressRecord(*row) for row in self.connection.execute(statement, values))
 
     def last_record(self, egress: str) -> int:
         """Return the number of the last record of an egress; 0 for none."""
@@ -245,6 +373,42 @@ class SqliteStore:
         """Return the number of the last record that a reader has read."""
         found = self._rows("select seq from cursor where reader = ?", reader)
         return found[0][0] if found else 0
+
+    def cursors(self, prefix: str) -> dict[str, int]:
+        """Return the numbers of all readers whose names begin with a text."""
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        found = self._rows(
+            "select reader, seq from cursor where reader >= ? and reader < ?", prefix, end
+        )
+        return dict(found)
+
+    def topic(self, name: str) -> TopicSize | None:
+        """Return the size of a topic; None for a topic without records."""
+        found = self._rows(f"select {_TOPIC} from topic where name = ?", name)
+        return TopicSize(*found[0]) if found else None
+
+    def topics(self, after: str, limit: int) -> list[TopicSize]:
+        """Return topics in the order of their names."""
+        found = self._rows(
+            f"select {_TOPIC} from topic where name > ? order by name limit ?", after, limit
+        )
+        return [TopicSize(*row) for row in found]
+
+    def oldest_records(self, topic: str) -> cabc.Iterator[tuple[int, str, int]]:
+        """Yield number, egress, and bytes of the value of a topic's records, the oldest first.
+
+        Nothing may be committed meanwhile.
+        """
+        return iter(
+            self.connection.execute(
+                "select seq, egress, length(value) from egress where topic = ? order by seq",
+                (topic,),
+            )
+        )
+
+    def marks(self) -> dict[int, int]:
+        """Return instants with the number of the last record that existed then, in their order."""
+        return dict(self._rows("select at, seq from mark order by at"))
 
     def parked(self) -> list[Parked]:
         """Return the parked addresses, the oldest first."""
@@ -261,6 +425,20 @@ class SqliteStore:
         """Return a dead letter by its number."""
         found = self._rows("select * from dead where seq = ?", min(seq, _LARGEST_SEQ))
         return _dead(found[0]) if found else None
+
+    def old_dead(self, before: int, keep: int | None, limit: int) -> list[int]:
+        """Return numbers of dead letters: older than an instant, or not among the newest ones.
+
+        :param keep: How many are the newest ones; None for all.
+        """
+        newest = -1 if keep is None else keep
+        found = self._rows(
+            "select seq from (select seq, since from dead where since < ? order by since limit ?)"
+            " union select seq from (select seq from dead order by since desc, seq desc"
+            " limit ? offset ?) limit ?",
+            *(before, limit, 0 if keep is None else limit, newest, limit),
+        )
+        return [seq for (seq,) in found]
 
     def position(self, source: str) -> str | None:
         """Return how far an input was read; None if it was never read."""
@@ -299,9 +477,14 @@ def _open(path: str, *, check: bool) -> sqlite3.Connection:
     :param check: Look for damage first, since the last process did not close the file.
     :raises DataFolderError: It is damaged, another program's, or of a newer format.
     """
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    except sqlite3.OperationalError as exc:
+        raise _unreadable(path, str(exc)) from None
     try:
         connection.execute("pragma locking_mode = exclusive")
+        if not connection.execute("pragma page_count").fetchone()[0]:
+            connection.execute("pragma auto_vacuum = incremental")  # only a new file can take it
         connection.execute("pragma journal_mode = wal")
         connection.execute("pragma synchronous = full")
         connection.execute("pragma fullfsync = on")
@@ -312,12 +495,9 @@ def _open(path: str, *, check: bool) -> sqlite3.Connection:
         if check:
             _check(connection, path)
         _prepare(connection, path)
-    except sqlite3.DatabaseError as exc:
+    except BaseException as exc:
         connection.close()
-        raise _unreadable(path, str(exc)) from None
-    except BaseException:
-        connection.close()
-        raise
+        raise _explained(path, exc) from None
     return connection
 
 
@@ -325,6 +505,21 @@ def _check(connection: sqlite3.Connection, path: str) -> None:
     (found,) = connection.execute("pragma quick_check(1)").fetchone()
     if found != "ok":
         raise _unreadable(path, found)
+
+
+def _explained(path: str, exc: BaseException) -> BaseException:
+    """Return what is raised for an error of opening a database."""
+    code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return DataFolderError(
+            f"'{path}' is locked by another program. Close that program, and start again."
+        )
+    if code in _TEMPORARY:
+        return DataFolderError(
+            f"'{path}' cannot be written to: {exc}. Free some space on its disk, and start again:"
+            " the data is unchanged."
+        )
+    return _unreadable(path, str(exc)) if isinstance(exc, sqlite3.DatabaseError) else exc
 
 
 def _unreadable(path: str, reason: str) -> DataFolderError:
@@ -359,7 +554,37 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _copy(connection: sqlite3.Connection, path: str) -> None:
-    """Copy the database to a file that only this user can read; one of an earlier try is kept."""
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
-        connection.execute("vacuum into ?", (path,))
+    """Copy the database to a file that only this user can read.
+
+    A copy of an earlier try is replaced: the database was not changed by it.
+
+    :raises DataFolderError: The copy cannot be written.
+    """
+    part = f"{path}.part"
+    try:
+        _remove(part)  # which a process has left that was killed
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        connection.execute("vacuum into ?", (part,))
+        _sync(part)
+        os.replace(part, path)
+        _sync(os.path.dirname(path))
+    except (OSError, sqlite3.OperationalError) as exc:
+        _remove(part)
+        raise DataFolderError(
+            f"The data is of an older format, and no copy of it can be written to '{path}':"
+            f" {getattr(exc, 'strerror', None) or exc}. Free some space on its disk, and start"
+            " again: the data is unchanged."
+        ) from None
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

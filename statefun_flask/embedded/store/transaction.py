@@ -143,6 +143,17 @@ class Transaction:
         self.state_types[function, name] = typename
         self._changes.state_types[function, name] = typename
 
+    def holder(self, function: str, name: str) -> Address | None:
+        """Return an address of a function type that has a value of a state; None if none has."""
+        deleted = set()
+        for address, values in self._changes.states.items():
+            if address.type == function and name in values:
+                if values[name] is not None:
+                    return address
+                deleted.add(address)
+        stored = self._store.holders(function, name, len(deleted) + 1)
+        return next((each for each in stored if each not in deleted), None)
+
     def addresses(self, function: str, after: str, limit: int) -> list[Address]:
         """Return addresses of a function type that have state, in the order of their ids."""
         changed = {
@@ -206,9 +217,17 @@ class Transaction:
         """Add egress records. They can be read once they are committed."""
         self._changes.records += records
 
-    def forget_records(self, egress: str, last: int) -> None:
-        """Delete records of an egress up to a number, except the last ones of each topic."""
-        self._changes.forget[egress] = last
+    def forget_records(self, topic: str, last: int) -> None:
+        """Delete the committed records of a topic up to a number."""
+        self._changes.forget[topic] = last
+
+    def last_number(self, counter: str) -> int:
+        """Return the last number of a counter; 0 before the first one."""
+        return self._counters.get(counter, 0)
+
+    def set_mark(self, at: int, seq: int | None) -> None:
+        """Store the number of the last record that existed at an instant; None to remove it."""
+        self._changes.marks[at] = seq
 
     def cursor(self, reader: str) -> int:
         """Return the number of the last record that a reader has read."""
@@ -241,6 +260,10 @@ class Transaction:
         if found is not None:
             changed[seq] = None
         return found
+
+    def forget_dead(self, seqs: cabc.Iterable[int]) -> None:
+        """Delete dead letters for good."""
+        self._changes.dead.update(dict.fromkeys(seqs))
 
     def dead(self, limit: int = -1) -> list[Dead]:
         """Return the dead letters in the order of their numbers."""

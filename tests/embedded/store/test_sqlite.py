@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import os
 import pathlib
 import sqlite3
@@ -19,6 +20,7 @@ from statefun_flask.embedded.records import Envelope
 from statefun_flask.embedded.records import StoredValue
 from statefun_flask.embedded.store import schema
 from statefun_flask.embedded.store import sqlite
+from statefun_flask.embedded.store.base import Changes
 from statefun_flask.embedded.store.transaction import Transaction
 from statefun_flask.values.message import Message
 
@@ -42,8 +44,8 @@ def test_folder_of_a_newer_version(tmp_path: pathlib.Path) -> None:
     with pytest.raises(DataFolderError) as info:
         SqliteStore(tmp_path)
     assert str(info.value) == (
-        f"'{database}' was written by a newer version (its format is 7, this one reads 2)."
-        " Upgrade statefun_flask, or give another folder."
+        f"'{database}' was written by a newer version (its format is 7, this one"
+        f" reads {schema.VERSION}). Upgrade statefun_flask, or give another folder."
     )
     assert database.read_bytes() == before
 
@@ -116,6 +118,13 @@ def test_folder_that_another_process_uses(tmp_path: pathlib.Path) -> None:
         )
         child.kill()
     SqliteStore(tmp_path).close()  # a lock does not outlive its process
+
+
+def test_folder_in_place_of_the_database(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "statefun.sqlite3").mkdir()
+    for _ in range(2):
+        with pytest.raises(DataFolderError, match="cannot be read: unable to open database file"):
+            SqliteStore(tmp_path)
 
 
 def test_refused_folder_is_not_held(tmp_path: pathlib.Path) -> None:
@@ -198,55 +207,7 @@ def test_a_commit_that_may_work_later_keeps_its_changes(tmp_path: pathlib.Path, 
     store.close()
 
 
-# -- older formats and damage -------------------------------------------------------------------
-
-
-def write_format_1(folder: pathlib.Path) -> pathlib.Path:
-    """Make a folder in the first format, with a message and an idempotency key."""
-    folder.mkdir()
-    database = folder / "statefun.sqlite3"
-    with sqlite3.connect(database) as connection:
-        connection.executescript(schema.MIGRATIONS[0])
-        connection.execute(f"pragma application_id = {schema.APPLICATION}")
-        connection.execute("pragma user_version = 1")
-        connection.execute("insert into queue values (7, 3, 'ns/fn', 'bob', 0, 0, 'x/y', x'61', 1)")
-        connection.execute("update queue set caller_type = null, caller_id = null")
-        connection.execute("insert into position values ('idempotency:k', '1 2'), ('file', '42')")
-    connection.close()
-    return database
-
-
-def test_an_older_format_is_copied_and_migrated(tmp_path: pathlib.Path) -> None:
-    database = write_format_1(tmp_path / "data")
-    store = SqliteStore(tmp_path / "data")
-    assert store.connection.execute("pragma user_version").fetchone() == (schema.VERSION,)
-    assert store.queue(BOB) == [Envelope(7, 3, BOB, None, Message("x/y", b"a"))]
-    assert store.position("file") == "42"
-    assert store.position("idempotency:k") is None
-    assert store.key_use((BOB, "k")) is None
-    store.close()
-
-    with sqlite3.connect(f"{database}.format1") as copy:
-        assert copy.execute("pragma user_version").fetchone() == (1,)
-        assert copy.execute("select count(*) from queue").fetchone() == (1,)
-    copy.close()
-    SqliteStore(tmp_path / "data").close()
-
-
-def test_a_migration_that_fails_changes_nothing(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    database = write_format_1(tmp_path / "data")
-    script = schema.MIGRATIONS[1]
-    monkeypatch.setitem(schema.MIGRATIONS, 1, script + "insert into absent values (1);")
-    with pytest.raises(DataFolderError, match="no such table: absent"):
-        SqliteStore(tmp_path / "data")
-    with sqlite3.connect(database) as connection:
-        assert connection.execute("pragma user_version").fetchone() == (1,)
-        assert connection.execute("select count(*) from position").fetchone() == (2,)
-    connection.close()
-    monkeypatch.setitem(schema.MIGRATIONS, 1, script)
-    SqliteStore(tmp_path / "data").close()
+# -- damage -------------------------------------------------------------------------------------
 
 
 def damage(folder: pathlib.Path) -> None:
@@ -308,4 +269,45 @@ def test_the_log_is_moved_into_the_database_and_cut(
         transaction.commit()
     assert os.path.getsize(tmp_path / "statefun.sqlite3-wal") < 300_000
     assert os.path.getsize(tmp_path / "statefun.sqlite3") > 200_000
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda store: store.records(5, 10, "topic"),
+        lambda store: store.records_of("ns/out", 5, 10),
+        lambda store: store.last_record("ns/out"),
+        lambda store: store.topics("t", 10),
+        lambda store: store.topic("topic"),
+        lambda store: list(store.oldest_records("topic")),
+        lambda store: store.cursors("egress:"),
+        lambda store: store.expired(5, 10),
+        lambda store: store.old_keys(5, 10),
+        lambda store: store.old_dead(5, None, 10),
+        lambda store: store.addresses("ns/fn", "", 10),
+        lambda store: store.holders("ns/fn", "seen", 10),
+        lambda store: store.queue(BOB, 10),
+        lambda store: store.delays_between(5, 10),
+        lambda store: store.next_delays(10),
+        lambda store: store.delay_of_token("bob", "t"),
+        lambda store: store.commit(Changes({}, forget={"topic": 5})),
+    ],
+)
+def test_reads_use_an_index(
+    tmp_path: pathlib.Path, read: cabc.Callable[[SqliteStore], object]
+) -> None:
+    store = SqliteStore(tmp_path)
+    statements: list[str] = []
+    store.connection.set_trace_callback(statements.append)
+    read(store)
+    store.connection.set_trace_callback(None)
+    for each in statements:
+        for *_, step in store.connection.execute(f"explain query plan {each}"):
+            if step == "SCAN opened":  # which has one row
+                continue
+            # What is read in the order of an index ends at its limit, as does a subquery.
+            assert not step.startswith("SCAN ") or " INDEX " in step or "(subquery" in step, each
+            assert "TEMP B-TREE FOR ORDER" not in step, each
+            assert "(rowid>?)" not in step, each  # the records of all topics
     store.close()

@@ -71,8 +71,8 @@ def delay(seq: int, due: int, token: str | None = None) -> Delay:
     return Delay(seq, 1, due, BOB, EVE, A, token)
 
 
-def record(seq: int, topic: str, egress: str = "ns/out") -> EgressRecord:
-    return EgressRecord(seq, 1, egress, topic, None, b"%d" % seq, "x/y")
+def record(seq: int, topic: str, egress: str = "ns/out", body: bytes | None = None) -> EgressRecord:
+    return EgressRecord(seq, 1, egress, topic, None, body or b"%d" % seq, "x/y")
 
 
 # -- messages ---------------------------------------------------------------------------------
@@ -139,6 +139,23 @@ def test_addresses_with_state_are_listed_by_id(transaction: Transaction, check: 
     transaction.set_state(Address("ns/fn", "b"), "seen", None)
     transaction.set_state(Address("ns/fn", "bb"), "seen", StoredValue(b"1", 0))
     check(lambda read: [each.id for each in read.addresses("ns/fn", "a", 2)], ["bb", "c"])
+
+
+def test_an_address_with_a_value_of_a_state_is_found(
+    transaction: Transaction, check: Check
+) -> None:
+    value = StoredValue(b"1", 0)
+    check(lambda read: read.holder("ns/fn", "seen"), None)
+    transaction.set_state(BOB, "seen", value)
+    transaction.set_state(EVE, "last", value)
+    check(lambda read: read.holder("ns/fn", "seen"), BOB)
+    check(lambda read: read.holder("ns/fn", "last"), EVE)
+    transaction.set_state(EVE, "seen", value)
+    transaction.set_state(BOB, "seen", None)
+    check(lambda read: read.holder("ns/fn", "seen"), EVE)
+    transaction.set_state(EVE, "seen", None)
+    check(lambda read: read.holder("ns/fn", "seen"), None)
+    check(lambda read: read.holder("ns/other", "last"), None)
 
 
 def test_expired_values_are_found_until_they_are_deleted(
@@ -223,21 +240,64 @@ def test_a_topic_with_the_name_of_an_egress(store: Store, transaction: Transacti
     assert [each.seq for each in store.records_of("ns/out", 0, 9)] == [1, 3]
 
 
-def test_the_last_acknowledged_records_of_each_topic_stay(
-    store: Store, transaction: Transaction, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(base, "KEPT_RECORDS", 2)
+def test_a_page_of_records_is_bounded_by_bytes(store: Store, transaction: Transaction) -> None:
+    transaction.add_records([record(seq, "a", body=b"x" * 100) for seq in range(1, 8)])
+    transaction.commit()
+    for name, found in (("a", [3, 4, 5]), ("ns/out", [3, 4, 5]), (None, [3, 4, 5])):
+        assert [each.seq for each in store.records(2, 9, name, 250)] == found
+    assert [each.seq for each in store.records_of("ns/out", 2, 9, 250)] == [3, 4, 5]
+    assert [each.seq for each in store.records(2, 9, "a", 1)] == [3]
+
+
+def test_the_oldest_records_of_a_topic_are_deleted(store: Store, transaction: Transaction) -> None:
     transaction.add_records([record(seq, "a" if seq % 2 else "b") for seq in range(1, 11)])
-    transaction.add_records([record(11, "c", "ns/other")])
+    transaction.add_records([record(11, "a", "ns/other"), record(12, "ns/out")])
     transaction.commit()
-    transaction.forget_records("ns/out", 8)
+    transaction.forget_records("a", 6)
+    transaction.forget_records("none", 6)
     transaction.commit()
-    assert [each.seq for each in store.records(0, 20)] == [7, 8, 9, 10, 11]
-    transaction.forget_records("ns/out", 10)
-    transaction.forget_records("ns/other", 11)
+    assert [each.seq for each in store.records(0, 20)] == [2, 4, 6, 7, 8, 9, 10, 11, 12]
+    assert [each.seq for each in store.records(0, 20, "a")] == [7, 9, 11]
+    assert [each.seq for each in store.records(0, 20, "ns/out")] == [2, 4, 6, 7, 8, 9, 10, 12]
+    assert [each.seq for each in store.records_of("ns/out", 5, 20)] == [6, 7, 8, 9, 10, 12]
+    assert list(store.oldest_records("a")) == [
+        (7, "ns/out", 1),
+        (9, "ns/out", 1),
+        (11, "ns/other", 2),
+    ]
+    assert store.topics("", 9) == [
+        base.TopicSize("a", 3, 4, 7),
+        base.TopicSize("b", 5, 6, 2),
+        base.TopicSize("ns/out", 1, 2, 12),
+    ]
+    assert store.topics("a", 1) == [store.topic("b")]
+    transaction.forget_records("a", 11)
+    transaction.forget_records("ns/out", 12)
     transaction.commit()
-    assert [each.seq for each in store.records(0, 20)] == [7, 8, 9, 10, 11]
-    assert [each.seq for each in store.records(0, 20, "a")] == [7, 9]
+    assert store.topic("a") is None
+    assert store.records(0, 20, "ns/other") == []
+    assert [store.last_record(each) for each in ("ns/out", "ns/other")] == [10, 0]
+
+
+def test_records_are_deleted_in_the_commit_that_adds_others(
+    store: Store, transaction: Transaction
+) -> None:
+    transaction.add_records([record(1, "a"), record(2, "a")])
+    transaction.commit()
+    transaction.forget_records("a", 2)
+    transaction.add_records([record(3, "a")])
+    transaction.commit()
+    assert store.topics("", 9) == [base.TopicSize("a", 1, 1, 3)]
+
+
+def test_a_topic_without_records_has_no_cursor(store: Store, transaction: Transaction) -> None:
+    transaction.add_records([record(1, "a"), record(2, "b")])
+    for topic in "ab":
+        transaction.set_cursor(base.topic_reader(topic), 2)
+    transaction.forget_records("a", 1)
+    transaction.commit()
+    assert store.cursors("topic:") == {"topic:b": 2}
+    assert store.cursors("topi:") == {}
 
 
 def test_cursors_are_stored(transaction: Transaction, check: Check) -> None:
@@ -270,6 +330,34 @@ def test_dead_letters_can_be_taken_out_once(transaction: Transaction, check: Che
     assert transaction.exhume(2) is None
     check(lambda read: read.dead(), [dead[0], dead[2]])
     assert transaction.exhume(2) is None
+
+
+def test_the_oldest_dead_letters_are_found_by_age_and_by_number(
+    store: Store, transaction: Transaction
+) -> None:
+    since = {1: 50, 2: 10, 3: 40, 4: 20, 5: 30}
+    for seq, at in since.items():
+        transaction.enqueue([message(seq)])
+        transaction.bury(Dead(message(seq), "error", at))
+    transaction.commit()
+    assert store.old_dead(0, None, 9) == []
+    assert sorted(store.old_dead(30, None, 9)) == [2, 4]
+    assert sorted(store.old_dead(0, 2, 9)) == [2, 4, 5]
+    assert sorted(store.old_dead(15, 4, 9)) == [2]
+    assert len(store.old_dead(99, 0, 3)) == 3
+    transaction.forget_dead([2, 4, 5])
+    transaction.commit()
+    assert [each.envelope.seq for each in store.dead()] == [1, 3]
+
+
+def test_marks_are_stored(store: Store, transaction: Transaction) -> None:
+    transaction.set_mark(20, 7)
+    transaction.set_mark(10, 3)
+    transaction.commit()
+    assert list(store.marks().items()) == [(10, 3), (20, 7)]
+    transaction.set_mark(10, None)
+    transaction.commit()
+    assert store.marks() == {20: 7}
 
 
 def test_positions_and_keys_are_stored(
