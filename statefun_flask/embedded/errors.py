@@ -64,16 +64,48 @@ class EndpointDown(StateFunError):
     """An endpoint cannot be reached or asks to be left alone; it is no fault of the message.
 
     :param reason: In a few words, for one line of a log.
+    :param is_cut_off: Whether it had got some of the request, and ended the connection without a
+        proper answer. If it does so at the same message again and again, the message is the cause.
     """
 
-    def __init__(self, endpoint: str, reason: str) -> None:
+    def __init__(self, endpoint: str, reason: str, *, is_cut_off: bool = False) -> None:
         self.endpoint = endpoint
         self.reason = reason
+        self.is_cut_off = is_cut_off
         super().__init__(f"The endpoint {endpoint} is down: {reason}. It is tried again by itself.")
 
 
 class EndpointError(StateFunError):
     """An endpoint answered, but not with a result."""
+
+
+class RequestTooLarge(EndpointError):
+    """An endpoint does not take a request of that size, at any time.
+
+    :param size: Of the request, in bytes.
+    """
+
+    def __init__(self, endpoint: str, size: int) -> None:
+        super().__init__(
+            f"{endpoint} answered with the status 413: a request of {size} bytes is too large for"
+            " the worker or for a proxy before it. Raise the limit there, or send a smaller message"
+            " and keep less state in the address."
+        )
+
+
+class MessageEndsWorker(EndpointError):
+    """An endpoint ends the connection at a message, and otherwise works.
+
+    :param times: How often it did.
+    :param reason: How the last connection ended.
+    """
+
+    def __init__(self, endpoint: str, times: int, reason: str) -> None:
+        super().__init__(
+            f"{endpoint} did not answer this message ({reason}), {times} times, though it was there"
+            " each time. The message may crash the worker, whose log says more: correct the"
+            " function and retry, or drop the message."
+        )
 
 
 class NotFound(StateFunError, LookupError):

@@ -52,3 +52,20 @@ class ReadyQueue(t.Generic[T]):
             return self._internal.popleft()
         self._turns = 0
         return self._external.popleft()
+
+
+class EndpointQueue(ReadyQueue[T]):
+    """The addresses of one endpoint that can be called, and how many calls it has.
+
+    :param limit: How many calls it may have at a time; 0 for any number.
+    """
+
+    def __init__(self, limit: int = 0) -> None:
+        super().__init__()
+        self.limit = limit
+        self.in_flight = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it may have no more calls at the moment."""
+        return self.in_flight >= self.limit > 0

@@ -21,6 +21,8 @@ class Call(msgspec.Struct, eq=False):
 
     :param mailbox: Where its messages wait until it has an outcome.
     :param attached: The states that the request has.
+    :param settle: For how long a connection to the endpoint stays open before the request is sent,
+        in seconds.
     :param duration: In seconds.
     """
 
@@ -30,6 +32,7 @@ class Call(msgspec.Struct, eq=False):
     batch: list[Envelope]
     attached: StateSpecs
     body: bytes
+    settle: float = 0.0
     outcome: bytes | BaseException = b""
     duration: float = 0.0
 
