@@ -388,6 +388,9 @@ class Engine:
             self._poll(0.0)
             while self._client.is_busy and (left := deadline - time.monotonic()) > 0:
                 self._poll(left)
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
         if self._client is not None:
             self._client.close()
         self._reactor.close()
@@ -495,6 +498,9 @@ class Engine:
             self._state = EngineState.FAILED
             self._futures.break_all(self._refusal)
             raise
+        finally:
+            if self._state is EngineState.CLOSED:
+                self._close_sockets()
 
     def _turn(self) -> None:
         """Do what is due, send what is ready, and commit if it is time."""

@@ -62,10 +62,11 @@ class Reactor:
 
     def wake(self) -> None:
         """End the wait of the reactor's thread, if it waits. Any thread may call it."""
-        if self._is_waiting:
+        sender = self._sender
+        if self._is_waiting and sender is not None:
             self._is_waiting = False
             with contextlib.suppress(OSError):  # it is full, and wakes anyway; or it was closed
-                t.cast("socket.socket", self._sender).send(b"\0")
+                sender.send(b"\0")
 
     def close(self) -> None:
         """Close the reactor, but not the sockets that it watches."""

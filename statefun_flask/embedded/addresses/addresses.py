@@ -122,7 +122,7 @@ class Addresses:
         else:
             queue.add(mailbox, external=external)
         self.ready += 1
-        if not queue.is_full:
+        if queue.in_flight < queue.limit:
             self._open[queue] = None
 
     # -- calls ----------------------------------------------------------------------------
@@ -155,7 +155,7 @@ class Addresses:
         self.in_flight += 1
         queue = mailbox.queue
         queue.in_flight += 1
-        if queue.is_full:
+        if queue.in_flight >= queue.limit:
             self._open.pop(queue, None)
         mailbox.condition = _IN_FLIGHT
         return mailbox.take(limit)
@@ -165,7 +165,7 @@ class Addresses:
         self.in_flight -= 1
         queue = mailbox.queue
         queue.in_flight -= 1
-        if queue and not queue.is_full:
+        if queue.in_flight < queue.limit and queue:
             self._open[queue] = None
 
     def applied(self, mailbox: Mailbox) -> None:

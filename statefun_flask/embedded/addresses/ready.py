@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import collections.abc as cabc
+import sys
 import typing as t
 
 T = t.TypeVar("T")
@@ -62,10 +63,5 @@ class EndpointQueue(ReadyQueue[T]):
 
     def __init__(self, limit: int = 0) -> None:
         super().__init__()
-        self.limit = limit
+        self.limit = limit or sys.maxsize
         self.in_flight = 0
-
-    @property
-    def is_full(self) -> bool:
-        """Whether it may have no more calls at the moment."""
-        return self.in_flight >= self.limit > 0

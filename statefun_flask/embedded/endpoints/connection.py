@@ -171,7 +171,8 @@ class Connection:
     # -- what it waits for ----------------------------------------------------------------
 
     def _expect(self, instant: float, act: cabc.Callable[[], None]) -> None:
-        self.alarm, self._on_alarm = instant, act
+        self.alarm = instant
+        self._on_alarm = act
         self._scheduled(instant)
 
     def _watch(self, events: int, on_ready: cabc.Callable[[int], None]) -> None:
@@ -325,33 +326,35 @@ class Connection:
         self._expect(call.deadline, self._time_out)
         self._reader.begin()
         self._is_sent = False
-        self._rest = memoryview(call.data)
+        self._on_ready = self._exchange
         try:
-            is_whole = self._send_rest(self._rest)
+            self._send_rest(call.data)
         except OSError as exc:
             self._unsendable(exc)
-            return
-        self._watch(_READ if is_whole else _BOTH, self._exchange)
 
-    def _send_rest(self, rest: memoryview) -> bool:
-        """Send as much as can be sent now. Return whether it was the rest."""
+    def _send_rest(self, rest: bytes | memoryview) -> None:
+        """Send as much as can be sent now, and wait for the answer, if need be to send more."""
+        connected = t.cast("socket.socket", self._socket)
         try:
-            sent = t.cast("socket.socket", self._socket).send(rest)
+            sent = connected.send(rest)
+            self._is_sent = True
         except _WANTS_MORE:
-            return False
-        self._is_sent = True
-        self._rest = rest[sent:] if sent < len(rest) else None
-        return self._rest is None
+            sent = 0
+        if sent == len(rest):
+            self._rest = None
+            if self._events != _READ:
+                self._watch(_READ, self._exchange)
+        else:
+            self._rest = memoryview(rest)[sent:]
+            self._watch(_BOTH, self._exchange)
 
     def _exchange(self, events: int) -> None:
         if self._rest is not None:
             try:
-                is_whole = self._send_rest(self._rest)
+                self._send_rest(self._rest)
             except OSError as exc:
                 self._unsendable(exc)
                 return
-            if is_whole:
-                self._watch(_READ, self._exchange)
         while (data := self._receive()) is not None:
             if not self._read(data) or self.origin.tls is None:
                 return
@@ -370,7 +373,7 @@ class Connection:
     def _receive(self) -> bytes | None:
         """Return what has come, empty at the end; None if nothing has."""
         try:
-            return t.cast("socket.socket", self._socket).recv(_PIECE)
+            return self._socket.recv(_PIECE)  # type: ignore[union-attr]
         except _WANTS_MORE:
             return None
         except ssl.SSLZeroReturnError:
@@ -388,7 +391,7 @@ class Connection:
             return False
         if response is not None:
             if self._rest is not None:  # the server does not read the rest of the request
-                response = response._replace(is_kept=False)
+                response.is_kept = False
             self._on_ready = self._idle
             self._ended(self, response)
             return False

@@ -5,11 +5,14 @@ from __future__ import annotations
 import typing as t
 
 import httptools
+import msgspec
 
-#: How long the head of a response may be, or a piece of it in which there is nothing of its body,
-#: in bytes, and how many headers it may have, those after the body included.
+#: How long the head of a response may be, and what is not body between two pieces of the body, in
+#: bytes. As much as is read at a time may come on top.
 LARGEST_HEAD = 65_536
-HEADERS = 100
+
+#: How many responses with a status below 200 may come before the response.
+INTERIM_RESPONSES = 100
 
 
 class BadResponse(Exception):
@@ -20,7 +23,7 @@ class TooLarge(Exception):
     """The body of a response is larger than it may be."""
 
 
-class Response(t.NamedTuple):
+class Response(msgspec.Struct, gc=False):
     """A response as it came.
 
     :param headers: By name in lower case; of several with one name, the first.
@@ -45,26 +48,25 @@ class ResponseReader:
 
     def __init__(self, largest: int) -> None:
         self._largest = largest
-        self._parser = httptools.HttpResponseParser(self)
         self._failure: BadResponse | TooLarge | None = None
+        # The parser puts headers and pieces of the body there without a call of Python.
+        self._fields: dict[bytes, bytes] = {}
+        self._pieces: list[bytes] = []
+        self.on_header = self._fields.setdefault
+        self.on_body = self._pieces.append
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: dict[bytes, bytes] | None = None
+        self._body = bytearray()
         self.begin()
 
     def begin(self) -> None:
         """Be ready for the response to another request."""
         #: Whether anything of the response came.
         self.has_begun = False
-        self._interim = 0
         self._response: Response | None = None
-        self._start_message()
-
-    def _start_message(self) -> None:
-        self._headers: dict[bytes, bytes] = {}
-        self._number = 0
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._is_in_body = False
-        self._is_sized = False
-        self._without_body = 0
+        self._headers = None
+        self._fields.clear()
+        self._interim = self._without_body = 0
 
     def feed(self, data: bytes) -> Response | None:
         """Read some bytes. Return the response if it is complete.
@@ -75,87 +77,86 @@ class ResponseReader:
         After an error, and after a response that does not keep it, the connection must be closed.
         """
         self.has_begun = True
-        self._without_body += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             raise BadResponse("it switches to another protocol") from None
         except httptools.HttpParserError as exc:
             if self._response is not None:  # more than the response came
-                return self._response._replace(is_kept=False)
+                self._response.is_kept = False
+                return self._response
             if self._failure is not None:
                 raise self._failure from None
             raise BadResponse(_fault(data, exc)) from None
-        if self._response is None and self._without_body > LARGEST_HEAD:
-            raise BadResponse(f"it answers with a head of more than {LARGEST_HEAD} bytes")
+        if self._response is None:
+            self._gather(len(data))
         return self._response
 
     def end(self) -> Response | None:
         """Return the response that ends with the connection; None if it is cut off."""
-        if self._is_in_body and not self._is_sized:
-            return Response(
-                self._parser.get_status_code(), self._headers, b"".join(self._parts), False
-            )
-        return None
+        headers = self._headers
+        if headers is None or b"content-length" in headers or b"transfer-encoding" in headers:
+            return None
+        return Response(self._parser.get_status_code(), headers, bytes(self._body), False)
+
+    def _gather(self, size: int) -> None:
+        """Join the pieces of the body that came, and bound what is not body."""
+        pieces, body = self._pieces, self._body
+        if not pieces:
+            self._without_body += size
+            if self._without_body > LARGEST_HEAD:
+                raise BadResponse(f"it answers with more than {LARGEST_HEAD} bytes of headers")
+            return
+        self._without_body = 0
+        body += b"".join(pieces)
+        pieces.clear()
+        if len(body) > self._largest:
+            raise TooLarge
 
     # -- called by the parser -------------------------------------------------------------
 
-    def on_message_begin(self) -> None:
-        """Refuse another response than the one that was asked for."""
-        if self._response is not None:
-            raise BadResponse("it answers twice")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header."""
-        self._number += 1
-        if self._number > HEADERS:
-            self._fail(BadResponse(f"it answers with more than {HEADERS} headers"))
-        if not self._is_in_body:
-            self._headers.setdefault(name.lower(), value.strip())
-
     def on_headers_complete(self) -> None:
         """Check how the body is framed."""
-        version = self._parser.get_http_version()
+        if self._response is not None:
+            self._fail(BadResponse("it answers twice"))
+        headers = {name.lower(): value for name, value in reversed(self._fields.items())}
+        self._headers = headers
+        version, status = self._parser.get_http_version(), self._parser.get_status_code()
         if version not in ("1.1", "1.0"):
             self._fail(BadResponse(f"it answers in HTTP/{version}, not in HTTP/1.1"))
-        status = self._parser.get_status_code()
         if status < 100:
             self._fail(BadResponse(f"it answers with the status {status:03}"))
-        encoding = self._headers.get(b"transfer-encoding")
-        length = self._headers.get(b"content-length")
-        if encoding is not None and encoding.lower() != b"chunked":
+        length = headers.get(b"content-length")
+        if length is not None:
+            if int(length) > self._largest and status not in (204, 304):
+                self._fail(TooLarge())
+            return
+        encoding = headers.get(b"transfer-encoding")
+        if encoding is not None and encoding.strip().lower() != b"chunked":
             text = encoding[:60].decode("latin-1")
             self._fail(BadResponse(f"it answers with the transfer encoding {text!r}"))
-        if length is not None and int(length) > self._largest and status not in (204, 304):
-            self._fail(TooLarge())
-        self._is_sized = encoding is not None or length is not None
-        self._is_in_body = True
-        self._without_body = 0
-
-    def on_chunk_header(self) -> None:
-        """Note that a chunk or the trailers begin."""
-        self._without_body = 0
-
-    def on_body(self, data: bytes) -> None:
-        """Keep a part of the body."""
-        self._without_body = 0
-        self._size += len(data)
-        if self._size > self._largest:
-            self._fail(TooLarge())
-        self._parts.append(data)
 
     def on_message_complete(self) -> None:
         """Make the response. One with a status below 200 comes before the response."""
-        status = self._parser.get_status_code()
+        parser, pieces = self._parser, self._pieces
+        status = parser.get_status_code()
         if status < 200:
             self._interim += 1
-            if self._interim > HEADERS:
-                self._fail(BadResponse(f"it sends more than {HEADERS} responses before the last"))
-            self._start_message()
+            if self._interim > INTERIM_RESPONSES:
+                self._fail(BadResponse(f"it answers with the status {status} without end"))
+            self._headers = None
+            self._fields.clear()
             return
-        parts = self._parts
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._response = Response(status, self._headers, body, self._parser.should_keep_alive())
+        if len(pieces) == 1 and not self._body:
+            body = pieces[0]
+        else:
+            body = bytes(self._body) + b"".join(pieces)
+            self._body.clear()
+        pieces.clear()
+        if len(body) > self._largest:
+            self._fail(TooLarge())
+        headers = t.cast("dict[bytes, bytes]", self._headers)
+        self._response = Response(status, headers, body, parser.should_keep_alive())
 
     def _fail(self, failure: BadResponse | TooLarge) -> t.NoReturn:
         self._failure = failure

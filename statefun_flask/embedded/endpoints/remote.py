@@ -113,6 +113,10 @@ class Remote:
         """
         outcome = call.outcome
         if isinstance(outcome, Response):
+            headers = outcome.headers
+            is_usual = outcome.status == 200 and headers.get(b"content-type") == _OCTETS
+            if is_usual and b"content-encoding" not in headers:
+                return outcome.body
             return self._content(outcome, len(call.data))
         if isinstance(outcome, TooLarge):
             raise self._too_large()
