@@ -149,6 +149,13 @@ class Connection:
         self.is_kept = True
         self._send()
 
+    def is_silent(self) -> bool:
+        """Return whether a connection without a call is open, and nothing came unasked."""
+        try:
+            return self._receive() is None
+        except OSError:
+            return False
+
     def ring(self) -> None:
         """Do what the alarm is for."""
         self._on_alarm()
@@ -401,12 +408,8 @@ class Connection:
         return True
 
     def _idle(self, events: int) -> None:
-        """Close the connection: the server has ended it, or speaks without being asked."""
-        try:
-            data = self._receive()
-        except OSError:
-            data = b""
-        if data is not None:
+        """Close the connection if the server has ended it, or speaks without being asked."""
+        if not self.is_silent():
             self._ended(self, None)
 
 

@@ -53,8 +53,7 @@ class HttpClient:
         """Make a call, on a connection that was kept if there is one."""
         call.started = time.monotonic()
         call.deadline = call.started + call.origin.timeout
-        idle = self._idle.get(call.origin)
-        self._begin(call, idle.pop() if idle and not call.settle else None)
+        self._begin(call, None if call.settle else self._kept(call.origin))
 
     def patience(self) -> float:
         """Return how long to wait at most before the next :meth:`tick`, in seconds."""
@@ -79,6 +78,16 @@ class HttpClient:
         self._busy.clear()
         self._idle.clear()
         self._failed.clear()
+
+    def _kept(self, origin: Origin) -> Connection | None:
+        """Return a connection that was kept and is still good; None if there is none."""
+        idle = self._idle.get(origin)
+        while idle:
+            connection = idle.pop()
+            if connection.is_silent():
+                return connection
+            connection.close()
+        return None
 
     def _begin(self, call: HttpCall, connection: Connection | None) -> None:
         self._is_starting = True
