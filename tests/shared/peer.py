@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import contextlib
 import socket
 import threading
 import typing as t
@@ -75,7 +76,9 @@ class Peer:
         self._listener = listener or socket.create_server(("127.0.0.1", 0))
         name: t.Any = self._listener.getsockname()
         self.port = 0 if isinstance(name, str) else name[1]
-        self.url = f"http+unix://{name}" if isinstance(name, str) else f"http://127.0.0.1:{self.port}"
+        self.url = (
+            f"http+unix://{name}" if isinstance(name, str) else f"http://127.0.0.1:{self.port}"
+        )
         self._accepted: list[Accepted] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
@@ -104,9 +107,7 @@ class Peer:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for each in self._accepted:
-            try:
+            with contextlib.suppress(OSError):
                 each.socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         for thread in self._threads:
             thread.join()

@@ -13,6 +13,7 @@ from ...values.address import Address
 from ..addresses.mailbox import Mailbox
 from ..exchange.states import StateSpecs
 from ..records import Envelope
+from .remote import Remote
 from .routes import FunctionEndpoint
 
 
@@ -40,7 +41,10 @@ class Call(msgspec.Struct, eq=False):
         """Call the endpoint."""
         started = time.perf_counter()
         try:
-            self.outcome = self.endpoint(self.body)
+            if self.settle and isinstance(self.endpoint, Remote):
+                self.outcome = self.endpoint(self.body, settle=self.settle)
+            else:
+                self.outcome = self.endpoint(self.body)
         except Exception as exc:
             self.outcome = exc
         self.duration = time.perf_counter() - started

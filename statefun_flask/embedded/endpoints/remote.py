@@ -84,13 +84,14 @@ class Remote:
         self._lock = threading.Lock()
         self._client: BlockingClient | None = None
 
-    def __call__(self, body: bytes, /) -> bytes:
+    def __call__(self, body: bytes, /, *, settle: float = 0.0) -> bytes:
         """Answer a ToFunction. One call at a time is made in this way.
 
+        :param settle: See :meth:`request`.
         :raises EndpointDown: It cannot be reached, is too slow, or says that it is busy.
         :raises EndpointError: It answers otherwise than with a FromFunction.
         """
-        call = self.request(body)
+        call = self.request(body, settle=settle)
         with self._lock:
             if self._client is None:
                 self._client = BlockingClient()

@@ -10,18 +10,17 @@ import time
 import typing as t
 
 import pytest
+from peer import Accepted
+from peer import answer
+from peer import Behaviour
+from peer import Peer
+from peer import serve
 
 from statefun_flask.embedded import Remote
 from statefun_flask.embedded.endpoints import resolver
 from statefun_flask.embedded.errors import EndpointDown
 from statefun_flask.embedded.errors import EndpointError
 from statefun_flask.embedded.errors import RequestTooLarge
-
-from peer import Accepted
-from peer import answer
-from peer import Behaviour
-from peer import Peer
-from peer import serve
 
 
 @pytest.fixture
@@ -110,7 +109,7 @@ def test_connection_that_is_reset_before_the_answer(called: t.Any) -> None:
 
 
 def test_answer_that_is_not_http(called: t.Any) -> None:
-    endpoint, peer = called(lambda accepted: accepted.say(b"SSH-2.0-x\r\n"))
+    endpoint, _ = called(lambda accepted: accepted.say(b"SSH-2.0-x\r\n"))
     error = down(endpoint)
     assert error.reason.startswith("it does not answer in HTTP/1.1")
     assert error.is_cut_off

@@ -117,9 +117,7 @@ BAD = {
     "letters in the status": b"HTTP/1.1 20x OK\r\n",
     "a status of four digits": b"HTTP/1.1 2000 OK\r\n\r\n",
     "status 0": b"HTTP/1.1 000 OK\r\nContent-Length: 0\r\n\r\n",
-    "switched protocol": (
-        b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhi"
-    ),
+    "switched protocol": (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhi"),
     "no colon": OK + b"nothing\r\n\r\n",
     "a space before the colon": OK + b"A : b\r\n\r\n",
     "a continued header": OK + b"A: b\r\n c\r\n\r\n",
