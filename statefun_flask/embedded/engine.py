@@ -621,10 +621,10 @@ class Engine:
         self._core.finish(call)
 
     def _responded(self, made: HttpCall) -> None:
-        call = t.cast("Call", made.context)
+        call: Call = made.context
         call.duration = made.duration
         try:
-            call.outcome = t.cast("Remote", call.endpoint).read(made)
+            call.outcome = call.endpoint.read(made)  # type: ignore[attr-defined]
         except Exception as exc:
             call.outcome = exc
         self._core.finish(call)

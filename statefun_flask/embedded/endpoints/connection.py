@@ -149,13 +149,6 @@ class Connection:
         self.is_kept = True
         self._send()
 
-    def is_silent(self) -> bool:
-        """Return whether a connection without a call is open, and nothing came unasked."""
-        try:
-            return self._receive() is None
-        except OSError:
-            return False
-
     def ring(self) -> None:
         """Do what the alarm is for."""
         self._on_alarm()
@@ -329,7 +322,7 @@ class Connection:
     # -- a call ---------------------------------------------------------------------------
 
     def _send(self) -> None:
-        call = t.cast("HttpCall", self.call)
+        call: HttpCall = self.call  # type: ignore[assignment]
         self._expect(call.deadline, self._time_out)
         self._reader.begin()
         self._is_sent = False
@@ -341,9 +334,8 @@ class Connection:
 
     def _send_rest(self, rest: bytes | memoryview) -> None:
         """Send as much as can be sent now, and wait for the answer, if need be to send more."""
-        connected = t.cast("socket.socket", self._socket)
         try:
-            sent = connected.send(rest)
+            sent = self._socket.send(rest)  # type: ignore[union-attr]
             self._is_sent = True
         except _WANTS_MORE:
             sent = 0
@@ -409,7 +401,11 @@ class Connection:
 
     def _idle(self, events: int) -> None:
         """Close the connection if the server has ended it, or speaks without being asked."""
-        if not self.is_silent():
+        try:
+            data = self._receive()
+        except OSError:
+            data = b""
+        if data is not None:
             self._ended(self, None)
 
 

@@ -53,7 +53,8 @@ class HttpClient:
         """Make a call, on a connection that was kept if there is one."""
         call.started = time.monotonic()
         call.deadline = call.started + call.origin.timeout
-        self._begin(call, None if call.settle else self._kept(call.origin))
+        idle = self._idle.get(call.origin)
+        self._begin(call, idle.pop() if idle and not call.settle else None)
 
     def patience(self) -> float:
         """Return how long to wait at most before the next :meth:`tick`, in seconds."""
@@ -78,16 +79,6 @@ class HttpClient:
         self._busy.clear()
         self._idle.clear()
         self._failed.clear()
-
-    def _kept(self, origin: Origin) -> Connection | None:
-        """Return a connection that was kept and is still good; None if there is none."""
-        idle = self._idle.get(origin)
-        while idle:
-            connection = idle.pop()
-            if connection.is_silent():
-                return connection
-            connection.close()
-        return None
 
     def _begin(self, call: HttpCall, connection: Connection | None) -> None:
         self._is_starting = True
@@ -165,6 +156,7 @@ class BlockingClient:
 
     def make(self, call: HttpCall) -> Response | Exception:
         """Make a call and return its outcome."""
+        self._reactor.wait(0.0, self._inbox)  # closes connections that have ended meanwhile
         self._client.start(call)
         try:
             while not self._finished:
