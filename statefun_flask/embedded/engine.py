@@ -385,9 +385,9 @@ class Engine:
     def _end_calls(self, deadline: float) -> None:
         """Wait for the HTTP calls in flight until an instant, and close the connections."""
         if self._failure is None and self._client is not None:
-            self._poll(0.0)
+            self._receive(0.0)
             while self._client.is_busy and (left := deadline - time.monotonic()) > 0:
-                self._poll(left)
+                self._receive(left)
         self._close_sockets()
 
     def _close_sockets(self) -> None:
