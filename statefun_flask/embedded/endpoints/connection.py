@@ -90,8 +90,6 @@ class HttpCall(msgspec.Struct, eq=False):
     #: In seconds.
     duration: float = 0.0
     deadline: float = 0.0
-    #: Whether a kept connection turned out to be closed, so that the call has a new one.
-    is_repeated: bool = False
 
 
 class Connection:

@@ -116,9 +116,8 @@ class HttpClient:
             self._idle[connection.origin].append(connection)
         else:
             connection.close()
-            if _was_stale(connection, call, outcome):
-                call.is_repeated = True
-                self._begin(call, None)
+            if _was_stale(connection, outcome):
+                self._begin(call, None)  # a new connection, which is not tried again
                 return
         call.outcome = outcome
         if self._is_starting:
@@ -131,14 +130,11 @@ class HttpClient:
         self._done(call)
 
 
-def _was_stale(
-    connection: Connection, call: HttpCall, outcome: Response | Exception | None
-) -> bool:
+def _was_stale(connection: Connection, outcome: Response | Exception | None) -> bool:
     """Return whether a kept connection had ended before the server saw the request."""
     return (
         connection.is_kept
         and not connection.has_begun
-        and not call.is_repeated
         and isinstance(outcome, CallFailed)
         and outcome.is_cut_off
     )

@@ -222,10 +222,12 @@ def test_call_is_not_repeated_when_some_of_its_answer_came(called: t.Any) -> Non
 
 
 def test_what_comes_unasked_is_not_taken_for_the_next_answer(called: t.Any) -> None:
-    said = threading.Event()
+    got, said = threading.Event(), threading.Event()
 
     def babble(accepted: Accepted) -> None:
         accepted.answer(accepted.request() or b"")
+        assert got.wait(10)
+        got.clear()
         accepted.say(answer(b"forged"))
         said.set()
         accepted.is_over()
@@ -233,6 +235,7 @@ def test_what_comes_unasked_is_not_taken_for_the_next_answer(called: t.Any) -> N
     endpoint, peer = called(babble)
     for body in (b"1", b"2", b"3"):
         assert endpoint(body) == body
+        got.set()
         assert said.wait(10)
         said.clear()
     assert peer.number == 3
