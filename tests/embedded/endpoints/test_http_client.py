@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import contextlib
 import socket
+import sys
 import threading
 import time
 import typing as t
@@ -167,6 +168,23 @@ def test_connection_that_is_not_accepted_has_the_time_to_connect(
             with contextlib.suppress(BlockingIOError):
                 waiting.connect(path)
         error = down(endpoint)
+    assert (error.reason, error.is_cut_off) == ("timeout", False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Other systems answer when a queue is full.")
+def test_connection_that_is_not_answered_has_the_time_to_connect() -> None:
+    """A queue that is full: the system answers no other connection."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        endpoint = stack.enter_context(contextlib.closing(Remote(url, timeout=20, connect=0.15)))
+        started = time.monotonic()
+        error = down(endpoint)
+        assert time.monotonic() - started < 10
     assert (error.reason, error.is_cut_off) == ("timeout", False)
 
 
