@@ -80,7 +80,7 @@ _BROKERS = re.compile(r"module|[^\s,/]+:\d+(,[^\s,/]+:\d+)*")
     default=8,
     show_default=True,
     type=click.IntRange(min=1),
-    help="The number of concurrent calls.",
+    help="Concurrent calls: in process in all, over HTTP to each endpoint.",
 )
 @click.option("--remote", is_flag=True, help="Call the app's functions at module.yaml's URL.")
 @click.option("--quiet", "-q", is_flag=True, help="Show only egress records and errors.")

@@ -18,9 +18,12 @@ from .addresses.backoff import Pause
 from .addresses.backoff import RETRY_DELAY
 from .addresses.mailbox import Condition
 from .addresses.mailbox import Mailbox
+from .addresses.ready import EndpointQueue
 from .clock import Clock
 from .egress import Sinks
 from .endpoints.pool import Call
+from .endpoints.remote import Remote
+from .endpoints.routes import FunctionEndpoint
 from .endpoints.routes import Routes
 from .error_text import describe
 from .error_text import text_of
@@ -28,6 +31,8 @@ from .errors import AnswerRefused
 from .errors import DiskFull
 from .errors import EndpointDown
 from .errors import KeyReused
+from .errors import MessageEndsWorker
+from .errors import RequestTooLarge
 from .errors import StepFailed
 from .errors import UnknownTarget
 from .exchange import answer
@@ -62,6 +67,8 @@ class Core:
     """Queues, states, delays and egress records of one engine.
 
     :param start: Makes a call and, now or later, has :meth:`finish` called with it.
+    :param limit: How many calls there are at a time: to functions in this process in all, and to
+        each endpoint over HTTP. 0 if :meth:`dispatch` returns with an answer.
     """
 
     def __init__(
@@ -71,6 +78,7 @@ class Core:
         clock: Clock,
         start: cabc.Callable[[Call], None],
         retention: Retention,
+        limit: int = 0,
     ) -> None:
         self.routes = routes
         self.store = store
@@ -78,7 +86,10 @@ class Core:
         self.listeners: list[events.Listener] = []
         self.transaction = Transaction(store)
         self.states = RegisteredStates(self.transaction)
-        self.addresses = Addresses(store.parked())
+        self._limit = limit
+        self._local_queue: EndpointQueue[Mailbox] = EndpointQueue(limit)
+        self._queues: dict[FunctionEndpoint, EndpointQueue[Mailbox]] = {}
+        self.addresses = Addresses(store.parked(), self._queue_of)
         self.timers = Timers(self.transaction, clock)
         self.plans = Plans(clock)
         self.sinks = Sinks(store, self.transaction)
@@ -171,17 +182,32 @@ class Core:
         return self.addresses.ready
 
     @property
+    def can_call(self) -> bool:
+        """Whether an address waits whose endpoint may be called now."""
+        return self.addresses.can_call
+
+    @property
     def in_flight(self) -> int:
         """How many calls are in flight."""
         return self.addresses.in_flight
 
+    def _queue_of(self, typename: str) -> EndpointQueue[Mailbox]:
+        """Return the ready queue of a function type: each endpoint over HTTP has its own."""
+        try:
+            endpoint = self.routes.endpoint(typename)
+        except Exception:  # the call fails of it, and parks the address
+            return self._local_queue
+        if not self._limit or not isinstance(endpoint, Remote):
+            return self._local_queue
+        return self._queues.setdefault(endpoint, EndpointQueue(self._limit))
+
     def dispatch(self) -> None:
-        """Call the first ready address, unless it has to wait for its endpoint."""
+        """Call the first ready address that can be called, unless its endpoint is down."""
         mailbox = self.addresses.take()
         if mailbox is not None:
             self._call(mailbox)
 
-    def _call(self, mailbox: Mailbox) -> None:
+    def _call(self, mailbox: Mailbox, settle: float = 0.0) -> None:
         address = mailbox.address
         try:
             endpoint = self.routes.endpoint(address.type)
@@ -196,7 +222,7 @@ class Core:
         except Exception as exc:
             self._fail(mailbox, batch, _step_failed(address, exc), endpoint.tries)
             return
-        self._start(Call(address, endpoint, mailbox, batch, specs, body))
+        self._start(Call(address, endpoint, mailbox, batch, specs, body, settle))
 
     def _attach(self, address: Address, specs: StateSpecs) -> dict[str, StoredValue]:
         """Return the values for a request, and store what the request changes."""
@@ -223,9 +249,10 @@ class Core:
             self._pause(call, outcome)
             return
         if self.addresses.paused and self.addresses.is_paused(address.type):
-            self._resume(address.type, call.endpoint.name)
+            self._answered(call)
         if not isinstance(outcome, bytes):
-            self._fail(mailbox, call.batch, outcome, call.endpoint.tries)
+            tries = 1 if isinstance(outcome, RequestTooLarge) else call.endpoint.tries
+            self._fail(mailbox, call.batch, outcome, tries)
             return
         try:
             result = answer.read(address, outcome)
@@ -309,10 +336,13 @@ class Core:
     def _pause(self, call: Call, exc: EndpointDown) -> None:
         """Hold back a function type, since its endpoint is down; its messages stay as they are."""
         typename = call.address.type
-        pause = self.addresses.pause(call.mailbox)
+        if exc.is_cut_off and (trial := self.addresses.trial(call.mailbox)) is not None:
+            self._convict(call, exc, trial)
+            return
+        pause = self.addresses.pause(call.mailbox, cut_off=exc.is_cut_off)
         if pause is None:
             return
-        self._plan_probe(typename, pause)
+        self._plan_probe(typename, pause, pause.delay)
         self.notify(
             events.Down(
                 at=self.clock.now(),
@@ -324,21 +354,40 @@ class Core:
             )
         )
 
-    def _plan_probe(self, typename: str, pause: Pause) -> None:
-        self.plans.add(pause.delay, lambda: self._probe(typename, pause))
+    def _convict(self, call: Call, exc: EndpointDown, trial: Pause) -> None:
+        """Park an address at whose message the endpoint ends, and go on with the others."""
+        times = call.mailbox.cut_offs + 1
+        error = MessageEndsWorker(call.endpoint.name, times, exc.reason)
+        trial.failed()
+        self._fail(call.mailbox, call.batch, error, tries=1)
+        self._plan_probe(call.address.type, trial, trial.delay)
 
-    def _probe(self, typename: str, pause: Pause) -> None:
+    def _plan_probe(self, typename: str, pause: Pause, delay: int) -> None:
+        pause.plan += 1
+        plan = pause.plan
+        self.plans.add(delay, lambda: self._probe(typename, pause, plan))
+
+    def _probe(self, typename: str, pause: Pause, plan: int) -> None:
+        if plan != pause.plan:
+            return
         mailbox = self.addresses.probe(typename, pause)
         if mailbox is None:
             return
         steps = self.steps
-        self._call(mailbox)
+        self._call(mailbox, pause.settle)
         if mailbox.condition is not Condition.IN_FLIGHT and self.steps == steps:
-            self._plan_probe(typename, pause)  # no request could be made: try another address
+            # No request could be made: try another address.
+            self._plan_probe(typename, pause, pause.delay)
 
-    def _resume(self, typename: str, endpoint: str) -> None:
-        self.addresses.resume(typename)
-        self.notify(events.Up(at=self.clock.now(), typename=typename, endpoint=endpoint))
+    def _answered(self, call: Call) -> None:
+        """Resume a function type, unless an address is to probe that may be what ends it."""
+        typename = call.address.type
+        pause = self.addresses.answered(call.mailbox)
+        if pause is not None:
+            self._plan_probe(typename, pause, 0)
+        elif not self.addresses.is_paused(typename):
+            name = call.endpoint.name
+            self.notify(events.Up(at=self.clock.now(), typename=typename, endpoint=name))
 
     # -- parked addresses and dead letters ------------------------------------------------
 

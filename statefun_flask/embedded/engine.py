@@ -20,12 +20,16 @@ from .clock import RealClock
 from .clock import VirtualClock
 from .core import Core
 from .egress import Sink
+from .endpoints.connection import HttpCall
+from .endpoints.http_client import HttpClient
 from .endpoints.pool import Call
 from .endpoints.pool import CallPool
+from .endpoints.remote import Remote
 from .endpoints.routes import Routes
 from .error_text import text_of
 from .errors import DiskFull
 from .errors import EngineStopped
+from .reactor import Reactor
 from .retention import Retention
 from .retention import SweepSchedule
 from .store import MemoryStore
@@ -106,7 +110,9 @@ class Engine:
 
     :param routes: Finds endpoints and egresses.
     :param store: Closed with the engine. The default keeps everything in memory.
-    :param concurrency: How many calls are made at a time. With 1 there are no worker threads.
+    :param concurrency: How many calls are made at a time: to functions in this process in all, and
+        to each endpoint over HTTP. With 1 there are no worker threads, and one call at a time in
+        all.
     :param retention: How long egress records and dead letters are kept. The default has limits.
     """
 
@@ -132,12 +138,16 @@ class Engine:
         self._owner: threading.Thread | None = None
         self._closing = threading.RLock()
         self._committing = threading.Lock()
+        self._reactor = Reactor()
         self._pool: CallPool | None = None
+        self._client: HttpClient | None = None
         self._first_change: float | None = None
         self._sweeps = SweepSchedule()
         self._waiters: list[concurrent.futures.Future[None]] = []
         self._futures = _Futures()
-        self._core = Core(routes, self.store, self.clock, self._start, retention or Retention())
+        limit = 0 if self._inline else concurrency
+        kept = retention or Retention()
+        self._core = Core(routes, self.store, self.clock, self._start, kept, limit)
 
     # -- for any thread -------------------------------------------------------------------
 
@@ -310,14 +320,16 @@ class Engine:
 
     def acknowledge(self, egress: str, seq: int) -> None:
         """Note that the sink of an egress has written all records up to a number."""
-        self._inbox.put(lambda: self._core.sinks.acknowledge(egress, seq))
+        self._put(lambda: self._core.sinks.acknowledge(egress, seq))
 
     # -- with a loop ----------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to handle messages in a thread."""
+        self._reactor.open()
         if not self._inline:
-            self._pool = CallPool(self._concurrency, self._inbox.put)
+            self._pool = CallPool(self._concurrency, self._put)
+            self._client = HttpClient(self._reactor, self._put, self._responded)
         self._thread = threading.Thread(target=self._serve, name="statefun-engine", daemon=True)
         self._owner = self._thread
         self._state = EngineState.RUNNING
@@ -350,14 +362,16 @@ class Engine:
         """End the threads, and finish their work in this one."""
         thread, core = self._thread, self._core
         if thread is not None:
-            self._inbox.put(lambda: None)
+            self._put(lambda: None)
             thread.join(timeout + _GRACE)
+        deadline = time.monotonic() + timeout
         if self._pool is not None:
             self._pool.close(timeout)
         is_owner = thread is None or not thread.is_alive()
         if is_owner:
             # This thread is the owner now, and other threads still have to post.
             self._owner = threading.current_thread()
+            self._attempt(lambda: self._end_calls(deadline))
             self._attempt(self._drain)
         else:
             logger.error(
@@ -369,6 +383,19 @@ class Engine:
         if is_owner:
             self._attempt(self._drain)
             self._wake_waiters()
+
+    def _end_calls(self, deadline: float) -> None:
+        """Wait for the HTTP calls in flight until an instant, and close the connections."""
+        if self._failure is None and self._client is not None:
+            self._receive(0.0)
+            while self._client.is_busy and (left := deadline - time.monotonic()) > 0:
+                self._receive(left)
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        if self._client is not None:
+            self._client.close()
+        self._reactor.close()
 
     def _drain(self) -> None:
         """Take the items that are in the inbox now, and commit, unless the loop has failed.
@@ -446,9 +473,13 @@ class Engine:
         elif owner is None or owner is threading.current_thread():
             act()
         else:
-            self._inbox.put(act)
+            self._put(act)
             if self._state in (EngineState.CLOSED, EngineState.FAILED):
                 self._futures.break_all(self._refusal)  # nobody takes the item any more
+
+    def _put(self, item: cabc.Callable[[], None] | Call) -> None:
+        self._inbox.put(item)
+        self._reactor.wake()
 
     @property
     def _is_stopped(self) -> bool:
@@ -473,6 +504,9 @@ class Engine:
             self._state = EngineState.FAILED
             self._futures.break_all(self._refusal)
             raise
+        finally:
+            if self._state is EngineState.CLOSED:
+                self._close_sockets()
 
     def _turn(self) -> None:
         """Do what is due, send what is ready, and commit if it is time."""
@@ -488,7 +522,7 @@ class Engine:
                     if core.steps >= STEPS:
                         break
             else:
-                while core.ready and core.in_flight < self._concurrency:
+                while core.can_call:
                     core.dispatch()
             if core.has_changes and self._is_time():
                 self._commit()
@@ -511,7 +545,7 @@ class Engine:
     def _interval(self) -> float:
         """How long changes may wait for a commit, in seconds."""
         core = self._core
-        if core.committed and not core.ready:
+        if core.committed and not core.can_call:
             return ACKNOWLEDGE_INTERVAL
         return COMMIT_INTERVAL
 
@@ -555,7 +589,7 @@ class Engine:
         """Return how long to wait for an item in the inbox, in seconds."""
         core = self._core
         if core.full is None:
-            if core.ready and (self._inline or core.in_flight < self._concurrency):
+            if core.can_call:
                 return 0.0
             if core.has_changes:
                 return self._interval if core.in_flight else 0.0
@@ -564,15 +598,21 @@ class Engine:
         return sweep if due is None else min(max(0.0, due), sweep)
 
     def _receive(self, timeout: float) -> None:
-        """Take the items of the inbox; wait for the first one."""
-        inbox = self._inbox
-        if inbox.empty() and timeout:
-            try:
-                self._take(inbox.get(timeout=timeout))
-            except queue.Empty:
-                return
+        """Take the items of the inbox and the answers of endpoints; wait for the first one."""
+        inbox, client = self._inbox, self._client
+        if timeout or (client is not None and client.is_busy):
+            self._poll(timeout)
         for _ in range(min(inbox.qsize(), STEPS)):
             self._take(inbox.get_nowait())
+
+    def _poll(self, timeout: float) -> None:
+        """Go on with the HTTP calls in flight; wait until one does or the inbox has an item."""
+        client = self._client
+        if client is None:
+            self._reactor.wait(timeout, self._inbox)
+            return
+        self._reactor.wait(min(timeout, client.patience()), self._inbox)
+        client.tick()
 
     def _take(self, item: cabc.Callable[[], None] | Call) -> None:
         if isinstance(item, Call):
@@ -581,6 +621,10 @@ class Engine:
             item()
 
     def _start(self, call: Call) -> None:
+        endpoint = call.endpoint
+        if self._client is not None and isinstance(endpoint, Remote):
+            self._client.start(endpoint.request(call.body, settle=call.settle, context=call))
+            return
         if self._pool is not None:
             self._pool.put(call)
             return
@@ -593,6 +637,15 @@ class Engine:
             call.outcome = exc
         if self._virtual:
             call.duration = 0.0  # two runs have equal events
+        self._core.finish(call)
+
+    def _responded(self, made: HttpCall) -> None:
+        call: Call = made.context
+        call.duration = made.duration
+        try:
+            call.outcome = call.endpoint.read(made)  # type: ignore[attr-defined]
+        except Exception as exc:
+            call.outcome = exc
         self._core.finish(call)
 
     def _status(self) -> Status:

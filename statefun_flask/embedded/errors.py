@@ -73,11 +73,14 @@ class EndpointDown(StateFunError):
     """An endpoint cannot be reached or is overloaded. The message is not the cause.
 
     :param reason: The reason in a few words, for one line of a log.
+    :param is_cut_off: Whether the endpoint received some of the request and ended the connection
+        without a proper response. If this repeats at one message, the message is the cause.
     """
 
-    def __init__(self, endpoint: str, reason: str) -> None:
+    def __init__(self, endpoint: str, reason: str, *, is_cut_off: bool = False) -> None:
         self.endpoint = endpoint
         self.reason = reason
+        self.is_cut_off = is_cut_off
         super().__init__(
             f"The endpoint {endpoint} is down: {reason}. The engine tries it again automatically."
         )
@@ -85,6 +88,35 @@ class EndpointDown(StateFunError):
 
 class EndpointError(StateFunError):
     """The response of an endpoint is not a reply."""
+
+
+class RequestTooLarge(EndpointError):
+    """An endpoint does not take a request of that size, at any time.
+
+    :param size: Of the request, in bytes.
+    """
+
+    def __init__(self, endpoint: str, size: int) -> None:
+        super().__init__(
+            f"{endpoint} answered with the status 413: a request of {size} bytes is too large for"
+            " the worker or for a proxy before it. Raise the limit there, or send a smaller message"
+            " and keep less state in the address."
+        )
+
+
+class MessageEndsWorker(EndpointError):
+    """An endpoint ends the connection at a message, and otherwise works.
+
+    :param times: How often it did.
+    :param reason: How the last connection ended.
+    """
+
+    def __init__(self, endpoint: str, times: int, reason: str) -> None:
+        super().__init__(
+            f"{endpoint} did not answer this message ({reason}), {times} times, though it was there"
+            " each time. The message may crash the worker, whose log says more: correct the"
+            " function and retry, or drop the message."
+        )
 
 
 class NotFound(StateFunError, LookupError):

@@ -11,7 +11,7 @@ from ..records import Parked
 from .backoff import Pause
 from .mailbox import Condition
 from .mailbox import Mailbox
-from .ready import ReadyQueue
+from .ready import EndpointQueue
 
 _READY = Condition.READY
 _IN_FLIGHT = Condition.IN_FLIGHT
@@ -23,12 +23,23 @@ class Addresses:
     It does no I/O. Its methods return what the engine must store or report.
 
     :param parked: The addresses that are parked from the start.
+    :param queue: Returns the ready queue of a function type's endpoint, always the same one; by
+        default all have one queue.
     """
 
-    def __init__(self, parked: cabc.Iterable[Parked] = ()) -> None:
-        #: Messages in mailboxes, addresses in flight, and addresses that back off.
-        self.queued = self.in_flight = self.backing_off = 0
-        self._ready: ReadyQueue[Mailbox] = ReadyQueue()
+    def __init__(
+        self,
+        parked: cabc.Iterable[Parked] = (),
+        queue: cabc.Callable[[str], EndpointQueue[Mailbox]] | None = None,
+    ) -> None:
+        #: Messages in mailboxes, addresses that wait to be called, addresses in flight, and
+        #: addresses that back off.
+        self.queued = self.ready = self.in_flight = self.backing_off = 0
+        only: EndpointQueue[Mailbox] = EndpointQueue()
+        self._queue = queue or (lambda typename: only)
+        self._queues: dict[str, EndpointQueue[Mailbox]] = {}
+        #: The queues with a ready address and a free call. They take turns.
+        self._open: dict[EndpointQueue[Mailbox], None] = {}
         self._mailboxes: dict[Address, Mailbox] = {}
         self._parked = {each.address: each for each in parked}
         self._pauses: dict[str, Pause] = {}
@@ -40,9 +51,9 @@ class Addresses:
         yield from self._mailboxes.values()
 
     @property
-    def ready(self) -> int:
-        """How many addresses wait to be called."""
-        return len(self._ready)
+    def can_call(self) -> bool:
+        """Whether an address is ready whose endpoint may have another call."""
+        return bool(self._open)
 
     @property
     def parked(self) -> cabc.Mapping[Address, Parked]:
@@ -77,8 +88,9 @@ class Addresses:
     def waiting(self, typename: str) -> int:
         """Return how many addresses of a function type wait to be called."""
         pause = self._pauses.get(typename)
-        waiting = 0 if pause is None else len(pause.waiting)
-        return waiting + sum(each.address.type == typename for each in self._ready)
+        waiting = 0 if pause is None else len(pause)
+        queue = self._queues.get(typename, ())
+        return waiting + sum(each.address.type == typename for each in queue)
 
     # -- messages -------------------------------------------------------------------------
 
@@ -92,9 +104,26 @@ class Addresses:
             self.queued += 1
             mailbox = mailboxes.get(target)
             if mailbox is None:
-                mailbox = mailboxes[target] = Mailbox(target)
-                self._ready.add(mailbox, external=envelope.caller is None)
+                mailbox = mailboxes[target] = Mailbox(target, queue=self._queue_of(target.type))
+                self._make_ready(mailbox, external=envelope.caller is None)
             mailbox.messages.append(envelope)
+
+    def _queue_of(self, typename: str) -> EndpointQueue[Mailbox]:
+        queue = self._queues.get(typename)
+        if queue is None:
+            queue = self._queues[typename] = self._queue(typename)
+        return queue
+
+    def _make_ready(self, mailbox: Mailbox, *, external: bool = False, first: bool = False) -> None:
+        mailbox.condition = _READY
+        queue = mailbox.queue
+        if first:
+            queue.add_first(mailbox)
+        else:
+            queue.add(mailbox, external=external)
+        self.ready += 1
+        if queue.in_flight < queue.limit:
+            self._open[queue] = None
 
     # -- calls ----------------------------------------------------------------------------
 
@@ -104,40 +133,58 @@ class Addresses:
         The caller must start a batch of that address. Returns None if the address has to wait for
         its endpoint.
 
-        :raises IndexError: No address is ready.
+        :raises IndexError: No address can be called, see :attr:`can_call`.
         """
-        mailbox = self._ready.take()
+        queue = next(iter(self._open), None)
+        if queue is None:
+            raise IndexError("No address can be called.")
+        mailbox = queue.take()
+        self.ready -= 1
+        if not queue:
+            del self._open[queue]
+        elif len(self._open) > 1:
+            self._open[queue] = self._open.pop(queue)  # it is the last one now
         pause = self._pauses.get(mailbox.address.type) if self._pauses else None
         if pause is None:
             return mailbox
         mailbox.condition = Condition.PAUSED
-        pause.waiting.append(mailbox)
+        pause.add(mailbox)
         return None
 
     def begin(self, mailbox: Mailbox, limit: int) -> list[Envelope]:
         """Start a batch of at most this many messages (0: all) and return it."""
         self.in_flight += 1
+        queue = mailbox.queue
+        queue.in_flight += 1
+        if queue.in_flight >= queue.limit:
+            self._open.pop(queue, None)
         mailbox.condition = _IN_FLIGHT
         return mailbox.take(limit)
 
+    def _end(self, mailbox: Mailbox) -> None:
+        """Note that an address has no call any more."""
+        self.in_flight -= 1
+        queue = mailbox.queue
+        queue.in_flight -= 1
+        if queue.in_flight < queue.limit and queue:
+            self._open[queue] = None
+
     def applied(self, mailbox: Mailbox) -> None:
         """End a batch: its messages are handled."""
-        self.in_flight -= 1
+        self._end(mailbox)
         self.queued -= mailbox.in_flight
         mailbox.applied()
         messages = mailbox.messages
         if messages:
-            mailbox.condition = _READY
-            self._ready.add(mailbox, external=messages[0].caller is None)
+            self._make_ready(mailbox, external=messages[0].caller is None)
         else:
             del self._mailboxes[mailbox.address]
 
     def repeat(self, mailbox: Mailbox) -> None:
         """End a batch as if it had not been sent. It is the next one to be sent."""
-        self.in_flight -= 1
+        self._end(mailbox)
         mailbox.returned()
-        mailbox.condition = _READY
-        self._ready.add_first(mailbox)
+        self._make_ready(mailbox, first=True)
 
     # -- messages that fail ---------------------------------------------------------------
 
@@ -146,10 +193,9 @@ class Addresses:
 
         :param tries: After how many tries a message that fails on its own parks its address.
         """
-        self.in_flight -= 1
+        self._end(mailbox)
         if not mailbox.failed():
-            mailbox.condition = _READY
-            self._ready.add(mailbox)
+            self._make_ready(mailbox)
         elif mailbox.tries < tries:
             mailbox.condition = Condition.BACKING_OFF
             self.backing_off += 1
@@ -167,8 +213,7 @@ class Addresses:
     def retry(self, mailbox: Mailbox) -> None:
         """Make an address ready that has backed off long enough."""
         self.backing_off -= 1
-        mailbox.condition = _READY
-        self._ready.add(mailbox)
+        self._make_ready(mailbox)
 
     def unpark(self, address: Address, messages: cabc.Iterable[Envelope]) -> Parked:
         """Make a parked address ready with its messages, the first of which is sent alone."""
@@ -178,23 +223,27 @@ class Addresses:
 
     # -- endpoints that are down ----------------------------------------------------------
 
-    def pause(self, mailbox: Mailbox) -> Pause | None:
+    def pause(self, mailbox: Mailbox, *, cut_off: bool = False) -> Pause | None:
         """End a batch whose endpoint is down; its address waits with its messages.
 
+        :param cut_off: Whether the endpoint ended the connection after it had got the request.
         :return: The pause if its endpoint is to be probed after the pause's delay; None if a probe
             is planned or in flight already.
         """
         typename = mailbox.address.type
-        self.in_flight -= 1
-        mailbox.returned()
+        self._end(mailbox)
+        if cut_off:
+            mailbox.cut_off()
+        else:
+            mailbox.returned()
         mailbox.condition = Condition.PAUSED
         pause = self._pauses.get(typename)
         is_new = pause is None
         if pause is None:
             pause = self._pauses[typename] = Pause()
-        pause.waiting.append(mailbox)
+        pause.add(mailbox)
         if pause.probe is mailbox:
-            pause.lengthen()
+            pause.failed()
             return pause
         return pause if is_new else None
 
@@ -205,18 +254,36 @@ class Addresses:
         """
         if self._pauses.get(typename) is not pause:
             return None
-        if not pause.waiting:
+        if not pause:
             del self._pauses[typename]
             return None
-        pause.probe = pause.waiting.popleft()
-        return pause.probe
+        return pause.next()
 
     def is_paused(self, typename: str) -> bool:
         """Return whether the endpoint of a function type is down."""
         return typename in self._pauses
 
-    def resume(self, typename: str) -> None:
+    def trial(self, mailbox: Mailbox) -> Pause | None:
+        """Return the pause in which the first message of an address is on trial, if it is."""
+        pause = self._pauses.get(mailbox.address.type)
+        return pause if pause is not None and pause.is_trial and pause.probe is mailbox else None
+
+    def answered(self, mailbox: Mailbox) -> Pause | None:
+        """Note that an endpoint that was down has answered an address.
+
+        :return: The pause if another address is to probe now; None if a probe is in flight, or if
+            the pause is over, see :meth:`is_paused`.
+        """
+        typename = mailbox.address.type
+        pause = self._pauses[typename]
+        pause.answered(mailbox)
+        if pause.suspects:
+            return pause if pause.probe is None else None
+        if pause.probe is None or not pause.probe.cut_offs:
+            self._resume(typename)
+        return None
+
+    def _resume(self, typename: str) -> None:
         """Make the addresses of a function type ready, since its endpoint has answered."""
-        for mailbox in self._pauses.pop(typename).waiting:
-            mailbox.condition = _READY
-            self._ready.add(mailbox)
+        for mailbox in self._pauses.pop(typename):
+            self._make_ready(mailbox)

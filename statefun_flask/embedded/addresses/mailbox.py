@@ -8,6 +8,7 @@ import msgspec
 
 from ...values.address import Address
 from ..records import Envelope
+from .ready import EndpointQueue
 
 
 class Condition(enum.Enum):
@@ -38,6 +39,8 @@ class Mailbox(msgspec.Struct, eq=False):
     :param one_by_one: How many messages are still to be sent one at a time. The number is 1 for an
         idle address, because the runtime sends the first message at once.
     :param tries: How often the first message has failed alone.
+    :param cut_offs: How often the endpoint has ended the connection at the first message.
+    :param queue: The ready queue of its endpoint.
     """
 
     address: Address
@@ -48,6 +51,8 @@ class Mailbox(msgspec.Struct, eq=False):
     resend: int = 0
     one_by_one: int = 1
     tries: int = 0
+    cut_offs: int = 0
+    queue: EndpointQueue[Mailbox] = msgspec.field(default_factory=EndpointQueue)
 
     def put(self, envelope: Envelope) -> bool:
         """Add a message. Returns whether the mailbox was empty."""
@@ -68,7 +73,7 @@ class Mailbox(msgspec.Struct, eq=False):
         del self.messages[: self.in_flight]
         if self.one_by_one:
             self.one_by_one = max(0, self.one_by_one - self.in_flight)
-        self.in_flight = self.resend = self.tries = 0
+        self.in_flight = self.resend = self.tries = self.cut_offs = 0
 
     def failed(self) -> bool:
         """End a failed batch. Returns whether it had one message only, which is the culprit."""
@@ -78,8 +83,15 @@ class Mailbox(msgspec.Struct, eq=False):
             self.one_by_one = self.one_by_one or 1
         else:
             self.one_by_one = self.in_flight
-        self.in_flight = self.resend = 0
+        self.in_flight = self.resend = self.cut_offs = 0
         return alone
+
+    def cut_off(self) -> None:
+        """End the batch: the endpoint ended the connection, and one of its messages may be why."""
+        if self.in_flight == 1:
+            self.cut_offs += 1
+        self.one_by_one = max(self.one_by_one, self.in_flight)
+        self.in_flight = self.resend = 0
 
     def returned(self) -> None:
         """End the batch as if it had not been sent: it is sent again unchanged."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import collections.abc as cabc
+import sys
 import typing as t
 
 T = t.TypeVar("T")
@@ -52,3 +53,15 @@ class ReadyQueue(t.Generic[T]):
             return self._internal.popleft()
         self._turns = 0
         return self._external.popleft()
+
+
+class EndpointQueue(ReadyQueue[T]):
+    """The addresses of one endpoint that can be called, and how many calls it has.
+
+    :param limit: How many calls it may have at a time; 0 for any number.
+    """
+
+    def __init__(self, limit: int = 0) -> None:
+        super().__init__()
+        self.limit = limit or sys.maxsize
+        self.in_flight = 0

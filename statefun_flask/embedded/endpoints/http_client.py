@@ -1,154 +1,177 @@
-"""HTTP/1.1 as the engine needs it: POSTs over one connection, each answer read to its end.
-
-The standard library's client takes five times as long, most of it because it reads headers as those
-of an e-mail, and sends head and body apart, for which a worker wakes twice.
-"""
+"""An HTTP client that makes any number of calls in one thread and never blocks it."""
 
 from __future__ import annotations
 
+import collections
 import collections.abc as cabc
-import re
-import socket
+import math
+import queue
+import time
 import typing as t
 
-#: How long a line of an answer's head may be, in bytes, and how many lines it may have.
-LINE = 65_536
-HEADERS = 100
-
-_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
-
-
-class BadResponse(Exception):
-    """What came is no answer in HTTP/1.1; the text says why."""
+from ..reactor import Reactor
+from .connection import CallFailed
+from .connection import Connection
+from .connection import HttpCall
+from .connection import Origin
+from .http_response import Response
+from .resolver import Resolver
 
 
-class TooLarge(Exception):
-    """The body of an answer is larger than it may be."""
+class HttpClient:
+    """Makes calls, and keeps the connections for the next ones.
 
+    All methods are for the reactor's thread, which calls :meth:`tick` after each wait.
 
-class Response(t.NamedTuple):
-    """An answer as it came.
-
-    :param headers: By name in lower case; of several with one name, the first.
+    :param post: Has a function called in the reactor's thread, and wakes it.
+    :param done: Is called with each call that has an outcome, never within :meth:`start`.
     """
 
-    status: int
-    headers: dict[str, str]
-    body: bytes
+    def __init__(
+        self,
+        reactor: Reactor,
+        post: cabc.Callable[[cabc.Callable[[], None]], None],
+        done: cabc.Callable[[HttpCall], None],
+    ) -> None:
+        self._reactor = reactor
+        self._done = done
+        self._resolver = Resolver(post)
+        self._busy: set[Connection] = set()
+        self._idle: dict[Origin, list[Connection]] = collections.defaultdict(list)
+        #: Calls that failed within :meth:`start`.
+        self._failed: collections.deque[HttpCall] = collections.deque()
+        self._is_starting = False
+        #: No alarm of a connection is before it.
+        self._alarm = math.inf
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether calls are in flight."""
+        return bool(self._busy or self._failed)
 
-class Connection:
-    """A connection to a server.
+    def start(self, call: HttpCall) -> None:
+        """Make a call, on a connection that was kept if there is one."""
+        call.started = time.monotonic()
+        call.deadline = call.started + call.origin.timeout
+        idle = self._idle.get(call.origin)
+        self._begin(call, idle.pop() if idle and not call.settle else None)
 
-    :param connected: Its timeout is that of each wait.
-    :param head: The first line and the headers of each request, but for the length.
-    """
+    def patience(self) -> float:
+        """Return how long to wait at most before the next :meth:`tick`, in seconds."""
+        if self._failed:
+            return 0.0
+        return max(0.0, self._alarm - time.monotonic()) if self._busy else math.inf
 
-    def __init__(self, connected: socket.socket, head: bytes) -> None:
-        #: Whether it can be asked again: the server did not say that it ends it.
-        self.is_kept = True
-        self._socket = connected
-        self._head = head + b"Content-Length: "
-        self._file = connected.makefile("rb")
-
-    def post(self, body: bytes, largest: int) -> Response:
-        """Send a body, and return the answer.
-
-        :param largest: How large it may be, in bytes.
-        :raises ConnectionError: The server has ended the connection.
-        :raises BadResponse: It answers in another protocol.
-        :raises TooLarge: It answers with more.
-
-        After an error the connection must be closed.
-        """
-        self._socket.sendall(b"%s%d\r\n\r\n%s" % (self._head, len(body), body))
-        status = 100
-        while status < 200:  # what comes before the answer
-            version, status = self._status_line()
-            headers = self._headers()
-        said = headers.get("connection", "").lower()
-        self.is_kept = "close" not in said if version == b"HTTP/1.1" else "keep-alive" in said
-        return Response(status, headers, self._body(status, headers, largest))
+    def tick(self) -> None:
+        """End the calls that have failed at once, and those that have taken too long."""
+        while self._failed:
+            self._finish(self._failed.popleft())
+        if self._busy and time.monotonic() >= self._alarm:
+            self._ring()
 
     def close(self) -> None:
-        """End the connection."""
-        self._file.close()
-        self._socket.close()
+        """Close all connections. Calls in flight have no outcome."""
+        for connection in self._busy:
+            connection.close()
+        for kept in self._idle.values():
+            for connection in kept:
+                connection.close()
+        self._busy.clear()
+        self._idle.clear()
+        self._failed.clear()
 
-    # -- reading --------------------------------------------------------------------------
+    def _begin(self, call: HttpCall, connection: Connection | None) -> None:
+        self._is_starting = True
+        if connection is None:
+            connection = Connection(
+                call.origin, self._reactor, self._resolver, self._ended, self._scheduled
+            )
+            self._busy.add(connection)
+            connection.open(call)
+        else:
+            self._busy.add(connection)
+            connection.make(call)
+        self._is_starting = False
 
-    def _line(self) -> bytes:
-        line = self._file.readline(LINE)
-        if line.endswith(b"\n"):
-            return line
-        if len(line) == LINE:
-            raise BadResponse(f"it answers with a line of more than {LINE} bytes")
-        raise ConnectionResetError("The connection was ended before the answer.")
+    def _scheduled(self, alarm: float) -> None:
+        if alarm < self._alarm:
+            self._alarm = alarm
 
-    def _status_line(self) -> tuple[bytes, int]:
-        line = self._line()
-        version, _, rest = line.partition(b" ")
-        status = rest[:3]
-        if version not in (b"HTTP/1.1", b"HTTP/1.0") or not (len(status) == 3 and status.isdigit()):
-            raise BadResponse(f"it answers {line.strip()[:60]!r}, which is no HTTP/1.1")
-        return version, int(status)
+    def _ring(self) -> None:
+        now = time.monotonic()
+        for connection in [each for each in self._busy if each.alarm <= now]:
+            if connection.call is not None:
+                connection.ring()
+        self._alarm = min((each.alarm for each in self._busy), default=math.inf)
 
-    def _headers(self) -> dict[str, str]:
-        headers: dict[str, str] = {}
-        for _ in range(HEADERS):
-            line = self._line()
-            if line in (b"\r\n", b"\n"):
-                return headers
-            name, colon, value = line.partition(b":")
-            if not colon:
-                raise BadResponse(
-                    f"it answers with the header {line.strip()[:60]!r}, which is none"
-                )
-            headers.setdefault(name.lower().decode("latin-1"), value.strip().decode("latin-1"))
-        raise BadResponse(f"it answers with more than {HEADERS} headers")
+    def _ended(self, connection: Connection, outcome: Response | Exception | None) -> None:
+        call = connection.call
+        if call is None:
+            self._idle[connection.origin].remove(connection)
+            connection.close()
+            return
+        self._busy.discard(connection)
+        if isinstance(outcome, Response) and outcome.is_kept:
+            connection.call = None
+            self._idle[connection.origin].append(connection)
+        else:
+            connection.close()
+            if _was_stale(connection, outcome):
+                self._begin(call, None)  # a new connection, which is not tried again
+                return
+        call.outcome = outcome
+        if self._is_starting:
+            self._failed.append(call)
+        else:
+            self._finish(call)
 
-    def _body(self, status: int, headers: cabc.Mapping[str, str], largest: int) -> bytes:
-        if status in (204, 304):
-            return b""
-        encoding = headers.get("transfer-encoding")
-        if encoding is not None:
-            if encoding.lower() != "chunked":
-                raise BadResponse(f"it answers with the transfer encoding {encoding!r}")
-            return self._chunks(largest)
-        length = headers.get("content-length")
-        if length is None:
-            self.is_kept = False
-            body = self._file.read(largest + 1)
-            if len(body) > largest:
-                raise TooLarge
-            return body
-        if not (length.isascii() and length.isdigit()):
-            raise BadResponse(f"it answers with the length {length!r}, which is no number")
-        if int(length) > largest:
-            raise TooLarge
-        return self._exactly(int(length))
+    def _finish(self, call: HttpCall) -> None:
+        call.duration = time.monotonic() - call.started
+        self._done(call)
 
-    def _exactly(self, size: int) -> bytes:
-        data = self._file.read(size)
-        if len(data) < size:
-            raise ConnectionResetError("The connection was ended within the answer.")
-        return data
 
-    def _chunks(self, largest: int) -> bytes:
-        chunks: list[bytes] = []
-        total = 0
-        while size := self._chunk_size():
-            total += size
-            if total > largest:
-                raise TooLarge
-            chunks.append(self._exactly(size))
-            self._line()
-        while self._line().strip():  # headers after the body
-            pass
-        return b"".join(chunks)
+def _was_stale(connection: Connection, outcome: Response | Exception | None) -> bool:
+    """Return whether a kept connection had ended before the server saw the request."""
+    return (
+        connection.is_kept
+        and not connection.has_begun
+        and isinstance(outcome, CallFailed)
+        and outcome.is_cut_off
+    )
 
-    def _chunk_size(self) -> int:
-        size = self._line().partition(b";")[0].strip()
-        if _CHUNK_SIZE.fullmatch(size) is None:
-            raise BadResponse(f"it answers with the chunk size {size[:60]!r}, which is no number")
-        return int(size, 16)
+
+class BlockingClient:
+    """Makes one call at a time and waits for its outcome. For one thread."""
+
+    def __init__(self) -> None:
+        self._inbox: queue.SimpleQueue[cabc.Callable[[], None]] = queue.SimpleQueue()
+        self._reactor = Reactor()
+        self._reactor.open()
+        self._finished: list[HttpCall] = []
+        self._client = HttpClient(self._reactor, self._post, self._finished.append)
+
+    def make(self, call: HttpCall) -> Response | Exception:
+        """Make a call and return its outcome."""
+        self._reactor.wait(0.0, self._inbox)  # closes connections that have ended meanwhile
+        self._client.start(call)
+        try:
+            while not self._finished:
+                patience = self._client.patience()
+                self._reactor.wait(None if patience == math.inf else patience, self._inbox)
+                self._client.tick()
+                while not self._inbox.empty():
+                    self._inbox.get()()
+        finally:
+            if not self._finished:
+                self._client.close()  # such as Ctrl-C
+        self._finished.clear()
+        return t.cast("Response | Exception", call.outcome)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+        self._reactor.close()
+
+    def _post(self, act: cabc.Callable[[], None]) -> None:
+        self._inbox.put(act)
+        self._reactor.wake()

@@ -13,6 +13,7 @@ from ...values.address import Address
 from ..addresses.mailbox import Mailbox
 from ..exchange.states import StateSpecs
 from ..records import Envelope
+from .remote import Remote
 from .routes import FunctionEndpoint
 
 
@@ -21,6 +22,8 @@ class Call(msgspec.Struct, eq=False):
 
     :param mailbox: Where its messages wait until it has an outcome.
     :param attached: The states that the request has.
+    :param settle: For how long a connection to the endpoint stays open before the request is sent,
+        in seconds.
     :param duration: In seconds.
     """
 
@@ -30,6 +33,7 @@ class Call(msgspec.Struct, eq=False):
     batch: list[Envelope]
     attached: StateSpecs
     body: bytes
+    settle: float = 0.0
     outcome: bytes | BaseException = b""
     duration: float = 0.0
 
@@ -37,7 +41,10 @@ class Call(msgspec.Struct, eq=False):
         """Call the endpoint."""
         started = time.perf_counter()
         try:
-            self.outcome = self.endpoint(self.body)
+            if self.settle and isinstance(self.endpoint, Remote):
+                self.outcome = self.endpoint(self.body, settle=self.settle)
+            else:
+                self.outcome = self.endpoint(self.body)
         except Exception as exc:
             self.outcome = exc
         self.duration = time.perf_counter() - started

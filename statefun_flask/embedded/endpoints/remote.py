@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import socket
+import functools
 import ssl
 import threading
 import urllib.parse
@@ -11,21 +10,27 @@ import zlib
 
 from ..errors import EndpointDown
 from ..errors import EndpointError
-from .http_client import BadResponse
-from .http_client import Connection
-from .http_client import Response
-from .http_client import TooLarge
+from ..errors import RequestTooLarge
+from .connection import CallFailed
+from .connection import HttpCall
+from .connection import Origin
+from .http_client import BlockingClient
+from .http_response import Response
+from .http_response import TooLarge
 
-_OCTETS = "application/octet-stream"
+_OCTETS = b"application/octet-stream"
 _HEADERS = {
-    "Content-Type": _OCTETS,
-    "Accept": _OCTETS,
+    "Content-Type": _OCTETS.decode(),
+    "Accept": _OCTETS.decode(),
     "Accept-Encoding": "gzip, deflate",
     "User-Agent": "statefun",
 }
 
 # What stays as it is in a path and a query.
 _IN_PATHS = "/?%:@!$&'()*+,;=~[]"
+
+#: What zlib is told to decompress each encoding.
+_WINDOWS = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 
 #: Statuses that say nothing about the message: come back later.
 _BUSY = frozenset({408, 420, 429, 499, 502, 503, 504})
@@ -34,13 +39,14 @@ _BUSY = frozenset({408, 420, 429, 499, 502, 503, 504})
 class Remote:
     """An endpoint behind a URL.
 
-    Each thread that calls it keeps a connection of its own.
+    An engine with a loop makes its calls there, many at a time: :meth:`request` and :meth:`read`
+    are the two ends of one. Without a loop, the endpoint is called as a function, which waits.
 
     :param url: ``http``, ``https``, or ``http+unix:///dir/x.sock/path``.
     :param batch: How many messages a request may have; 0 for any number.
-    :param timeout: How long a call may take, in seconds.
+    :param timeout: How long a call may take in all, in seconds.
     :param connect: How long connecting may take, in seconds.
-    :param largest: How large an answer may be, in bytes.
+    :param largest: How large an answer may be, in bytes, as it is sent and when it is decompressed.
     :param context: For https; by default the system's certificates are trusted.
     """
 
@@ -58,98 +64,78 @@ class Remote:
     ) -> None:
         self.name = url
         self.batch = batch
-        self._url = urllib.parse.urlsplit(url)
-        self._timeout = timeout
-        self._connect = connect
-        self._largest = largest
-        self._context = context
-        self._local = threading.local()
-        self._connections: set[Connection] = set()
-        self._socket: str | None = None
-        path = self._url.path or "/"
-        if self._url.scheme.endswith("+unix"):
-            self._socket, path = _split_unix(path)
-        if self._url.query:
-            path += f"?{self._url.query}"
-        self._head = _head(self._url, path)
+        parts = urllib.parse.urlsplit(url)
+        path, unix = parts.path or "/", None
+        if parts.scheme.endswith("+unix"):
+            unix, path = _split_unix(path)
+        if parts.query:
+            path += f"?{parts.query}"
+        self._head = _head(parts, path) + b"Content-Length: "
+        is_tls = parts.scheme == "https"
+        self._origin = Origin(
+            host=parts.hostname or "localhost",
+            port=parts.port or (443 if is_tls else 80),
+            unix=unix,
+            tls=(context or _system_certificates()) if is_tls else None,
+            timeout=timeout,
+            connect=connect,
+            largest=largest,
+        )
+        self._lock = threading.Lock()
+        self._client: BlockingClient | None = None
 
-    def __call__(self, body: bytes, /) -> bytes:
-        """Answer a ToFunction.
+    def __call__(self, body: bytes, /, *, settle: float = 0.0) -> bytes:
+        """Answer a ToFunction. One call at a time is made in this way.
 
+        :param settle: See :meth:`request`.
         :raises EndpointDown: It cannot be reached, is too slow, or says that it is busy.
         :raises EndpointError: It answers otherwise than with a FromFunction.
         """
-        try:
-            answer = self._ask(body)
-        except TooLarge:
-            self._drop()
-            raise EndpointError(
-                f"{self.name} answered with more than {self._largest} bytes. Raise"
-                " payload_max_bytes in module.yaml, or lower maxNumBatchRequests."
-            ) from None
-        except (BadResponse, OSError) as exc:
-            self._drop()
-            raise EndpointDown(self.name, _reason(exc)) from None
-        if answer.status in _BUSY:
-            raise EndpointDown(self.name, f"status {answer.status}")
-        return self._content(answer)
+        call = self.request(body, settle=settle)
+        with self._lock:
+            if self._client is None:
+                self._client = BlockingClient()
+            self._client.make(call)
+        return self.read(call)
+
+    def request(self, body: bytes, *, settle: float = 0.0, context: object = None) -> HttpCall:
+        """Return the call that asks for the answer to a ToFunction.
+
+        :param settle: For how long the connection, a new one, must stay open first, in seconds.
+        """
+        data = b"%s%d\r\n\r\n%s" % (self._head, len(body), body)
+        return HttpCall(self._origin, data, settle, context)
+
+    def read(self, call: HttpCall) -> bytes:
+        """Return the FromFunction that a call was answered with.
+
+        :raises EndpointDown: The endpoint cannot be reached, is too slow, or says that it is busy.
+        :raises EndpointError: It answered otherwise than with a FromFunction.
+        """
+        outcome = call.outcome
+        if isinstance(outcome, Response):
+            headers = outcome.headers
+            is_usual = outcome.status == 200 and headers.get(b"content-type") == _OCTETS
+            if is_usual and b"content-encoding" not in headers:
+                return outcome.body
+            return self._content(outcome, len(call.data))
+        if isinstance(outcome, TooLarge):
+            raise self._too_large()
+        is_cut_off = isinstance(outcome, CallFailed) and outcome.is_cut_off
+        raise EndpointDown(self.name, str(outcome), is_cut_off=is_cut_off)
 
     def close(self) -> None:
-        """Close the connections of all threads, which make no calls meanwhile."""
-        self._local = threading.local()
-        while self._connections:
-            self._connections.pop().close()
+        """Close the connections of calls that were made one at a time."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
 
-    def _ask(self, body: bytes) -> Response:
-        kept: Connection | None = getattr(self._local, "connection", None)
-        if kept is not None:
-            try:
-                return self._post(kept, body)
-            except ConnectionError:
-                self._drop()  # the server ended an idle connection; that is no trouble yet
-        return self._post(self._open(), body)
-
-    def _post(self, connection: Connection, body: bytes) -> Response:
-        answer = connection.post(body, self._largest)
-        if not connection.is_kept:
-            self._drop()
-        return answer
-
-    def _open(self) -> Connection:
-        connected = self._connected()
-        connected.settimeout(self._timeout)
-        connection = self._local.connection = Connection(connected, self._head)
-        self._connections.add(connection)
-        return connection
-
-    def _connected(self) -> socket.socket:
-        if self._socket is not None:
-            connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                connected.settimeout(self._connect)
-                connected.connect(self._socket)
-            except BaseException:
-                connected.close()
-                raise
-            return connected
-        host = self._url.hostname or "localhost"
-        is_tls = self._url.scheme == "https"
-        port = self._url.port or (443 if is_tls else 80)
-        connected = socket.create_connection((host, port), self._connect)
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not is_tls:
-            return connected
-        if self._context is None:
-            self._context = ssl.create_default_context()
-        return self._context.wrap_socket(connected, server_hostname=host)
-
-    def _drop(self) -> None:
-        connection = self._local.__dict__.pop("connection", None)
-        if connection is not None:
-            self._connections.discard(connection)
-            connection.close()
-
-    def _content(self, answer: Response) -> bytes:
+    def _content(self, answer: Response, size: int) -> bytes:
+        if answer.status in _BUSY:
+            raise EndpointDown(self.name, f"status {answer.status}")
+        if answer.status == 413:
+            raise RequestTooLarge(self.name, size)
         data = answer.body
         if not 200 <= answer.status < 300:
             text = data.decode(errors="replace").strip().partition("\n")[0][:300]
@@ -157,19 +143,36 @@ class Remote:
                 f"{self.name} answered with the status {answer.status}: {text or 'no text'}."
                 " The worker's log says more."
             )
-        kind = answer.headers.get("content-type", "")
-        if kind.lower() != _OCTETS:
+        kind = answer.headers.get(b"content-type", b"")
+        if kind != _OCTETS and kind.lower() != _OCTETS:
             raise EndpointError(
-                f"{self.name} answered with the content type {kind or 'not set'!r}. The runtime"
-                f" takes only '{_OCTETS}', without a parameter: set it in the worker."
+                f"{self.name} answered with the content type"
+                f" {kind.decode('latin-1') or 'not set'!r}. The runtime takes only"
+                f" '{_OCTETS.decode()}', without a parameter: set it in the worker."
             )
+        encoding = answer.headers.get(b"content-encoding")
+        if encoding is None or encoding not in _WINDOWS:
+            return data
         try:
-            return _decoded(data, answer.headers.get("content-encoding", ""))
-        except (OSError, EOFError, zlib.error) as exc:
+            return _decompressed(data, _WINDOWS[encoding], self._origin.largest)
+        except TooLarge:
+            raise self._too_large() from None
+        except zlib.error as exc:
             raise EndpointError(
                 f"{self.name} answered with a body that cannot be decompressed: {exc}."
                 " Correct its Content-Encoding, or send it uncompressed."
             ) from None
+
+    def _too_large(self) -> EndpointError:
+        return EndpointError(
+            f"{self.name} answered with more than {self._origin.largest} bytes. Raise"
+            " payload_max_bytes in module.yaml, or lower maxNumBatchRequests."
+        )
+
+
+@functools.cache
+def _system_certificates() -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 def _head(url: urllib.parse.SplitResult, path: str) -> bytes:
@@ -191,19 +194,21 @@ def _split_unix(path: str) -> tuple[str, str]:
     return head + sock, tail or "/"
 
 
-def _decoded(data: bytes, encoding: str) -> bytes:
-    if encoding == "gzip":
-        return gzip.decompress(data)
-    if encoding == "deflate":
-        return zlib.decompress(data)
-    return data
+def _decompressed(data: bytes, window: int, largest: int) -> bytes:
+    """Return what was compressed, without making more of it than it may be.
 
-
-def _reason(exc: Exception) -> str:
-    if isinstance(exc, TimeoutError):
-        return "timeout"
-    if isinstance(exc, ConnectionRefusedError):
-        return "connection refused"
-    if isinstance(exc, ConnectionError):
-        return "connection lost"
-    return str(exc) or type(exc).__name__
+    :raises TooLarge: It is larger.
+    :raises zlib.error: It is not compressed in this way, or cut off.
+    """
+    parts: list[bytes] = []
+    left = largest
+    while data:  # gzip's streams may follow each other
+        stream = zlib.decompressobj(window)
+        parts.append(stream.decompress(data, left + 1))
+        left -= len(parts[-1])
+        if left < 0:
+            raise TooLarge
+        if not stream.eof:
+            raise zlib.error("it is cut off")
+        data = stream.unused_data
+    return b"".join(parts)

@@ -72,7 +72,7 @@ class Life(RuleBasedStateMachine):
     @rule(draw=st.data())
     def applied(self, draw: st.DataObject) -> None:
         mailbox, batch = self.end(draw)
-        self.resume(mailbox.address.type)
+        self.answered(mailbox)
         del self.waiting[mailbox.address][: len(batch)]
         self.addresses.applied(mailbox)
 
@@ -80,14 +80,14 @@ class Life(RuleBasedStateMachine):
     @rule(draw=st.data())
     def repeat(self, draw: st.DataObject) -> None:
         mailbox, _ = self.end(draw)
-        self.resume(mailbox.address.type)
+        self.answered(mailbox)
         self.addresses.repeat(mailbox)
 
     @precondition(lambda self: self.in_flight)
     @rule(draw=st.data())
     def failed(self, draw: st.DataObject) -> None:
         mailbox, batch = self.end(draw)
-        self.resume(mailbox.address.type)
+        self.answered(mailbox)
         condition = self.addresses.failed(mailbox, TRIES, "error", 7)
         assert (condition is Condition.READY) == (len(batch) > 1)
         if condition is Condition.BACKING_OFF:
@@ -110,11 +110,18 @@ class Life(RuleBasedStateMachine):
         assert self.addresses.unpark(address, left).address == address
 
     @precondition(lambda self: self.in_flight)
-    @rule(draw=st.data())
-    def down(self, draw: st.DataObject) -> None:
-        mailbox, _ = self.end(draw)
+    @rule(draw=st.data(), cut_off=st.booleans())
+    def down(self, draw: st.DataObject, cut_off: bool) -> None:
+        mailbox, batch = self.end(draw)
         typename = mailbox.address.type
-        pause = self.addresses.pause(mailbox)
+        trial = self.addresses.trial(mailbox)
+        if cut_off and trial is not None:
+            assert len(batch) == 1
+            trial.failed()
+            assert self.addresses.failed(mailbox, 1, "error", 7) is Condition.PARKED
+            self.planned[typename] = trial
+            return
+        pause = self.addresses.pause(mailbox, cut_off=cut_off)
         if pause is not None:
             assert typename not in self.planned
             self.planned[typename] = pause
@@ -127,10 +134,14 @@ class Life(RuleBasedStateMachine):
         if mailbox is not None:
             self.begin(mailbox, limit)
 
-    def resume(self, typename: str) -> None:
+    def answered(self, mailbox: Mailbox) -> None:
+        typename = mailbox.address.type
         if self.addresses.is_paused(typename):
-            self.addresses.resume(typename)
-            self.planned.pop(typename, None)
+            pause = self.addresses.answered(mailbox)
+            if pause is not None:
+                self.planned[typename] = pause  # the plan of before is void
+            elif not self.addresses.is_paused(typename):
+                self.planned.pop(typename, None)
 
     # -- what is always so --------------------------------------------------------------------
 
@@ -161,7 +172,7 @@ class Life(RuleBasedStateMachine):
         for _ in range(10_000):
             for mailbox, batch in list(self.in_flight.values()):
                 self.in_flight.pop(mailbox.address)
-                self.resume(mailbox.address.type)
+                self.answered(mailbox)
                 del self.waiting[mailbox.address][: len(batch)]
                 self.addresses.applied(mailbox)
             while self.backing_off:

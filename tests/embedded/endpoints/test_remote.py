@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import contextlib
 import gzip
 import http.server
+import re
 import socket
 import socketserver
 import threading
+import tracemalloc
 import typing as t
 import zlib
 
@@ -16,6 +19,7 @@ import pytest
 from statefun_flask.embedded import Remote
 from statefun_flask.embedded.errors import EndpointDown
 from statefun_flask.embedded.errors import EndpointError
+from statefun_flask.embedded.errors import RequestTooLarge
 
 OCTETS = "application/octet-stream"
 
@@ -131,6 +135,9 @@ def test_compressed_answers(server: Server, remote: t.Any, encoding: str) -> Non
     server.headers["Content-Encoding"] = encoding
     server.body = gzip.compress(b"answer") if encoding == "gzip" else zlib.compress(b"answer")
     assert remote()(b"") == b"answer"
+    server.body = server.body[:-1]
+    with pytest.raises(EndpointError, match="cannot be decompressed: it is cut off"):
+        remote()(b"")
     server.body = b"nonsense"
     with pytest.raises(EndpointError, match="cannot be decompressed"):
         remote()(b"")
@@ -177,6 +184,46 @@ def test_answer_that_is_too_large(server: Server, remote: t.Any) -> None:
     assert remote(largest=100)(b"") == server.body
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_answer_that_is_too_large_when_it_is_decompressed(
+    server: Server, remote: t.Any, encoding: str
+) -> None:
+    compress = gzip.compress if encoding == "gzip" else zlib.compress
+    server.headers["Content-Encoding"] = encoding
+    server.body = compress(bytes(20_000_000))
+    assert len(server.body) < 20_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(EndpointError, match="answered with more than 50000 bytes"):
+            remote(largest=50_000)(b"")
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    server.body = compress(bytes(50_000))
+    assert remote(largest=50_000)(b"") == bytes(50_000)
+
+
+def test_gzip_in_several_members(server: Server, remote: t.Any) -> None:
+    server.headers["Content-Encoding"] = "gzip"
+    server.body = gzip.compress(b"ans") + gzip.compress(b"wer")
+    assert remote(largest=100)(b"") == b"answer"
+    server.body = gzip.compress(bytes(40)) * 2
+    with pytest.raises(EndpointError, match="answered with more than 60 bytes"):
+        remote(largest=60)(b"")
+
+
+def test_status_413_is_said_in_a_sentence(server: Server, remote: t.Any) -> None:
+    server.status = 413
+    with pytest.raises(RequestTooLarge) as info:
+        remote()(b"x" * 100)
+    assert re.fullmatch(
+        rf"{server.url}/statefun answered with the status 413: a request of \d+ bytes is too large"
+        r" for the worker or for a proxy before it. Raise the limit there, or send a smaller"
+        r" message and keep less state in the address.",
+        str(info.value),
+    )
+
+
 def test_call_after_a_connection_that_was_said_to_end_has_its_own_timeout(
     server: Server, remote: t.Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,15 +259,22 @@ def test_closed_endpoint_may_be_called_and_closed_again(server: Server, remote: 
 def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(EndpointDown) as info:
-        Remote(f"http://127.0.0.1:{port}")(b"")
+    with (
+        contextlib.closing(Remote(f"http://127.0.0.1:{port}")) as endpoint,
+        pytest.raises(EndpointDown) as info,
+    ):
+        endpoint(b"")
     assert info.value.reason == "connection refused"
+    assert not info.value.is_cut_off
 
 
 def test_answer_that_does_not_come() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        endpoint = Remote(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=0.05)
-        with pytest.raises(EndpointDown) as info:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with (
+            contextlib.closing(Remote(url, timeout=0.05)) as endpoint,
+            pytest.raises(EndpointDown) as info,
+        ):
             endpoint(b"")
     assert info.value.reason == "timeout"
 
