@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import importlib
+import os
 import typing as t
 
 import pytest
@@ -196,3 +198,12 @@ def bench(script: Script) -> cabc.Iterator[cabc.Callable[..., Bench]]:
     yield make
     for each in made:
         each.engine.close()
+
+
+@pytest.fixture(scope="session")
+def has_lossy_disk() -> None:
+    """Skip a test where apsw is not installed, unless the environment says ``CI``."""
+    if os.environ.get("CI"):
+        importlib.import_module("apsw")
+    else:
+        pytest.importorskip("apsw", reason="The lossy disk needs apsw, which 'tests' installs.")

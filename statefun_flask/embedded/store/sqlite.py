@@ -46,19 +46,27 @@ _TEMPORARY = {
     sqlite3.SQLITE_LOCKED,
 }
 
+Connect = cabc.Callable[[str], sqlite3.Connection]
+
 
 class SqliteStore:
     """Keeps everything in a folder that one process holds at a time.
 
     :param path: The data folder. It is made if it does not exist.
+    :param connect: Opens a database by its path, in autocommit mode and for all threads. It is for
+        a database on another file layer than the operating system's.
     :raises DataFolderError: The folder cannot be used.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], connect: Connect | None = None) -> None:
         self._folder = DataFolder(path)
         self.path = self._folder.database
         try:
-            self.connection = _open(self.path, check=not self._folder.was_released)
+            self.connection = _open(
+                (connect or _connect)(self.path),
+                self.path,
+                check=not self._folder.was_released,
+            )
         except BaseException:
             self._folder.release(clean=self._folder.was_released)
             raise
@@ -293,13 +301,16 @@ def _dead(row: t.Any) -> Dead:
 # -- opening ----------------------------------------------------------------------------------
 
 
-def _open(path: str, *, check: bool) -> sqlite3.Connection:
-    """Open a database, or make it.
+def _connect(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+
+def _open(connection: sqlite3.Connection, path: str, *, check: bool) -> sqlite3.Connection:
+    """Prepare the connection to a database for use, and return it.
 
     :param check: Look for damage first, since the last process did not close the file.
     :raises DataFolderError: It is damaged, another program's, or of a newer format.
     """
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("pragma locking_mode = exclusive")
         connection.execute("pragma journal_mode = wal")
