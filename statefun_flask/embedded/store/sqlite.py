@@ -37,7 +37,7 @@ LOG_SIZE = 8 << 20
 #: The largest number that SQLite has.
 _LARGEST_SEQ = (1 << 63) - 1
 
-#: Errors of a commit that may end by themselves.
+#: Errors that may end by themselves.
 _TEMPORARY = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -102,9 +102,7 @@ class SqliteStore:
         except BaseException as exc:
             if self.connection.in_transaction:
                 self.connection.execute("rollback")
-            if isinstance(exc, sqlite3.OperationalError) and exc.sqlite_errorcode & 0xFF in (
-                _TEMPORARY
-            ):
+            if _is_temporary(exc):
                 raise DiskFull.of(self.path, str(exc)) from exc
             raise
         self._checkpoint()
@@ -325,7 +323,7 @@ def _open(connection: sqlite3.Connection, path: str, *, check: bool) -> sqlite3.
         _prepare(connection, path)
     except sqlite3.DatabaseError as exc:
         connection.close()
-        raise _unreadable(path, str(exc)) from None
+        raise (_unavailable if _is_temporary(exc) else _unreadable)(path, str(exc)) from None
     except BaseException:
         connection.close()
         raise
@@ -336,6 +334,17 @@ def _check(connection: sqlite3.Connection, path: str) -> None:
     (found,) = connection.execute("pragma quick_check(1)").fetchone()
     if found != "ok":
         raise _unreadable(path, found)
+
+
+def _is_temporary(exc: BaseException) -> bool:
+    return isinstance(exc, sqlite3.OperationalError) and exc.sqlite_errorcode & 0xFF in _TEMPORARY
+
+
+def _unavailable(path: str, reason: str) -> DataFolderError:
+    return DataFolderError(
+        f"'{path}' cannot be opened now: {reason}. Free some space on its disk if it is full,"
+        " stop the program that uses it, or let this user write to it, and start again."
+    )
 
 
 def _unreadable(path: str, reason: str) -> DataFolderError:
