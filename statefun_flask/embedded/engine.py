@@ -106,7 +106,8 @@ class Engine:
     one. All other threads post functions to the owner's inbox.
 
     :param routes: Finds endpoints and egresses.
-    :param store: Closed with the engine. The default keeps everything in memory.
+    :param store: Closed with the engine, also if the engine cannot be made because the store cannot
+        be read. The default keeps everything in memory.
     :param concurrency: How many calls are made at a time. With 1 there are no worker threads.
     """
 
@@ -136,7 +137,11 @@ class Engine:
         self._last_sweep = time.monotonic()
         self._waiters: list[concurrent.futures.Future[None]] = []
         self._futures = _Futures()
-        self._core = Core(routes, self.store, self.clock, self._start)
+        try:
+            self._core = Core(routes, self.store, self.clock, self._start)
+        except BaseException:
+            self.store.close()  # it cannot be read
+            raise
 
     # -- for any thread -------------------------------------------------------------------
 
