@@ -37,6 +37,8 @@ class _Content:
     def sync(self) -> None:
         for each in self.pending:
             _perform(self.durable, each)
+            # What the operation has replaced cannot come back.
+            self.doubtful = [old for old in self.doubtful if not _overlap(old, each)]
         self.pending.clear()
 
     def fail_to_sync(self) -> None:
@@ -68,6 +70,18 @@ def _perform(content: bytearray, operation: Operation) -> None:
     content[offset : offset + len(data)] = data
 
 
+def _overlap(one: Operation, other: Operation) -> bool:
+    return _end(one) > _start(other) and _end(other) > _start(one)
+
+
+def _start(operation: Operation) -> int:
+    return operation if isinstance(operation, int) else operation[0]
+
+
+def _end(operation: Operation) -> int:
+    return 1 << 63 if isinstance(operation, int) else operation[0] + len(operation[1])
+
+
 class Disk:
     """The files of SQLite in a folder, written through to real files.
 
@@ -83,7 +97,9 @@ class Disk:
 
     def connect(self, path: str) -> sqlite3.Connection:
         """Open a database on this disk, as :class:`.SqliteStore` wants it."""
-        return t.cast("sqlite3.Connection", Connection(apsw.Connection(path, vfs=self._name)))
+        with _Translated():
+            opened = Connection(apsw.Connection(path, vfs=self._name))
+        return t.cast("sqlite3.Connection", opened)
 
     def content(self, path: str) -> _Content:
         """Return a file's content; a new file for a new path."""
