@@ -288,6 +288,11 @@ class Engine:
         return self._core.addresses.queued
 
     @property
+    def queued_bytes(self) -> int:
+        """How many bytes their payloads have, as any thread may read at any time."""
+        return self._core.addresses.queued_bytes
+
+    @property
     def undelivered(self) -> bool:
         """Whether records wait for a sink. This also works after the engine has ended."""
         return self._core.sinks.pending

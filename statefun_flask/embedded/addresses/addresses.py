@@ -28,6 +28,8 @@ class Addresses:
     def __init__(self, parked: cabc.Iterable[Parked] = ()) -> None:
         #: Messages in mailboxes, addresses in flight, and addresses that back off.
         self.queued = self.in_flight = self.backing_off = 0
+        #: The payloads of the messages in mailboxes, in bytes.
+        self.queued_bytes = 0
         self._ready: ReadyQueue[Mailbox] = ReadyQueue()
         self._mailboxes: dict[Address, Mailbox] = {}
         self._parked = {each.address: each for each in parked}
@@ -90,6 +92,7 @@ class Addresses:
             if parked and target in parked:
                 continue
             self.queued += 1
+            self.queued_bytes += len(envelope.message.value)
             mailbox = mailboxes.get(target)
             if mailbox is None:
                 mailbox = mailboxes[target] = Mailbox(target)
@@ -122,7 +125,7 @@ class Addresses:
     def applied(self, mailbox: Mailbox) -> None:
         """End a batch: its messages are handled."""
         self.in_flight -= 1
-        self.queued -= mailbox.in_flight
+        self._leave(mailbox.messages[: mailbox.in_flight])
         mailbox.applied()
         messages = mailbox.messages
         if messages:
@@ -130,6 +133,11 @@ class Addresses:
             self._ready.add(mailbox, external=messages[0].caller is None)
         else:
             del self._mailboxes[mailbox.address]
+
+    def _leave(self, messages: list[Envelope]) -> None:
+        self.queued -= len(messages)
+        for each in messages:
+            self.queued_bytes -= len(each.message.value)
 
     def repeat(self, mailbox: Mailbox) -> None:
         """End a batch as if it had not been sent. It is the next one to be sent."""
@@ -160,7 +168,7 @@ class Addresses:
         address, culprit = mailbox.address, mailbox.messages[0]
         mailbox.condition = Condition.PARKED
         self._parked[address] = Parked(address, culprit.seq, culprit.trace, error, now)
-        self.queued -= len(mailbox.messages)
+        self._leave(mailbox.messages)
         del self._mailboxes[address]
 
     def retry(self, mailbox: Mailbox) -> None:
