@@ -136,7 +136,7 @@ class Bench:
 
     def __init__(self, script: Script, store: Store | None = None, **options: t.Any) -> None:
         self.script = script
-        self.clock = VirtualClock()
+        self.clock = options.pop("clock", None) or VirtualClock()
         self.events: list[t.Any] = []
         self.routes = options.pop("routes", None) or LocalRoutes(
             InProcess(script, batch=options.pop("batch", 1000)), script.functions
