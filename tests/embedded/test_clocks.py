@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import HealthCheck
 from hypothesis import settings
 from hypothesis import strategies as st
+from jumping_clock import JumpingClock
 
 from statefun_flask import Address
 from statefun_flask.embedded import core as cores
@@ -25,7 +26,6 @@ from statefun_flask.embedded import InProcess
 from statefun_flask.embedded import LocalRoutes
 from statefun_flask.embedded import RealClock
 from statefun_flask.embedded import SqliteStore
-from statefun_flask.embedded import VirtualClock
 from statefun_flask.embedded.addresses.backoff import FIRST_DELAY
 from statefun_flask.embedded.addresses.backoff import RETRY_DELAY
 from statefun_flask.embedded.errors import DiskFull
@@ -38,24 +38,6 @@ DAY = 24 * HOUR
 BOB = Address("ns/fn", "bob")
 
 both_ways = pytest.mark.parametrize("jump", [-DAY, DAY], ids=["back", "forward"])
-
-
-class JumpingClock(VirtualClock):
-    """A virtual clock whose wall clock can be set."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._jumped = 0
-
-    def now(self) -> int:
-        return super().now() + self._jumped
-
-    def move_to(self, instant: int) -> None:
-        super().move_to(instant - self._jumped)
-
-    def jump(self, milliseconds: int) -> None:
-        """Set the wall clock; the time that has passed stays the same."""
-        self._jumped += milliseconds
 
 
 @pytest.fixture
