@@ -3,8 +3,8 @@
 Clients send messages of all kinds: with and without idempotency keys, delayed ones, and ones that
 fail and are dropped, on connections that are kept and on new ones. One client pops records, one
 looks, and one does not read its events. The memory, the database and the descriptors of the command
-are printed from time to time. At the end each is compared with what it was after a third of the time:
-the exit status is 1 if one still grows.
+are printed from time to time. At the end each is compared with what it was after a third of the
+time: the exit status is 1 if one still grows.
 """
 
 from __future__ import annotations
