@@ -9,8 +9,12 @@ from .records import EgressRecord
 from .store.base import Store
 from .store.transaction import Transaction
 
-#: A sink gets no more records while it has not acknowledged this many.
+#: A sink gets no more records while it has not acknowledged this many, or so many bytes of them.
 AHEAD = 10_000
+AHEAD_BYTES = 64 << 20
+
+#: How many records are read from the store at a time.
+PAGE = 200
 
 #: Acknowledged records are deleted once there are this many.
 TIDY = 5_000
@@ -40,7 +44,9 @@ class SinkQueue:
         self._reader = f"egress:{egress}"
         self._acknowledged = self._offered = self._tidied = transaction.cursor(self._reader)
         self._last = max(self._acknowledged, store.last_record(egress))
-        self._in_flight: collections.deque[int] = collections.deque()
+        #: Numbers and sizes of the records that are offered and not acknowledged.
+        self._in_flight: collections.deque[tuple[int, int]] = collections.deque()
+        self._in_flight_bytes = 0
 
     @property
     def pending(self) -> bool:
@@ -58,13 +64,13 @@ class SinkQueue:
             return
         up_to_date = self._offered == self._last
         self._last = own[-1].seq
-        if up_to_date and len(self._in_flight) < AHEAD:
+        if up_to_date and self._has_room:
             self._offer(own)
 
     def acknowledge(self, seq: int) -> None:
         """Note that the sink has written all records up to a number."""
-        while self._in_flight and self._in_flight[0] <= seq:
-            self._in_flight.popleft()
+        while self._in_flight and self._in_flight[0][0] <= seq:
+            self._in_flight_bytes -= self._in_flight.popleft()[1]
         self._acknowledged = seq
         self._transaction.set_cursor(self._reader, seq)
         self._tidy()
@@ -77,11 +83,17 @@ class SinkQueue:
             self._transaction.forget_records(self._egress, self._acknowledged)
 
     def _offer_more(self) -> None:
-        while self._offered < self._last and len(self._in_flight) < AHEAD:
-            self._offer(self._store.records_of(self._egress, self._offered, AHEAD))
+        while self._offered < self._last and self._has_room:
+            self._offer(self._store.records_of(self._egress, self._offered, min(PAGE, AHEAD)))
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._in_flight) < AHEAD and self._in_flight_bytes < AHEAD_BYTES
 
     def _offer(self, records: list[EgressRecord]) -> None:
-        self._in_flight.extend(record.seq for record in records)
+        sizes = [len(record.value) for record in records]
+        self._in_flight.extend(zip((record.seq for record in records), sizes, strict=True))
+        self._in_flight_bytes += sum(sizes)
         self._offered = records[-1].seq
         self.sink.offer(records)
 
