@@ -120,7 +120,9 @@ class Plant:
             self.engine = None
             engine.close()
         store = SqliteStore(self._folder, self._connect)
-        engine = self._engine_class(LocalRoutes(InProcess(self._script)), store, concurrency=1)
+        engine = self._engine_class(
+            LocalRoutes(InProcess(self._script)), store, concurrency=random.choice([1, 4])
+        )
         engine.listeners.append(self.events.append)
         self.engine = engine
         engine.start()
