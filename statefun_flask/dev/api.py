@@ -26,14 +26,14 @@ from .history import History
 from .serializer import JsonObject
 from .serializer import Serializer
 
-#: How long a request with ``?wait`` may take, in seconds.
+#: The time limit of a request with ``?wait``, in seconds.
 WAIT_TIMEOUT = 300.0
 
-#: How many items a page of a list has at most, and about how many bytes of records.
+#: The largest number of items in a page of a list, and the approximate limit for bytes of records.
 PAGE = 1000
 PAGE_BYTES = 8 << 20
 
-#: How many records are read from the store at a time.
+#: The number of records that are read from the store at a time.
 _STEP = 50
 
 
@@ -110,7 +110,7 @@ class Api:
         return ApiResponse(200, {"trace": trace, "events": self._events(trace)})
 
     def _message(self, function: str, body: bytes, content_type: str | None) -> Message:
-        """Return a message. The body is taken as it is if another endpoint serves the function."""
+        """Return a message. The body is not converted if another endpoint serves the function."""
         try:
             return self._codec.message(function, body, content_type)
         except RequestError as exc:
@@ -125,7 +125,7 @@ class Api:
 
     @contextlib.contextmanager
     def _room(self, size: int) -> cabc.Iterator[None]:
-        """Refuse a message while too many messages wait, as files and Kafka are not read then."""
+        """Refuse a message while too many messages wait. Files and Kafka wait as well."""
         with self._backpressure.room(size) as has_room:
             if not has_room:
                 raise RequestError(
@@ -140,14 +140,14 @@ class Api:
         """Wait until no message of a trace waits or runs, apart from delays and parked messages."""
         began = time.monotonic()
         with self._history.watch(trace) as watch:
-            # A look takes time of the engine, so that the intervals grow with the time waited.
+            # A check takes time of the engine, so the intervals grow with the time waited.
             while self._control.is_unfinished(trace) and not watch.closed:
                 elapsed = time.monotonic() - began
                 if elapsed > WAIT_TIMEOUT:
                     raise RequestError(
                         504,
-                        f"Message {trace} is not finished after {WAIT_TIMEOUT:.0f} s. Ask for it"
-                        f" later with GET /-/trace/{trace}.",
+                        f"Message {trace} is not finished after {WAIT_TIMEOUT:.0f} s. Request its"
+                        f" events later with GET /-/trace/{trace}.",
                     )
                 time.sleep(min(0.25, elapsed / 10))
                 while not watch.wait(1.0):
@@ -161,7 +161,7 @@ class Api:
         return [each for event in events for each in self.serializer.objects(event)]
 
     def _feed(self, topic: str, key: str, body: Body) -> ApiResponse:
-        """Send the messages that a record of a Kafka topic of module.yaml leads to."""
+        """Send the messages of a record of a Kafka topic of module.yaml."""
         if topic not in self._topics:
             known = ", ".join(f"'{name}'" for name in self._topics) or "none"
             raise RequestError(404, f"module.yaml reads no topic '{topic}'. It reads {known}.")

@@ -1,4 +1,4 @@
-"""Holds up what reads messages from outside while the engine has enough of them."""
+"""Backpressure: a source of messages waits while too many messages wait in the engine."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 
 from .engine import Engine
 
-#: Reading stops when more messages wait in the engine, or messages of more bytes. The more wait,
-#: the more of them are in one call, and the less each of them costs.
+#: A source waits while more messages, or more bytes of messages, wait in the engine. The limits are
+#: high because larger batches cost less CPU time per message.
 MESSAGES = 60_000
 BYTES = 64 << 20
 
-#: A reader that has stopped goes on at this part of it, so that it does not stop at each message.
+#: A source that waits continues below this fraction of the limit.
 LOW = 0.8
 
 
@@ -53,13 +53,13 @@ class Backpressure:
     def wait(
         self, stopping: threading.Event, meanwhile: cabc.Callable[[], None] = lambda: None
     ) -> None:
-        """Return when there is room, or nothing more is to be sent.
+        """Return when the engine can accept messages, or when the source is stopping.
 
-        :param meanwhile: Called repeatedly.
+        :param meanwhile: Called repeatedly while the source waits.
         """
         if not self._is_over(1.0):
             return
         while self._is_over(LOW) and not stopping.is_set():
             meanwhile()
-            # Looking costs next to nothing; being told would cost the engine for each message.
+            # Polling costs little. A notification would cost the engine time for each message.
             time.sleep(0.005)

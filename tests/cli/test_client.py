@@ -1,4 +1,4 @@
-"""The commands that ask an engine, against one that runs."""
+"""The commands that call an engine, against a running engine."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def greet(context: Context, name: str) -> Effects:
     return Effects().update_state(SEEN, seen).send(Address("example/relay", name), f"{name} {seen}")
 
 
-@app.statefun("example/escape")
+@app.statefun("example/escape", egresses=["example/out"])
 def escape(context: Context, text: str) -> Effects:
     record = kafka_record("greetings", key=text, value=text)
     later = dt.timedelta(days=9)
@@ -52,7 +52,7 @@ def escape(context: Context, text: str) -> Effects:
     )
 
 
-@app.statefun("example/relay")
+@app.statefun("example/relay", egresses=["example/out"])
 def relay(context: Context, text: str) -> Effects:
     record = kafka_record("greetings", key=context.self_address.id, value=text)
     return Effects().egress("example/out", record)
@@ -66,7 +66,7 @@ def either(context: Context, message: str | int) -> Effects:
 class Commands:
     """Runs commands on an engine.
 
-    :param settle: Waits until the engine has done what a command asks for.
+    :param settle: Waits until the engine has finished the work of a command.
     """
 
     def __init__(self, port: int, settle: cabc.Callable[[], None] = lambda: None) -> None:
@@ -104,7 +104,7 @@ def test_send_says_the_number(run: Commands) -> None:
     assert run("send", "example/greeter", "bob", input="bob") == "message 2\n"
 
 
-def test_send_and_wait_prints_all_that_the_message_caused(run: Commands) -> None:
+def test_send_and_wait_prints_all_resulting_events(run: Commands) -> None:
     output = run("send", "example/greeter", "bob", "bob", "--wait")
     assert output.startswith("message 1\n")
     assert [each["event"] for each in events(output)] == ["invocation", "invocation", "egress"]
@@ -130,7 +130,7 @@ def test_send_under_a_key_sends_once(run: Commands) -> None:
         ("greeter", 2, "Error: "),
     ],
 )
-def test_send_to_what_is_no_function(run: Commands, function: str, status: int, told: str) -> None:
+def test_send_to_an_unknown_function(run: Commands, function: str, status: int, told: str) -> None:
     output = run("send", function, "bob", "bob", status=status)
     assert told in output
     assert "Traceback" not in output
@@ -191,10 +191,10 @@ def test_parked_retry_drop_revive_and_replace(run: Commands) -> None:
     assert run("egress", "greetings") == "#1 good: good 1\n#2 bob: bob 2\n"
 
 
-def test_what_is_not_parked(run: Commands) -> None:
+def test_retry_of_an_unknown_message(run: Commands) -> None:
     told = run("retry", "99", status=1)
     assert told == (
-        "Error: Nothing is parked at message 99. List what is parked to see what there is.\n"
+        "Error: Nothing is parked at message 99. List the parked messages to see their names.\n"
     )
     assert "Name a number that" in run("drop", "a", "b", "c", status=2)
 
