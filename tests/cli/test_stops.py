@@ -294,8 +294,12 @@ def test_a_reload_under_load(works: t.Any) -> None:
 )
 def test_control_an_early_acknowledgement_is_noticed(works: t.Any, how: t.Any, fault: str) -> None:
     work = works(SLOW_DISK.replace("0.01", "0.1") + fault)
-    work.stop(how, random.Random())
-    assert any("are lost" in each for each in work.faults())
+    for _ in range(8):  # one stop may come at a moment at which nothing is lost
+        work.stop(how, random.Random())
+        faults = work.faults()
+        if faults:
+            break
+    assert any("are lost" in each for each in faults)
 
 
 @pytest.mark.slow
