@@ -7,6 +7,7 @@ The playground has two routes, ``PUT /namespace/name/id`` and ``GET /topic``. Al
 from __future__ import annotations
 
 import collections.abc as cabc
+import contextlib
 import time
 import typing as t
 
@@ -43,6 +44,16 @@ class ApiResponse(t.NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class Body(t.NamedTuple):
+    """The body of a request, which is read when there is room for it.
+
+    :param size: In bytes.
+    """
+
+    size: int
+    read: cabc.Callable[[], bytes]
+
+
 class Api:
     """Answers requests to an engine.
 
@@ -69,7 +80,7 @@ class Api:
     def send(
         self,
         path: list[str],
-        body: bytes,
+        body: Body,
         content_type: str | None,
         key: str | None,
         *,
@@ -86,10 +97,9 @@ class Api:
             name = "/".join(path)
             raise RequestError(404, f"'/{name}' names no function. Use /namespace/name/id.")
         address = Address(f"{path[0]}/{path[1]}", path[2])
-        message = self._message(address.type, body, content_type)
-        self._check_room()
-        trace, is_new = idempotency.send(self._engine, address, message, key)
-        self._backpressure.sent([(address, message)])
+        with self._room(body.size):
+            message = self._message(address.type, body.read(), content_type)
+            trace, is_new = idempotency.send(self._engine, address, message, key)
         if not wait or not is_new:
             return ApiResponse(200, {"trace": trace})
         self._wait_for(trace, is_gone)
@@ -109,14 +119,18 @@ class Api:
             raise unknown from None
         return message_of_bytes(function, body, content_type)
 
-    def _check_room(self) -> None:
+    @contextlib.contextmanager
+    def _room(self, size: int) -> cabc.Iterator[None]:
         """Refuse a message while too many messages wait. Files and Kafka wait as well."""
-        if self._backpressure.is_full:
-            raise RequestError(
-                503,
-                f"{self._engine.queued} messages wait in the engine. Send the message again later.",
-                headers=(("Retry-After", "1"),),
-            )
+        with self._backpressure.room(size) as has_room:
+            if not has_room:
+                raise RequestError(
+                    503,
+                    f"{self._engine.queued} messages of {self._engine.queued_bytes} bytes wait in"
+                    " the engine. Send the message again later.",
+                    headers=(("Retry-After", "1"),),
+                )
+            yield
 
     def _wait_for(self, trace: int, is_gone: cabc.Callable[[], bool]) -> None:
         """Wait until no message of a trace waits or runs, apart from delays and parked messages."""
@@ -142,19 +156,19 @@ class Api:
         events = self._history.of_trace(trace)
         return [each for event in events for each in self.serializer.objects(event)]
 
-    def _feed(self, topic: str, key: str, body: bytes) -> ApiResponse:
+    def _feed(self, topic: str, key: str, body: Body) -> ApiResponse:
         """Send the messages of a record of a Kafka topic of module.yaml."""
         if topic not in self._topics:
             known = ", ".join(f"'{name}'" for name in self._topics) or "none"
             raise RequestError(404, f"module.yaml reads no topic '{topic}'. It reads {known}.")
         typename, targets = self._topics[topic]
         content_type = f"application/vnd.{typename}"
-        messages = [
-            (Address(each, key), self._message(each, body, content_type)) for each in targets
-        ]
-        self._check_room()
-        traces = self._engine.submit(messages).result()
-        self._backpressure.sent(messages)
+        with self._room(body.size * len(targets)):
+            data = body.read()
+            messages = [
+                (Address(each, key), self._message(each, data, content_type)) for each in targets
+            ]
+            traces = self._engine.submit(messages).result()
         return ApiResponse(200, {"traces": traces})
 
     # -- reading --------------------------------------------------------------------------
@@ -212,7 +226,7 @@ class Api:
 
     # -- changing -------------------------------------------------------------------------
 
-    def post(self, path: list[str], body: bytes, content_type: str | None) -> ApiResponse:
+    def post(self, path: list[str], body: Body, content_type: str | None) -> ApiResponse:
         """Answer ``POST /-/…``, without the first segment of the path."""
         control, serializer = self._control, self.serializer
         match path:
@@ -228,7 +242,8 @@ class Api:
                 return ApiResponse(200, {"dropped": [serializer.envelope(x) for x in dropped]})
             case ["replace", namespace, name, id]:
                 address = Address(f"{namespace}/{name}", id)
-                control.replace(address, self._codec.message(address.type, body, content_type))
+                message = self._codec.message(address.type, body.read(), content_type)
+                control.replace(address, message)
                 return ApiResponse(200, {"replaced": str(address)})
             case ["revive", number] if number.isdecimal():
                 return ApiResponse(

@@ -19,6 +19,7 @@ from ..embedded.errors import NotFound
 from ..embedded.errors import UnknownTarget
 from .api import Api
 from .api import ApiResponse
+from .api import Body
 from .codec import RequestError
 from .history import History
 from .printable import printable_json
@@ -79,7 +80,7 @@ class Application:
             return self._api.get(path, query)
         if method not in ("PUT", "POST"):
             raise RequestError(405, f"The method {method} is not known. Use GET, PUT or POST.")
-        body = environ["wsgi.input"].read()
+        body = Body(int(environ.get("CONTENT_LENGTH") or 0), environ["wsgi.input"].read)
         if path[0] == "-":
             return self._api.post(path[1:], body, content_type)
         key = environ.get("HTTP_IDEMPOTENCY_KEY")

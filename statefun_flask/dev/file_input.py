@@ -171,7 +171,6 @@ class FileInput:
             if messages or positions:
                 self._engine.submit(messages, positions).result()
             self.sent += len(messages)
-            self._backpressure.sent(messages)
             self._backpressure.wait(self._stopping)
 
     def _read(self, line: bytes, messages: list[tuple[Address, Message]]) -> None:

@@ -6,6 +6,7 @@ import collections
 import collections.abc as cabc
 import contextlib
 import threading
+import traceback
 
 from ..embedded import events
 from ..values.message import Message
@@ -63,6 +64,8 @@ class History:
 
     def add(self, event: events.Event) -> None:
         """Keep an event and pass it on."""
+        if isinstance(event, events.Failed):
+            _clear_frames(event.error)
         size = size_of(event)
         with self._lock:
             self._events.append((event, size))
@@ -124,6 +127,18 @@ class History:
                 for watch in watches:
                     watch.closed = True
                     watch.wake()
+
+
+def _clear_frames(error: BaseException) -> None:
+    """Delete the variables in the tracebacks of an exception. They can be of any size."""
+    pending: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while pending:
+        each = pending.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            traceback.clear_frames(each.__traceback__)
+            pending += [each.__cause__, each.__context__]
 
 
 def _traces(event: events.Event) -> set[int]:

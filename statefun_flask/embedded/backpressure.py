@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import contextlib
 import threading
 import time
 
-from ..values.address import Address
-from ..values.message import Message
 from .engine import Engine
 
 #: A source waits while more messages, or more bytes of messages, wait in the engine. The limits are
@@ -20,26 +19,36 @@ LOW = 0.8
 
 
 class Backpressure:
-    """The backpressure of one source."""
+    """Tells the sources of messages whether the engine has room for more."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._high = MESSAGES
+        self._lock = threading.Lock()
+        self._reserved = 0
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the source must wait."""
-        return self._engine.queued > self._high
+    @contextlib.contextmanager
+    def room(self, size: int) -> cabc.Iterator[bool]:
+        """Return whether there is room for a message, and keep the room until it is sent.
 
-    def sent(self, messages: cabc.Sequence[tuple[Address, Message]]) -> None:
-        """Note messages that the source has sent.
+        A message that is larger than all that may wait has room while nothing else waits.
 
-        The engine does not know the size of the waiting messages. This class assumes that they have
-        the average size of the last ones.
+        :param size: The size of its payload, or of the body that it is made of, in bytes.
         """
-        if messages:
-            size = sum(len(message.value) for _, message in messages)
-            self._high = min(MESSAGES, len(messages) * BYTES // max(size, 1))
+        with self._lock:
+            waiting = self._engine.queued_bytes + self._reserved
+            has_room = not self._is_over(1.0) and (not waiting or waiting + size <= BYTES)
+            if has_room:
+                self._reserved += size
+        try:
+            yield has_room
+        finally:
+            if has_room:
+                with self._lock:
+                    self._reserved -= size
+
+    def _is_over(self, part: float) -> bool:
+        engine = self._engine
+        return engine.queued > MESSAGES * part or engine.queued_bytes > BYTES * part
 
     def wait(
         self, stopping: threading.Event, meanwhile: cabc.Callable[[], None] = lambda: None
@@ -48,9 +57,9 @@ class Backpressure:
 
         :param meanwhile: Called repeatedly while the source waits.
         """
-        if not self.is_full:
+        if not self._is_over(1.0):
             return
-        while self._engine.queued > self._high * LOW and not stopping.is_set():
+        while self._is_over(LOW) and not stopping.is_set():
             meanwhile()
             # Polling costs little. A notification would cost the engine time for each message.
             time.sleep(0.005)

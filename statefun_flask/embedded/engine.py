@@ -109,7 +109,8 @@ class Engine:
     one. All other threads post functions to the owner's inbox.
 
     :param routes: Finds endpoints and egresses.
-    :param store: Closed with the engine. The default keeps everything in memory.
+    :param store: Closed with the engine, also if the engine cannot be made because the store cannot
+        be read. The default keeps everything in memory.
     :param concurrency: How many calls are made at a time: to functions in this process in all, and
         to each endpoint over HTTP. With 1 there are no worker threads, and one call at a time in
         all.
@@ -147,7 +148,11 @@ class Engine:
         self._futures = _Futures()
         limit = 0 if self._inline else concurrency
         kept = retention or Retention()
-        self._core = Core(routes, self.store, self.clock, self._start, kept, limit)
+        try:
+            self._core = Core(routes, self.store, self.clock, self._start, kept, limit)
+        except BaseException:
+            self.store.close()  # it cannot be read
+            raise
 
     # -- for any thread -------------------------------------------------------------------
 
@@ -292,6 +297,11 @@ class Engine:
     def queued(self) -> int:
         """How many messages wait, as any thread may read at any time."""
         return self._core.addresses.queued
+
+    @property
+    def queued_bytes(self) -> int:
+        """How many bytes their payloads have, as any thread may read at any time."""
+        return self._core.addresses.queued_bytes
 
     @property
     def undelivered(self) -> bool:

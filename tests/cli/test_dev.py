@@ -50,23 +50,6 @@ def relay(context: Context, text: str) -> Effects:
     return Effects().egress("example/out", kafka_record("greetings", key="k", value=text))
 '''
 
-#: Makes each commit of the app's engine as slow as on a slow disk.
-SLOW_DISK = """
-import time
-
-from statefun_flask.embedded import SqliteStore
-
-commit = SqliteStore.commit
-
-
-def commit_slowly(self, changes):
-    time.sleep(0.05)
-    commit(self, changes)
-
-
-SqliteStore.commit = commit_slowly
-"""
-
 #: A function after which the engine's next commit fails.
 BREAKING = """
 from statefun_flask.embedded import MemoryStore
@@ -362,62 +345,6 @@ def test_a_signal_ends_it_with_a_last_line(
     assert dev.rest() == 0
     assert re.search(r"^drained in \d+\.\d s$", dev.text, re.MULTILINE)
     assert "Traceback" not in dev.text
-
-
-def test_a_stop_under_load_loses_no_acknowledged_message(
-    run: cabc.Callable[..., Run], folder: pathlib.Path
-) -> None:
-    """Clients keep their connections, so they continue to send while the engine is closing."""
-    (folder / "hello.py").write_text(APP + SLOW_DISK)
-    data = str(folder / "data")
-    sent: list[str] = []
-
-    def send(port: int, client: str) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        try:
-            for number in range(1_000_000):
-                name = f"{client}-{number}"
-                connection.request("PUT", f"/example/greeter/{name}", name.encode())
-                response = connection.getresponse()
-                response.read()
-                if response.status != 200:
-                    return
-                sent.append(name)
-        except OSError:
-            return
-        except http.client.HTTPException:
-            return
-        finally:
-            connection.close()
-
-    for stop in range(3):
-        dev = run("--data", data, "--quiet", "--format", "json")
-        before = len(sent)
-        clients = [
-            threading.Thread(target=send, args=(dev.port, f"{stop}-{client}"))
-            for client in range(8)
-        ]
-        for client in clients:
-            client.start()
-        end = time.monotonic() + 20
-        while len(sent) < before + 100 and time.monotonic() < end:
-            time.sleep(0.01)
-        dev.process.send_signal(signal.SIGTERM)
-        assert dev.rest() == 0
-        for client in clients:
-            client.join(20)
-        assert len(sent) >= before + 100
-
-    dev = run("--data", data)
-    end = time.monotonic() + 20
-    while dev.ask("GET", "/-/status")["queued"] and time.monotonic() < end:
-        time.sleep(0.01)
-    dev.process.send_signal(signal.SIGTERM)
-    assert dev.rest() == 0
-    store = SqliteStore(data)
-    applied = {address.id for address in store.addresses("example/greeter", "", 1_000_000)}
-    store.close()
-    assert set(sent) <= applied
 
 
 @pytest.mark.parametrize("options", [(), ("--reload",)])

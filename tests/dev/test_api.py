@@ -528,10 +528,11 @@ def test_an_empty_or_long_key_is_refused(client: t.Any, key: str) -> None:
     assert reply.json["error"].startswith(f"The Idempotency-Key has {len(key)} characters.")
 
 
+@pytest.mark.parametrize(("bound", "limit"), [("MESSAGES", 3), ("BYTES", 3000)])
 def test_a_message_is_refused_while_too_many_wait(
-    start: cabc.Callable[..., t.Any], monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+    start: cabc.Callable[..., t.Any], monkeypatch: pytest.MonkeyPatch, bound: str, limit: int
 ) -> None:
-    monkeypatch.setattr(backpressure, "MESSAGES", 3)
+    monkeypatch.setattr(backpressure, bound, limit)
     app = StateFunFlask("held")
     held = threading.Event()
 
@@ -542,12 +543,13 @@ def test_a_message_is_refused_while_too_many_wait(
 
     client = start(app)
     for _ in range(5):
-        reply = client.request("PUT", "/dev/held/x", "x")
+        reply = client.request("PUT", "/dev/held/x", "x" * 900)
         if reply.status != 200:
             break
     assert (reply.status, reply.headers["Retry-After"]) == (503, "1")
-    assert reply.json["error"].endswith(
-        "messages wait in the engine. Send the message again later."
+    found = client.get("/-/status")["queued"]
+    assert reply.json["error"] == (
+        f"{found} messages of {903 * found} bytes wait in the engine. Send the message again later."
     )
     held.set()
     client.idle()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import importlib
+import os
 import typing as t
 
 import pytest
@@ -134,7 +136,7 @@ class Bench:
 
     def __init__(self, script: Script, store: Store | None = None, **options: t.Any) -> None:
         self.script = script
-        self.clock = VirtualClock()
+        self.clock = options.pop("clock", None) or VirtualClock()
         self.events: list[t.Any] = []
         self.routes = options.pop("routes", None) or LocalRoutes(
             InProcess(script, batch=options.pop("batch", 1000)), script.functions
@@ -196,3 +198,12 @@ def bench(script: Script) -> cabc.Iterator[cabc.Callable[..., Bench]]:
     yield make
     for each in made:
         each.engine.close()
+
+
+@pytest.fixture(scope="session")
+def has_lossy_disk() -> None:
+    """Skip a test where apsw is not installed, unless the environment says ``CI``."""
+    if os.environ.get("CI"):
+        importlib.import_module("apsw")
+    else:
+        pytest.importorskip("apsw", reason="The lossy disk needs apsw, which 'tests' installs.")

@@ -32,12 +32,15 @@ def wait(engine: Engine, pressed: Backpressure) -> list[int]:
     return waiting
 
 
-def messages(number: int, size: int) -> list[tuple[Address, Message]]:
-    return [(Address("test/fn", str(id)), Message("test/x", bytes(size))) for id in range(number)]
+def fill(engine: Engine, number: int, size: int = 0) -> None:
+    first = engine.queued
+    addresses = [Address("test/fn", str(first + id)) for id in range(number)]
+    engine.submit([(each, Message("test/x", bytes(size))) for each in addresses])
 
 
-def fill(engine: Engine, number: int) -> None:
-    engine.submit(messages(number, 0))
+def has_room(pressed: Backpressure, size: int) -> bool:
+    with pressed.room(size) as found:
+        return found
 
 
 def test_reading_stops_above_a_limit_and_continues_below_four_fifths_of_it(
@@ -49,31 +52,48 @@ def test_reading_stops_above_a_limit_and_continues_below_four_fifths_of_it(
         fill(engine, 10)
         assert wait(engine, pressed) == []
         fill(engine, 1)
+        assert not has_room(pressed, 0)
         assert wait(engine, pressed) == [11, 10, 9]
+        assert has_room(pressed, 0)
 
 
 def test_large_messages_take_more_room(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backpressure, "BYTES", 1000)
     pressed = Backpressure(engine)
     with engine:
-        fill(engine, 6)
+        fill(engine, 5, 200)
         assert wait(engine, pressed) == []
-        pressed.sent(messages(4, 200))
+        fill(engine, 1, 1)  # a small message behind large ones
+        assert engine.queued_bytes == 1001
         assert wait(engine, pressed) == [6, 5]
-        pressed.sent(messages(4, 0))
-        fill(engine, 100)
-        assert wait(engine, pressed) == []
+        assert engine.queued_bytes == 601
+        assert has_room(pressed, 399)
+        assert not has_room(pressed, 400)
 
 
-def test_a_message_larger_than_all_that_may_wait_is_waited_for(
+def test_a_message_larger_than_all_that_may_wait_has_room_while_nothing_waits(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backpressure, "BYTES", 1000)
     pressed = Backpressure(engine)
     with engine:
-        fill(engine, 2)
-        pressed.sent(messages(1, 5000))
-        assert wait(engine, pressed) == [2, 1]
+        assert has_room(pressed, 5000)
+        fill(engine, 1, 5000)
+        assert not has_room(pressed, 5000)
+        assert wait(engine, pressed) == [1]
+
+
+def test_room_is_kept_for_messages_that_are_being_sent(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backpressure, "BYTES", 1000)
+    pressed = Backpressure(engine)
+    with engine:
+        with pressed.room(600) as first, pressed.room(600) as second:
+            assert (first, second) == (True, False)
+            assert not has_room(pressed, 600)
+            assert has_room(pressed, 400)
+        assert has_room(pressed, 600)
 
 
 def test_a_stop_ends_the_wait(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,14 +83,15 @@ def test_unacknowledged_records_are_offered_after_a_restart(
 
 
 @pytest.mark.usefixtures("writer")
+@pytest.mark.parametrize(("bound", "limit"), [("AHEAD", 4), ("AHEAD_BYTES", 400)])
 def test_a_slow_sink_gets_no_more_than_it_can_hold(
-    bench: t.Any, monkeypatch: pytest.MonkeyPatch
+    bench: t.Any, monkeypatch: pytest.MonkeyPatch, bound: str, limit: int
 ) -> None:
-    monkeypatch.setattr(egress, "AHEAD", 4)
+    monkeypatch.setattr(egress, bound, limit)
     made, sink = bench(), ListSink()
     made.engine.attach("t/out", sink)
     for number in range(20):
-        made.run("t/write", str(number), b"x")
+        made.run("t/write", str(number), b"x" * 100)
     assert sink.numbers == [1, 3, 5, 7]
     while len(sink.numbers) < 20:
         made.engine.acknowledge("t/out", sink.numbers[-1])

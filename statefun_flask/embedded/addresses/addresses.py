@@ -35,6 +35,8 @@ class Addresses:
         #: Messages in mailboxes, addresses that wait to be called, addresses in flight, and
         #: addresses that back off.
         self.queued = self.ready = self.in_flight = self.backing_off = 0
+        #: The payloads of the messages in mailboxes, in bytes.
+        self.queued_bytes = 0
         only: EndpointQueue[Mailbox] = EndpointQueue()
         self._queue = queue or (lambda typename: only)
         self._queues: dict[str, EndpointQueue[Mailbox]] = {}
@@ -102,6 +104,7 @@ class Addresses:
             if parked and target in parked:
                 continue
             self.queued += 1
+            self.queued_bytes += len(envelope.message.value)
             mailbox = mailboxes.get(target)
             if mailbox is None:
                 mailbox = mailboxes[target] = Mailbox(target, queue=self._queue_of(target.type))
@@ -172,13 +175,18 @@ class Addresses:
     def applied(self, mailbox: Mailbox) -> None:
         """End a batch: its messages are handled."""
         self._end(mailbox)
-        self.queued -= mailbox.in_flight
+        self._leave(mailbox.messages[: mailbox.in_flight])
         mailbox.applied()
         messages = mailbox.messages
         if messages:
             self._make_ready(mailbox, external=messages[0].caller is None)
         else:
             del self._mailboxes[mailbox.address]
+
+    def _leave(self, messages: list[Envelope]) -> None:
+        self.queued -= len(messages)
+        for each in messages:
+            self.queued_bytes -= len(each.message.value)
 
     def repeat(self, mailbox: Mailbox) -> None:
         """End a batch as if it had not been sent. It is the next one to be sent."""
@@ -207,7 +215,7 @@ class Addresses:
         address, culprit = mailbox.address, mailbox.messages[0]
         mailbox.condition = Condition.PARKED
         self._parked[address] = Parked(address, culprit.seq, culprit.trace, error, now)
-        self.queued -= len(mailbox.messages)
+        self._leave(mailbox.messages)
         del self._mailboxes[address]
 
     def retry(self, mailbox: Mailbox) -> None:

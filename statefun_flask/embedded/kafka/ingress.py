@@ -226,7 +226,6 @@ class Ingress:
                 messages.append((Address(target, id), message))
         if touched:
             self._send(messages, touched)
-        self._backpressure.sent(messages)
         self._note_end()
 
     def _send(

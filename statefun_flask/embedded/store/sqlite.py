@@ -51,7 +51,7 @@ _TOPIC = "name, records, bytes, (select min(seq) from egress where topic = name)
 
 _seq = operator.attrgetter("seq")
 
-#: Errors of a commit that may end by themselves.
+#: Errors that may end by themselves.
 _TEMPORARY = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -60,21 +60,33 @@ _TEMPORARY = {
     sqlite3.SQLITE_LOCKED,
 }
 
+Connect = cabc.Callable[[str], sqlite3.Connection]
+
 
 class SqliteStore:
     """Keeps everything in a folder that one process holds at a time.
 
     :param path: The data folder. It is made if it does not exist.
+    :param connect: Opens a database by its path, in autocommit mode and for all threads. It is for
+        a database on another file layer than the operating system's.
     :param accept_loss: Go on without a log that is missing, and so without the latest commits.
     :raises DataFolderError: The folder cannot be used.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, accept_loss: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        connect: Connect | None = None,
+        *,
+        accept_loss: bool = False,
+    ) -> None:
         self._folder = DataFolder(path)
         self.path = self._folder.database
         lacks_log = log_mark.lacks_log(self.path)
         try:
-            self.connection = _open(self.path, check=not self._folder.was_released)
+            self.connection = _open(
+                connect or _connect, self.path, check=not self._folder.was_released
+            )
             self._mark = log_mark.LogMark(self.connection)
             if lacks_log and not accept_loss and self._mark.needs_log():
                 self.connection.close()
@@ -140,9 +152,7 @@ class SqliteStore:
         except BaseException as exc:
             if self.connection.in_transaction:
                 self.connection.execute("rollback")
-            if isinstance(exc, sqlite3.OperationalError) and exc.sqlite_errorcode & 0xFF in (
-                _TEMPORARY
-            ):
+            if _is_temporary(exc):
                 raise DiskFull.of(self.path, str(exc)) from exc
             raise
 
@@ -471,16 +481,20 @@ def _dead(row: t.Any) -> Dead:
 # -- opening ----------------------------------------------------------------------------------
 
 
-def _open(path: str, *, check: bool) -> sqlite3.Connection:
-    """Open a database, or make it.
+def _connect(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+
+def _open(connect: Connect, path: str, *, check: bool) -> sqlite3.Connection:
+    """Connect to a database and prepare it for use.
 
     :param check: Look for damage first, since the last process did not close the file.
     :raises DataFolderError: It is damaged, another program's, or of a newer format.
     """
     try:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection = connect(path)
     except sqlite3.OperationalError as exc:
-        raise _unreadable(path, str(exc)) from None
+        raise _explained(path, exc) from None
     try:
         connection.execute("pragma locking_mode = exclusive")
         if not connection.execute("pragma page_count").fetchone()[0]:
@@ -505,6 +519,10 @@ def _check(connection: sqlite3.Connection, path: str) -> None:
     (found,) = connection.execute("pragma quick_check(1)").fetchone()
     if found != "ok":
         raise _unreadable(path, found)
+
+
+def _is_temporary(exc: BaseException) -> bool:
+    return isinstance(exc, sqlite3.OperationalError) and exc.sqlite_errorcode & 0xFF in _TEMPORARY
 
 
 def _explained(path: str, exc: BaseException) -> BaseException:

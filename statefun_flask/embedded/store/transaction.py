@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections.abc as cabc
-import itertools
 
 from ...values.address import Address
 from ..records import Dead
@@ -17,8 +16,9 @@ from .base import Changes
 from .base import Key
 from .base import Store
 
-#: The states of this many addresses are kept in memory.
+#: The states of this many addresses are kept in memory, and about this many bytes of values.
 CACHED = 10_000
+CACHED_BYTES = 64 << 20
 
 
 class Transaction:
@@ -34,6 +34,7 @@ class Transaction:
         self._changes = Changes(self._counters)
         self._tokens: dict[tuple[str, str], Delay | None] = {}
         self._states: dict[Address, dict[str, StoredValue]] = {}
+        self._state_bytes = 0
         #: The typename of each state that was ever stored, by function type and name.
         self.state_types = store.state_types()
 
@@ -46,21 +47,25 @@ class Transaction:
         :raises DiskFull: They cannot be written now. They are kept.
         """
         changes = self._changes
-        self._trim()
-        if not changes:
-            return []
-        self._store.commit(changes)
-        self._changes = Changes(self._counters)
-        self._tokens = {}
-        return changes.records
+        try:
+            if not changes:
+                return []
+            self._store.commit(changes)
+            self._changes = Changes(self._counters)
+            self._tokens = {}
+            return changes.records
+        finally:
+            self._trim()
 
     def _trim(self) -> None:
         """Remove the addresses used least recently from memory, except uncommitted ones."""
-        if len(self._states) > CACHED:
-            changed = self._changes.states
-            for address in list(itertools.islice(self._states, CACHED // 2)):
-                if address not in changed:
-                    del self._states[address]
+        if len(self._states) <= CACHED and self._state_bytes <= CACHED_BYTES:
+            return
+        changed = self._changes.states
+        for address in [each for each in self._states if each not in changed]:
+            self._state_bytes -= _size(self._states.pop(address))
+            if len(self._states) <= CACHED // 2 and self._state_bytes <= CACHED_BYTES // 2:
+                break
 
     # -- numbers --------------------------------------------------------------------------
 
@@ -116,6 +121,7 @@ class Transaction:
         values = states.pop(address, None)
         if values is None:
             values = self._store.state(address)
+            self._state_bytes += _size(values)
         states[address] = values  # the last one is the one used most recently
         return values
 
@@ -131,7 +137,10 @@ class Transaction:
         changed = changes.get(address)
         if changed is None:
             changed = changes[address] = {}
+        if name in values:
+            self._state_bytes -= len(values[name].value)
         if value is not None:
+            self._state_bytes += len(value.value)
             values[name] = value
             changed[name] = value, expires
         else:
@@ -297,3 +306,7 @@ class Transaction:
     def set_key_use(self, key: Key, use: KeyUse | None) -> None:
         """Store what was sent under an idempotency key; None to forget the key."""
         self._changes.keys[key] = use
+
+
+def _size(values: dict[str, StoredValue]) -> int:
+    return sum(len(each.value) for each in values.values())

@@ -48,7 +48,9 @@ class Life(RuleBasedStateMachine):
         self.number += count
         self.waiting[address] += numbers
         caller = None if outside else ADDRESSES[0]
-        self.addresses.put(Envelope(n, n, address, caller, Message("x/y")) for n in numbers)
+        self.addresses.put(
+            Envelope(n, n, address, caller, Message("x/y", bytes(n))) for n in numbers
+        )
 
     @precondition(lambda self: self.addresses.ready)
     @rule(limit=st.integers(0, 2))
@@ -106,7 +108,9 @@ class Life(RuleBasedStateMachine):
     def unpark(self, draw: st.DataObject, skip: int) -> None:
         address = draw.draw(st.sampled_from(sorted(self.addresses.parked)))
         del self.waiting[address][:skip]
-        left = [Envelope(n, n, address, None, Message("x/y")) for n in self.waiting[address]]
+        left = [
+            Envelope(n, n, address, None, Message("x/y", bytes(n))) for n in self.waiting[address]
+        ]
         assert self.addresses.unpark(address, left).address == address
 
     @precondition(lambda self: self.in_flight)
@@ -166,6 +170,8 @@ class Life(RuleBasedStateMachine):
             queued += len(numbers)
             assert all(self.addresses.is_waiting(number) for number in numbers)
         assert self.addresses.queued == queued
+        sizes = [len(x.message.value) for each in self.addresses for x in each.messages]
+        assert self.addresses.queued_bytes == sum(sizes)
 
     def teardown(self) -> None:
         """All messages are handled once endpoints answer and no message fails."""
@@ -198,6 +204,8 @@ TestLife.settings = settings(max_examples=80, stateful_step_count=40, deadline=N
 @given(st.lists(st.sampled_from(ADDRESSES), max_size=20))
 def test_addresses_that_start_parked_do_not_queue_messages(targets: list[Address]) -> None:
     addresses = Addresses([Parked(ADDRESSES[0], 1, 1, "error", 0)])
-    addresses.put(Envelope(n, n, each, None, Message("x/y")) for n, each in enumerate(targets))
+    addresses.put(
+        Envelope(n, n, each, None, Message("x/y", bytes(n))) for n, each in enumerate(targets)
+    )
     assert addresses.queued == len([each for each in targets if each != ADDRESSES[0]])
     assert addresses.condition(ADDRESSES[0]) is Condition.PARKED
