@@ -28,6 +28,7 @@ from .errors import AnswerRefused
 from .errors import DiskFull
 from .errors import EndpointDown
 from .errors import KeyReused
+from .errors import ProcessEnded
 from .errors import StepFailed
 from .errors import UnknownTarget
 from .exchange import answer
@@ -46,6 +47,8 @@ from .records import StoredValue
 from .step import Step
 from .store.base import Store
 from .store.transaction import Transaction
+from .suspects import LIMIT
+from .suspects import Suspects
 from .timers import Plans
 from .timers import Timers
 
@@ -65,10 +68,16 @@ class Core:
     """Queues, states, delays and egress records of one engine.
 
     :param start: Makes a call and, now or later, has :meth:`finish` called with it.
+    :param suspects: The addresses that were called when the last process ended.
     """
 
     def __init__(
-        self, routes: Routes, store: Store, clock: Clock, start: cabc.Callable[[Call], None]
+        self,
+        routes: Routes,
+        store: Store,
+        clock: Clock,
+        start: cabc.Callable[[Call], None],
+        suspects: Suspects | None = None,
     ) -> None:
         self.routes = routes
         self.store = store
@@ -76,7 +85,8 @@ class Core:
         self.listeners: list[events.Listener] = []
         self.transaction = Transaction(store)
         self.states = RegisteredStates(self.transaction)
-        self.addresses = Addresses(store.parked())
+        suspects = suspects or Suspects()
+        self.addresses = Addresses(store.parked(), suspects)
         self.timers = Timers(self.transaction, clock)
         self.plans = Plans(clock)
         self.sinks = Sinks(store, self.transaction)
@@ -91,7 +101,32 @@ class Core:
         self.committed: list[cabc.Callable[[], None]] = []
         self._events: list[events.Event] = []
         self._start = start
-        self.addresses.put(store.messages())
+        self.addresses.put(self._quarantining(store.messages(), suspects))
+
+    def _quarantining(
+        self, messages: cabc.Iterable[Envelope], suspects: Suspects
+    ) -> cabc.Iterator[Envelope]:
+        """Yield the stored messages, and park the suspects with which the process ended."""
+        for each in messages:
+            address = each.target
+            if suspects and address in suspects and suspects.ends(address) >= LIMIT:
+                error = ProcessEnded(address.type, address.id, suspects.ends(address))
+                now = self.clock.now()
+                parked = Parked(address, each.seq, each.trace, describe(error), now)
+                self.addresses.quarantine(parked)
+                self.transaction.park(parked)
+                self._events.append(
+                    events.Failed(
+                        at=now,
+                        trace=each.trace,
+                        address=address,
+                        batch=[each],
+                        error=error,
+                        parked=True,
+                        waiting=self.store.queue_length(address) - 1,
+                    )
+                )
+            yield each
 
     # -- messages -------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from .endpoints.routes import Routes
 from .error_text import text_of
 from .errors import DiskFull
 from .errors import EngineStopped
+from .in_flight import InFlight
 from .store import MemoryStore
 from .store import Store
 
@@ -136,7 +137,9 @@ class Engine:
         self._last_sweep = time.monotonic()
         self._waiters: list[concurrent.futures.Future[None]] = []
         self._futures = _Futures()
-        self._core = Core(routes, self.store, self.clock, self._start)
+        self._in_flight = InFlight.beside(self.store.path)
+        suspects = None if self._in_flight is None else self._in_flight.suspects
+        self._core = Core(routes, self.store, self.clock, self._start, suspects)
 
     # -- for any thread -------------------------------------------------------------------
 
@@ -336,12 +339,16 @@ class Engine:
                 return
             if self._state is not EngineState.FAILED:
                 self._state = EngineState.CLOSING
+                if self._in_flight is not None:
+                    self._in_flight.closing()
             try:
                 self._attempt(lambda: self._stop(timeout))
             finally:
                 self._state = EngineState.CLOSED
                 self._futures.break_all(self._refusal)
                 self._attempt(self._core.routes.close)
+                if self._in_flight is not None:
+                    self._in_flight.close()
                 with self._committing:
                     self._attempt(self.store.close)
 
@@ -407,8 +414,7 @@ class Engine:
             if not core.ready:
                 break
             while core.ready:
-                core.dispatch()
-                if core.steps >= STEPS:
+                if not self._dispatch() or core.steps >= STEPS:
                     self._commit_or_raise()
         self._commit_or_raise()
 
@@ -465,6 +471,8 @@ class Engine:
             if self._state is EngineState.CLOSED:
                 return  # close() did not wait for this thread any longer, and closed the store
             self._failure = exc
+            if self._in_flight is not None:
+                self._in_flight.engine_failed()
             self._state = EngineState.FAILED
             self._futures.break_all(self._refusal)
             raise
@@ -479,16 +487,32 @@ class Engine:
         if core.full is None:
             if self._inline:
                 for _ in range(min(_CALLS_A_TURN, core.ready)):
-                    core.dispatch()
-                    if core.steps >= STEPS:
+                    if not self._dispatch() or core.steps >= STEPS:
                         break
             else:
-                while core.ready and core.in_flight < self._concurrency:
-                    core.dispatch()
+                while core.ready and core.in_flight < self._limit and self._dispatch():
+                    pass
             if core.has_changes and self._is_time():
                 self._commit()
         if not core.ready and not core.in_flight and not core.has_changes:
             self._rest()
+
+    @property
+    def _limit(self) -> int:
+        """How many calls may be in flight."""
+        return 1 if self._core.addresses.suspected else self._concurrency
+
+    def _dispatch(self) -> bool:
+        """Call the next address. Returns False if a full disk prevents it.
+
+        While there are suspects, everything is on disk before: if the process ends, the message in
+        flight is in the store, and it is known.
+        """
+        core = self._core
+        if core.addresses.suspected and core.has_changes and not self._commit():
+            return False
+        core.dispatch()
+        return True
 
     def _is_time(self) -> bool:
         """Return whether to commit now."""
@@ -514,6 +538,8 @@ class Engine:
         with self._committing:
             committed = self._core.commit()
         if committed:
+            if self._in_flight is not None:
+                self._in_flight.committed()
             self._core.announce()
         return committed
 
@@ -532,13 +558,14 @@ class Engine:
     def _wake_waiters(self) -> None:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
-            waiter.set_result(None)
+            if not waiter.done():  # the end of a failed engine has broken it
+                waiter.set_result(None)
 
     def _patience(self) -> float:
         """Return how long to wait for an item in the inbox, in seconds."""
         core = self._core
         if core.full is None:
-            if core.ready and (self._inline or core.in_flight < self._concurrency):
+            if core.ready and (self._inline or core.in_flight < self._limit):
                 return 0.0
             if core.has_changes:
                 return self._interval if core.in_flight else 0.0
@@ -558,11 +585,24 @@ class Engine:
 
     def _take(self, item: cabc.Callable[[], None] | Call) -> None:
         if isinstance(item, Call):
-            self._core.finish(item)
+            self._finish(item)
         else:
             item()
 
+    def _finish(self, call: Call) -> None:
+        if self._in_flight is None:
+            self._core.finish(call)
+            return
+        self._in_flight.finishing(call)
+        suspected = self._core.addresses.suspected
+        self._core.finish(call)
+        self._in_flight.end(call)
+        if suspected:
+            self._commit()  # alone, so that it is known if that fails
+
     def _start(self, call: Call) -> None:
+        if self._in_flight is not None:
+            self._in_flight.begin(call)
         if self._pool is not None:
             self._pool.put(call)
             return
@@ -570,12 +610,14 @@ class Engine:
             call.run()
         except BaseException as exc:
             if self._owner is None:  # such as Ctrl-C, which is not the message's fault
+                if self._in_flight is not None:
+                    self._in_flight.end(call)
                 self._core.abandon(call)
                 raise
             call.outcome = exc
         if self._virtual:
             call.duration = 0.0  # two runs have equal events
-        self._core.finish(call)
+        self._finish(call)
 
     def _status(self) -> Status:
         core, addresses = self._core, self._core.addresses

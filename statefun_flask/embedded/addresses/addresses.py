@@ -8,6 +8,7 @@ import types
 from ...values.address import Address
 from ..records import Envelope
 from ..records import Parked
+from ..suspects import Suspects
 from .backoff import Pause
 from .mailbox import Condition
 from .mailbox import Mailbox
@@ -23,15 +24,21 @@ class Addresses:
     It does no I/O: what is to be stored or told follows from what its methods return.
 
     :param parked: The addresses that are parked from the start.
+    :param suspects: The addresses that were called when the last process ended.
     """
 
-    def __init__(self, parked: cabc.Iterable[Parked] = ()) -> None:
+    def __init__(
+        self, parked: cabc.Iterable[Parked] = (), suspects: Suspects | None = None
+    ) -> None:
         #: Messages in mailboxes, addresses in flight, and addresses that back off.
         self.queued = self.in_flight = self.backing_off = 0
         self._ready: ReadyQueue[Mailbox] = ReadyQueue()
         self._mailboxes: dict[Address, Mailbox] = {}
         self._parked = {each.address: each for each in parked}
         self._pauses: dict[str, Pause] = {}
+        self._suspects = Suspects() if suspects is None else suspects
+        #: How many suspects have messages. While there are any, calls are made one at a time.
+        self.suspected = 0
 
     # -- looking --------------------------------------------------------------------------
 
@@ -93,8 +100,24 @@ class Addresses:
             mailbox = mailboxes.get(target)
             if mailbox is None:
                 mailbox = mailboxes[target] = Mailbox(target)
-                self._ready.add(mailbox, external=envelope.caller is None)
+                if self._suspects and target in self._suspects:
+                    self._suspect(mailbox)
+                else:
+                    self._ready.add(mailbox, external=envelope.caller is None)
             mailbox.messages.append(envelope)
+
+    def _suspect(self, mailbox: Mailbox) -> None:
+        """Have a suspect called before all others, its first messages one at a time."""
+        mailbox.suspect = True
+        mailbox.one_by_one = max(1, self._suspects.untried(mailbox.address))
+        self.suspected += 1
+        self._ready.add_first(mailbox)
+
+    def _tried(self, mailbox: Mailbox) -> None:
+        """Clear a suspect once its first messages are handled."""
+        if self._suspects.tried(mailbox.address, max(1, mailbox.in_flight)):
+            mailbox.suspect = False
+            self.suspected -= 1
 
     # -- calls ----------------------------------------------------------------------------
 
@@ -123,6 +146,8 @@ class Addresses:
         """End a batch: its messages are handled."""
         self.in_flight -= 1
         self.queued -= mailbox.in_flight
+        if mailbox.suspect:
+            self._tried(mailbox)
         mailbox.applied()
         messages = mailbox.messages
         if messages:
@@ -146,6 +171,8 @@ class Addresses:
         :param tries: After how many tries a message that fails on its own parks its address.
         """
         self.in_flight -= 1
+        if mailbox.suspect:
+            self._tried(mailbox)
         if not mailbox.failed():
             mailbox.condition = _READY
             self._ready.add(mailbox)
@@ -162,6 +189,13 @@ class Addresses:
         self._parked[address] = Parked(address, culprit.seq, culprit.trace, error, now)
         self.queued -= len(mailbox.messages)
         del self._mailboxes[address]
+        if mailbox.suspect:
+            self.suspected -= 1  # the messages behind this one stay suspects
+
+    def quarantine(self, parked: Parked) -> None:
+        """Park an address before its messages are put in a mailbox."""
+        self._parked[parked.address] = parked
+        self._suspects.acquit(parked.address)
 
     def retry(self, mailbox: Mailbox) -> None:
         """Make an address ready that has backed off long enough."""

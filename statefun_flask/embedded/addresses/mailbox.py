@@ -38,6 +38,7 @@ class Mailbox(msgspec.Struct, eq=False):
     :param one_by_one: How many of the first messages are still to be sent one at a time. The first
         message of an idle address is: the runtime sends it as it comes.
     :param tries: How often the first message has failed on its own.
+    :param suspect: Whether the process ended while it was called, so that it is called alone.
     """
 
     address: Address
@@ -48,6 +49,7 @@ class Mailbox(msgspec.Struct, eq=False):
     resend: int = 0
     one_by_one: int = 1
     tries: int = 0
+    suspect: bool = False
 
     def put(self, envelope: Envelope) -> bool:
         """Add a message. Returns whether the mailbox was empty."""

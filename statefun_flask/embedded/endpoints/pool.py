@@ -22,6 +22,7 @@ class Call(msgspec.Struct, eq=False):
     :param mailbox: Where its messages wait until it has an outcome.
     :param attached: The states that the request has.
     :param duration: In seconds.
+    :param slot: Where its entry in the file of the calls in flight begins; None for none.
     """
 
     address: Address
@@ -32,6 +33,7 @@ class Call(msgspec.Struct, eq=False):
     body: bytes
     outcome: bytes | BaseException = b""
     duration: float = 0.0
+    slot: int | None = None
 
     def run(self) -> None:
         """Call the endpoint."""
