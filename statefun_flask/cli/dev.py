@@ -14,6 +14,7 @@ from flask.cli import pass_script_info
 from flask.cli import ScriptInfo
 
 from ..dev.run import Run
+from ..embedded.engine import CALL_TIMEOUT
 
 _BROKERS = re.compile(r"module|[^\s,/]+:\d+(,[^\s,/]+:\d+)*")
 
@@ -77,6 +78,13 @@ _BROKERS = re.compile(r"module|[^\s,/]+:\d+(,[^\s,/]+:\d+)*")
     show_default=True,
     type=click.IntRange(min=1),
     help="The number of concurrent calls.",
+)
+@click.option(
+    "--call-timeout",
+    default=CALL_TIMEOUT,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="The seconds that a function may take; 0 for any time. Needs a concurrency of 2 or more.",
 )
 @click.option("--remote", is_flag=True, help="Call the app's functions at module.yaml's URL.")
 @click.option("--quiet", "-q", is_flag=True, help="Show only egress records and errors.")

@@ -186,6 +186,7 @@ class Run:
             remote=self._given["remote"],
             finite=self._given["exit_when_idle"],
             temporary=self._given["data"] is None,
+            call_timeout=self._given["call_timeout"] or None,
         )
         with app.app_context():
             try:

@@ -20,6 +20,7 @@ from ..embedded import open_store
 from ..embedded import Store
 from ..embedded.endpoints.module_routes import ModuleRoutes
 from ..embedded.endpoints.routes import Routes
+from ..embedded.engine import CALL_TIMEOUT
 from ..embedded.errors import DataFolderError
 from .api import Api
 from .application import Application
@@ -49,6 +50,9 @@ class Options:
     :param remote: Call the app's own functions by the URL of module.yaml.
     :param finite: The run ends when its inputs are read and everything is done.
     :param temporary: The data is deleted after the run.
+    :param call_timeout: How long a call of one of the app's functions may take, in seconds; None
+        for any time.
+    :param isolate: In how many child processes the app's functions run; 0 for this process.
     """
 
     port: int = 8090
@@ -61,6 +65,8 @@ class Options:
     remote: bool = False
     finite: bool = False
     temporary: bool = False
+    call_timeout: float | None = CALL_TIMEOUT
+    isolate: int = 0
 
 
 class Source(t.Protocol):
@@ -109,7 +115,11 @@ class Session:
         self.clock = SkippingClock()
         routes = self._routes(app)
         self.engine = Engine(
-            routes, _store(options.data), self.clock, concurrency=options.concurrency
+            routes,
+            _store(options.data),
+            self.clock,
+            concurrency=options.concurrency,
+            call_timeout=options.call_timeout,
         )
         self.control = Control(self.engine)
         self.inputs: list[FileInput] = []

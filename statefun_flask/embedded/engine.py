@@ -22,6 +22,7 @@ from .core import Core
 from .egress import Sink
 from .endpoints.pool import Call
 from .endpoints.pool import CallPool
+from .endpoints.pool import SlowCall
 from .endpoints.routes import Routes
 from .error_text import text_of
 from .errors import DiskFull
@@ -37,6 +38,9 @@ logger = logging.getLogger("statefun_flask")
 #: Commit after this many steps. Larger batches mean that more messages are consumed before they
 #: would be written.
 STEPS = 2048
+
+#: How long a call of a function in this process may take, in seconds: the runtime's default too.
+CALL_TIMEOUT = 120.0
 
 #: Commit at the latest this many seconds after the first change.
 COMMIT_INTERVAL = 0.05
@@ -79,6 +83,7 @@ class Status(t.NamedTuple):
     :param down: Function types whose endpoint is down.
     :param undelivered: Whether egress records wait for their sink.
     :param full: The path of the store if it cannot be written to.
+    :param slow: Calls in this process that have been running for 10 seconds.
     """
 
     ready: int
@@ -89,6 +94,7 @@ class Status(t.NamedTuple):
     down: tuple[str, ...]
     undelivered: bool
     full: str | None
+    slow: tuple[SlowCall, ...] = ()
 
     @property
     def idle(self) -> bool:
@@ -109,6 +115,8 @@ class Engine:
     :param routes: Finds endpoints and egresses.
     :param store: Closed with the engine. The default keeps everything in memory.
     :param concurrency: How many calls are made at a time. With 1 there are no worker threads.
+    :param call_timeout: How long a call of a function in this process may take, in seconds; None
+        for any time. Without worker threads it is not observed.
     """
 
     def __init__(
@@ -118,6 +126,7 @@ class Engine:
         clock: Clock | None = None,
         *,
         concurrency: int = 8,
+        call_timeout: float | None = CALL_TIMEOUT,
     ) -> None:
         self.clock = clock or RealClock()
         self.store = store or MemoryStore()
@@ -132,6 +141,7 @@ class Engine:
         self._owner: threading.Thread | None = None
         self._closing = threading.RLock()
         self._committing = threading.Lock()
+        self._call_timeout = call_timeout
         self._pool: CallPool | None = None
         self._first_change: float | None = None
         self._last_sweep = time.monotonic()
@@ -319,7 +329,7 @@ class Engine:
     def start(self) -> None:
         """Begin to handle messages in a thread."""
         if not self._inline:
-            self._pool = CallPool(self._concurrency, self._inbox.put)
+            self._pool = CallPool(self._concurrency, self._inbox.put, self._call_timeout)
         self._thread = threading.Thread(target=self._serve, name="statefun-engine", daemon=True)
         self._owner = self._thread
         self._state = EngineState.RUNNING
@@ -630,6 +640,7 @@ class Engine:
             addresses.paused,
             core.sinks.pending,
             None if core.full is None else core.full.path,
+            () if self._pool is None else self._pool.slow(),
         )
 
 

@@ -364,6 +364,7 @@ def test_status(client: t.Any) -> None:
         "down": [],
         "undelivered": False,
         "full": None,
+        "slow": [],
     }
 
 
