@@ -15,6 +15,7 @@ from flask.cli import ScriptInfo
 
 from ..dev.run import Run
 from ..embedded.engine import CALL_TIMEOUT
+from ..transport.left_threads import end_despite_threads
 
 _BROKERS = re.compile(r"module|[^\s,/]+:\d+(,[^\s,/]+:\d+)*")
 
@@ -109,7 +110,9 @@ def dev(info: ScriptInfo, /, **given: t.Any) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # no value may end the command
     run = Run(info, given)
-    raise SystemExit(run.reloading() if given["reloads"] else run.once())
+    status = run.reloading() if given["reloads"] else run.once()
+    end_despite_threads(status)
+    raise SystemExit(status)
 
 
 def _check(given: dict[str, t.Any]) -> None:
