@@ -13,6 +13,7 @@ import click
 from flask.cli import pass_script_info
 from flask.cli import ScriptInfo
 
+from ..dev import isolate
 from ..dev.run import Run
 from ..embedded.engine import CALL_TIMEOUT
 from ..transport.left_threads import end_despite_threads
@@ -87,6 +88,14 @@ _BROKERS = re.compile(r"module|[^\s,/]+:\d+(,[^\s,/]+:\d+)*")
     type=click.FloatRange(min=0),
     help="The seconds that a function may take; 0 for any time. Needs a concurrency of 2 or more.",
 )
+@click.option(
+    "--isolate",
+    metavar="[N]",
+    is_flag=False,
+    flag_value=str(os.cpu_count() or 1),
+    type=click.IntRange(min=1),
+    help="Run the functions in N child processes; without a number, one for each core.",
+)
 @click.option("--remote", is_flag=True, help="Call the app's functions at module.yaml's URL.")
 @click.option("--quiet", "-q", is_flag=True, help="Show only egress records and errors.")
 @click.option("--full-traceback", is_flag=True, help="Show all frames of an exception.")
@@ -105,6 +114,10 @@ def dev(info: ScriptInfo, /, **given: t.Any) -> None:
     and goes on where Flink would restart the job for ever. In production Flink runs the same app:
     see 'flask statefun flink'.
     """
+    if isolate.is_child():
+        isolate.serve(info.load_app())
+        end_despite_threads(0, grace=0.5)
+        return
     _check(given)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -129,6 +142,11 @@ def _check(given: dict[str, t.Any]) -> None:
         raise click.UsageError(
             f"'{given['kafka']}' is not the address of a broker. Write --kafka HOST:PORT, or"
             " --kafka module for those that module.yaml names."
+        )
+    if given["isolate"] and given["remote"]:
+        raise click.UsageError(
+            "--isolate runs the functions in processes of this command, and --remote calls them"
+            " elsewhere. Choose one."
         )
     if given["exit_when_idle"] and given["reloads"]:
         raise click.UsageError("--exit-when-idle and --reload exclude each other. Choose one.")

@@ -187,6 +187,7 @@ class Run:
             finite=self._given["exit_when_idle"],
             temporary=self._given["data"] is None,
             call_timeout=self._given["call_timeout"] or None,
+            isolate=self._given["isolate"] or 0,
         )
         with app.app_context():
             try:

@@ -33,6 +33,7 @@ from .skipping_clock import SkippingClock
 
 if t.TYPE_CHECKING:
     from ..embedded.kafka import Links
+    from .isolate import Children
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,10 +114,16 @@ class Session:
         self.codec = MessageCodec(self.registry)
         self.history = History()
         self.clock = SkippingClock()
-        routes = self._routes(app)
+        self.children: Children | None = None
+        store = _store(options.data)
+        try:
+            routes = self._isolated(self._routes(app))
+        except BaseException:
+            store.close()
+            raise
         self.engine = Engine(
             routes,
-            _store(options.data),
+            store,
             self.clock,
             concurrency=options.concurrency,
             call_timeout=options.call_timeout,
@@ -133,6 +140,7 @@ class Session:
             if self.links is not None:
                 self.links.stop()
             self.engine.close()
+            self._close_children()
             raise
 
     def _routes(self, app: Flask) -> Routes:
@@ -145,6 +153,22 @@ class Session:
         if self.module is None:
             return LocalRoutes(InProcess(handle), functions)
         return ModuleRoutes(self.module, None if self.options.remote else handle, functions)
+
+    def _isolated(self, routes: Routes) -> Routes:
+        """Return routes with the app's functions in child processes, if the options say so."""
+        if not self.options.isolate:
+            return routes
+        from .isolate import Children
+        from .isolate import IsolatedRoutes
+
+        self.children = Children(
+            self.options.isolate, self.options.concurrency, self.statefun.settings.url
+        )
+        return IsolatedRoutes(routes, self.children.urls, self.options.call_timeout)
+
+    def _close_children(self) -> None:
+        if self.children is not None:
+            self.children.close()
 
     def _connect(self) -> Links | None:
         """Connect the Kafka topics of module.yaml if the options say so."""
@@ -200,6 +224,7 @@ class Session:
             self.engine.close()
         finally:
             self.server.stop()
+            self._close_children()
 
     # -- idleness -------------------------------------------------------------------------
 

@@ -40,8 +40,8 @@ def run(program: str) -> tuple[int, str]:
         (
             "atexit.register(time.sleep, 600)",
             (
-                "A function that was registered with atexit has not returned in 0.1 s, and is cut off."
-                " Correct it.\n"
+                "A function that was registered with atexit has not returned in 0.1 s, and is cut"
+                " off. Correct it.\n"
             ),
         ),
     ],
