@@ -869,6 +869,13 @@ EXISTS = ("--input", "hello.py")
                 " Name a file, or add --not-resumable."
             ),
         ),
+        (
+            ["--isolate", "--remote"],
+            (
+                "--isolate runs the functions in processes of this command, and --remote calls"
+                " them elsewhere. Choose one."
+            ),
+        ),
         (["--group", "x"], "--group needs --kafka, which connects the topics. Add it."),
         (["--to", "x"], "--to needs --input."),
         (["--id-field", "x"], "--id-field needs --input."),
