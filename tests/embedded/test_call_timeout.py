@@ -17,7 +17,9 @@ from statefun_flask.embedded import Control
 from statefun_flask.embedded import Engine
 from statefun_flask.embedded import InProcess
 from statefun_flask.embedded import LocalRoutes
+from statefun_flask.embedded.addresses.mailbox import Mailbox
 from statefun_flask.embedded.endpoints import pool
+from statefun_flask.embedded.errors import CallTimeout
 from statefun_flask.values.message import Message
 
 TEXT = re.compile(
@@ -133,6 +135,23 @@ def test_a_slow_call_is_reported_once_with_its_line(
     blocking.go_on.set()
     engine.wait_idle(20)
     assert engine.status().slow == ()
+
+
+def test_what_a_function_returns_late_is_no_outcome(blocking: Blocking) -> None:
+    def call(body: bytes) -> bytes:
+        blocking.go_on.wait(20)
+        return b"late"
+
+    done: list[pool.Call] = []
+    calls = pool.CallPool(1, done.append, 0.1)
+    address = Address("ns/fn", "bob")
+    late = pool.Call(address, InProcess(call), Mailbox(address), [], {}, b"")
+    calls.put(late)
+    until(lambda: done)
+    blocking.go_on.set()
+    until(lambda: late.outcome == b"late")
+    calls.close(10)
+    assert [type(each.outcome) for each in done] == [CallTimeout]
 
 
 class Elsewhere:

@@ -319,10 +319,11 @@ class Breaking(SqliteStore):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(("beside", "later", "expected"), [(5, 0, 3), (0, 5, 2)])
 def test_a_message_at_which_the_engine_itself_fails_twice(
-    script: t.Any, answer: t.Any, tmp_path: pathlib.Path
+    script: t.Any, answer: t.Any, tmp_path: pathlib.Path, beside: int, later: int, expected: int
 ) -> None:
-    """The commit fails after several steps, so that all of them are suspects at first."""
+    """A commit fails after several steps, so that all of them are suspects at first."""
     script.add("ns/fn", lambda batch: None)
     script.add("ns/out", lambda batch: answer().egress("ns/out", b""))
     failures = 0
@@ -332,11 +333,11 @@ def test_a_message_at_which_the_engine_itself_fails_twice(
             Breaking(tmp_path / "data"),
             concurrency=1,
         )
-        if not failures:
-            engine.submit(
-                [(Address("ns/fn", str(number)), Message("a/t", b"")) for number in range(5)]
-                + [(Address("ns/out", "bob"), Message("a/t", b""))]
-            )
+        if failures < 2:
+            number = later if failures else beside
+            ids = [Address("ns/fn", str(each)) for each in range(number)]
+            ids += [] if failures else [Address("ns/out", "bob")]
+            engine.submit([(each, Message("a/t", b"")) for each in ids])
             engine.flush()
         engine.start()
         until(functools.partial(has_ended, engine))
@@ -344,7 +345,7 @@ def test_a_message_at_which_the_engine_itself_fails_twice(
             break
         engine.close()
         failures += 1
-    assert failures == 3, "at the first time no message was alone"
+    assert failures == expected
     assert parked(engine) == {"bob": CRASHES.format("bob").replace("ns/fn", "ns/out")}
     engine.close()
 
