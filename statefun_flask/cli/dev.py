@@ -13,7 +13,10 @@ import click
 from flask.cli import pass_script_info
 from flask.cli import ScriptInfo
 
+from ..dev import isolate
 from ..dev.run import Run
+from ..embedded.engine import CALL_TIMEOUT
+from ..transport.left_threads import end_despite_threads
 from .keep import keep_days_option
 from .keep import keep_records_option
 
@@ -82,6 +85,21 @@ _BROKERS = re.compile(r"module|[^\s,/]+:\d+(,[^\s,/]+:\d+)*")
     type=click.IntRange(min=1),
     help="Concurrent calls: in process in all, over HTTP to each endpoint.",
 )
+@click.option(
+    "--call-timeout",
+    default=CALL_TIMEOUT,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    help="The seconds that a function may take; 0 for any time. Needs a concurrency of 2 or more.",
+)
+@click.option(
+    "--isolate",
+    metavar="[N]",
+    is_flag=False,
+    flag_value=str(os.cpu_count() or 1),
+    type=click.IntRange(min=1),
+    help="Run the functions in N child processes; without a number, one for each core.",
+)
 @click.option("--remote", is_flag=True, help="Call the app's functions at module.yaml's URL.")
 @click.option("--quiet", "-q", is_flag=True, help="Show only egress records and errors.")
 @click.option("--full-traceback", is_flag=True, help="Show all frames of an exception.")
@@ -100,12 +118,18 @@ def dev(info: ScriptInfo, /, **given: t.Any) -> None:
     and continues where Flink would restart the job. In production Flink runs the same app:
     see 'flask statefun flink'.
     """
+    if isolate.is_child():
+        isolate.serve(info.load_app())
+        end_despite_threads(0, grace=0.5)
+        return
     _check(given)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # no value may end the command
     run = Run(info, given)
-    raise SystemExit(run.reloading() if given["reloads"] else run.once())
+    status = run.reloading() if given["reloads"] else run.once()
+    end_despite_threads(status)
+    raise SystemExit(status)
 
 
 def _check(given: dict[str, t.Any]) -> None:
@@ -122,6 +146,11 @@ def _check(given: dict[str, t.Any]) -> None:
         raise click.UsageError(
             f"'{given['kafka']}' is not the address of a broker. Write --kafka HOST:PORT, or"
             " --kafka module for those that module.yaml names."
+        )
+    if given["isolate"] and given["remote"]:
+        raise click.UsageError(
+            "--isolate runs the functions in processes of this command, and --remote calls them"
+            " elsewhere. Choose one."
         )
     if given["exit_when_idle"] and given["reloads"]:
         raise click.UsageError("--exit-when-idle and --reload exclude each other. Choose one.")

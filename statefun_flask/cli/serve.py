@@ -13,6 +13,7 @@ from flask.cli import with_appcontext
 from ..transport import AsgiTransport
 from ..transport import GranianTransport
 from ..transport import WaitressTransport
+from ..transport.left_threads import end_despite_threads
 from ..transport.listen import ListenAddress
 from ..views import app_itself
 
@@ -85,6 +86,7 @@ def serve(
         if server == "waitress":
             transport = _waitress(listen, workers, threads, **options)
             transport.run(app, started=started)
+            end_despite_threads(0)
         else:
             granian = _granian(server, listen, workers, threads, **options)
             granian.run(_target(app), started=started)

@@ -13,6 +13,7 @@ import typing as t
 
 from ..embedded import Control
 from ..embedded import Engine
+from ..embedded import Status
 from ..embedded.backpressure import Backpressure
 from ..embedded.errors import UnknownTarget
 from ..values.address import Address
@@ -180,7 +181,7 @@ class Api:
         limit = min(_number(query, "limit", PAGE), PAGE)
         match path[1:]:
             case ["status"]:
-                return ApiResponse(200, {**self._engine.status()._asdict()})
+                return ApiResponse(200, _status(self._engine.status()))
             case ["state", namespace, name, id]:
                 return ApiResponse(200, self._state(Address(f"{namespace}/{name}", id)))
             case ["addresses", namespace, name]:
@@ -282,3 +283,7 @@ def _which(path: list[str]) -> Address | int:
         f"'{name}' is neither the number of a message nor an address. Use /N or"
         " /namespace/name/id.",
     )
+
+
+def _status(status: Status) -> JsonObject:
+    return {**status._asdict(), "slow": [each._asdict() for each in status.slow]}

@@ -45,6 +45,9 @@ def _rows(session: Session, data: str) -> cabc.Iterator[tuple[str, str]]:
     if not functions:
         yield "Functions", "none; register one with @app.statefun('namespace/name')"
 
+    if session.children is not None:
+        count = len(session.children.urls)
+        yield "Isolated", f"in {count} child process{'es' * (count != 1)}"
     yield "Data", data
     if session.options.module is not None:
         yield "Module", session.options.module

@@ -190,6 +190,8 @@ class Run:
             finite=self._given["exit_when_idle"],
             temporary=self._given["data"] is None,
             retention=Retention.of(self._given["keep_records"], self._given["keep_days"]),
+            call_timeout=self._given["call_timeout"] or None,
+            isolate=self._given["isolate"] or 0,
         )
         with app.app_context():
             try:

@@ -20,6 +20,7 @@ from ..embedded import open_store
 from ..embedded import Store
 from ..embedded.endpoints.module_routes import ModuleRoutes
 from ..embedded.endpoints.routes import Routes
+from ..embedded.engine import CALL_TIMEOUT
 from ..embedded.errors import DataFolderError
 from ..embedded.retention import Retention
 from ..module_yaml import declared
@@ -34,6 +35,7 @@ from .skipping_clock import SkippingClock
 
 if t.TYPE_CHECKING:
     from ..embedded.kafka import Links
+    from .isolate import Children
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,9 @@ class Options:
     :param finite: The run ends when its inputs are read and everything is done.
     :param temporary: The data is deleted after the run.
     :param retention: How long egress records and dead letters are kept; None for the defaults.
+    :param call_timeout: How long a call of one of the app's functions may take, in seconds; None
+        for any time.
+    :param isolate: In how many child processes the app's functions run; 0 for this process.
     """
 
     port: int = 8090
@@ -65,6 +70,8 @@ class Options:
     finite: bool = False
     temporary: bool = False
     retention: Retention | None = None
+    call_timeout: float | None = CALL_TIMEOUT
+    isolate: int = 0
 
 
 class Source(t.Protocol):
@@ -111,13 +118,20 @@ class Session:
         self.codec = MessageCodec(self.registry)
         self.history = History()
         self.clock = SkippingClock()
-        routes = self._routes(app)
+        self.children: Children | None = None
+        store = _store(options.data)
+        try:
+            routes = self._isolated(self._routes(app))
+        except BaseException:
+            store.close()
+            raise
         self.engine = Engine(
             routes,
-            _store(options.data),
+            store,
             self.clock,
             concurrency=options.concurrency,
             retention=options.retention,
+            call_timeout=options.call_timeout,
         )
         self.control = Control(self.engine)
         self.inputs: list[FileInput] = []
@@ -131,6 +145,7 @@ class Session:
             if self.links is not None:
                 self.links.stop()
             self.engine.close()
+            self._close_children()
             raise
 
     def _routes(self, app: Flask) -> Routes:
@@ -143,6 +158,22 @@ class Session:
         if self.module is None:
             return LocalRoutes(InProcess(handle), functions, declared.egresses(self.registry))
         return ModuleRoutes(self.module, None if self.options.remote else handle, functions)
+
+    def _isolated(self, routes: Routes) -> Routes:
+        """Return routes with the app's functions in child processes, if the options say so."""
+        if not self.options.isolate:
+            return routes
+        from .isolate import Children
+        from .isolate import IsolatedRoutes
+
+        self.children = Children(
+            self.options.isolate, self.options.concurrency, self.statefun.settings.url
+        )
+        return IsolatedRoutes(routes, self.children.urls, self.options.call_timeout)
+
+    def _close_children(self) -> None:
+        if self.children is not None:
+            self.children.close()
 
     def _connect(self) -> Links | None:
         """Connect the Kafka topics of module.yaml if the options say so."""
@@ -198,6 +229,7 @@ class Session:
             self.engine.close()
         finally:
             self.server.stop()
+            self._close_children()
 
     # -- idleness -------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from .errors import DiskFull
 from .errors import EndpointDown
 from .errors import KeyReused
 from .errors import MessageEndsWorker
+from .errors import ProcessEnded
 from .errors import RequestTooLarge
 from .errors import StepFailed
 from .errors import UnknownTarget
@@ -54,6 +55,8 @@ from .retention import Sweeper
 from .step import Step
 from .store.base import Store
 from .store.transaction import Transaction
+from .suspects import LIMIT
+from .suspects import Suspects
 from .timers import Plans
 from .timers import Timers
 
@@ -69,6 +72,7 @@ class Core:
     :param start: Makes a call and, now or later, has :meth:`finish` called with it.
     :param limit: How many calls there are at a time: to functions in this process in all, and to
         each endpoint over HTTP. 0 if :meth:`dispatch` returns with an answer.
+    :param suspects: The addresses that were called when the last process ended.
     """
 
     def __init__(
@@ -78,7 +82,9 @@ class Core:
         clock: Clock,
         start: cabc.Callable[[Call], None],
         retention: Retention,
+        *,
         limit: int = 0,
+        suspects: Suspects | None = None,
     ) -> None:
         self.routes = routes
         self.store = store
@@ -89,7 +95,8 @@ class Core:
         self._limit = limit
         self._local_queue: EndpointQueue[Mailbox] = EndpointQueue(limit)
         self._queues: dict[FunctionEndpoint, EndpointQueue[Mailbox]] = {}
-        self.addresses = Addresses(store.parked(), self._queue_of)
+        suspects = suspects or Suspects()
+        self.addresses = Addresses(store.parked(), self._queue_of, suspects)
         self.timers = Timers(self.transaction, clock)
         self.plans = Plans(clock)
         self.sinks = Sinks(store, self.transaction)
@@ -105,7 +112,32 @@ class Core:
         self.committed: list[cabc.Callable[[], None]] = []
         self._events: list[events.Event] = []
         self._start = start
-        self.addresses.put(store.messages())
+        self.addresses.put(self._quarantining(store.messages(), suspects))
+
+    def _quarantining(
+        self, messages: cabc.Iterable[Envelope], suspects: Suspects
+    ) -> cabc.Iterator[Envelope]:
+        """Yield the stored messages, and park the suspects with which the process ended."""
+        for each in messages:
+            address = each.target
+            if suspects and address in suspects and suspects.ends(address) >= LIMIT:
+                error = ProcessEnded(address.type, address.id, suspects.ends(address))
+                now = self.clock.now()
+                parked = Parked(address, each.seq, each.trace, describe(error), now)
+                self.addresses.quarantine(parked)
+                self.transaction.park(parked)
+                self._events.append(
+                    events.Failed(
+                        at=now,
+                        trace=each.trace,
+                        address=address,
+                        batch=[each],
+                        error=error,
+                        parked=True,
+                        waiting=self.store.queue_length(address) - 1,
+                    )
+                )
+            yield each
 
     # -- messages -------------------------------------------------------------------------
 

@@ -24,11 +24,13 @@ from .endpoints.connection import HttpCall
 from .endpoints.http_client import HttpClient
 from .endpoints.pool import Call
 from .endpoints.pool import CallPool
+from .endpoints.pool import SlowCall
 from .endpoints.remote import Remote
 from .endpoints.routes import Routes
 from .error_text import text_of
 from .errors import DiskFull
 from .errors import EngineStopped
+from .in_flight import InFlight
 from .reactor import Reactor
 from .retention import Retention
 from .retention import SweepSchedule
@@ -42,6 +44,9 @@ logger = logging.getLogger("statefun_flask")
 #: Commit after this many steps. Larger batches mean that more messages are consumed before they
 #: would be written.
 STEPS = 2048
+
+#: How long a call of a function in this process may take, in seconds: the runtime's default too.
+CALL_TIMEOUT = 120.0
 
 #: Commit at the latest this many seconds after the first change.
 COMMIT_INTERVAL = 0.05
@@ -81,6 +86,7 @@ class Status(t.NamedTuple):
     :param down: Function types whose endpoint is down.
     :param undelivered: Whether egress records wait for their sink.
     :param full: The path of the store if it cannot be written to.
+    :param slow: Calls in this process that have been running for 10 seconds.
     """
 
     ready: int
@@ -91,6 +97,7 @@ class Status(t.NamedTuple):
     down: tuple[str, ...]
     undelivered: bool
     full: str | None
+    slow: tuple[SlowCall, ...] = ()
 
     @property
     def idle(self) -> bool:
@@ -115,6 +122,8 @@ class Engine:
         to each endpoint over HTTP. With 1 there are no worker threads, and one call at a time in
         all.
     :param retention: How long egress records and dead letters are kept. The default has limits.
+    :param call_timeout: How long a call of a function in this process may take, in seconds; None
+        for any time. Without worker threads it is not observed.
     """
 
     def __init__(
@@ -125,6 +134,7 @@ class Engine:
         *,
         concurrency: int = 8,
         retention: Retention | None = None,
+        call_timeout: float | None = CALL_TIMEOUT,
     ) -> None:
         self.clock = clock or RealClock()
         self.store = store or MemoryStore()
@@ -139,6 +149,7 @@ class Engine:
         self._owner: threading.Thread | None = None
         self._closing = threading.RLock()
         self._committing = threading.Lock()
+        self._call_timeout = call_timeout
         self._reactor = Reactor()
         self._pool: CallPool | None = None
         self._client: HttpClient | None = None
@@ -148,9 +159,15 @@ class Engine:
         self._futures = _Futures()
         limit = 0 if self._inline else concurrency
         kept = retention or Retention()
+        self._in_flight = InFlight.beside(self.store.path)
+        suspects = None if self._in_flight is None else self._in_flight.suspects
         try:
-            self._core = Core(routes, self.store, self.clock, self._start, kept, limit)
+            self._core = Core(
+                routes, self.store, self.clock, self._start, kept, limit=limit, suspects=suspects
+            )
         except BaseException:
+            if self._in_flight is not None:
+                self._in_flight.close()
             self.store.close()  # it cannot be read
             raise
 
@@ -338,7 +355,7 @@ class Engine:
         """Begin to handle messages in a thread."""
         self._reactor.open()
         if not self._inline:
-            self._pool = CallPool(self._concurrency, self._put)
+            self._pool = CallPool(self._concurrency, self._put, self._call_timeout)
             self._client = HttpClient(self._reactor, self._put, self._responded)
         self._thread = threading.Thread(target=self._serve, name="statefun-engine", daemon=True)
         self._owner = self._thread
@@ -359,12 +376,16 @@ class Engine:
                 return
             if self._state is not EngineState.FAILED:
                 self._state = EngineState.CLOSING
+                if self._in_flight is not None:
+                    self._in_flight.closing()
             try:
                 self._attempt(lambda: self._stop(timeout))
             finally:
                 self._state = EngineState.CLOSED
                 self._futures.break_all(self._refusal)
                 self._attempt(self._core.routes.close)
+                if self._in_flight is not None:
+                    self._in_flight.close()
                 with self._committing:
                     self._attempt(self.store.close)
 
@@ -445,8 +466,7 @@ class Engine:
             if not core.ready:
                 break
             while core.ready:
-                core.dispatch()
-                if core.steps >= STEPS:
+                if not self._dispatch() or core.steps >= STEPS:
                     self._commit_or_raise()
         self._commit_or_raise()
         while self._sweep_if_due():
@@ -511,6 +531,8 @@ class Engine:
             if self._state is EngineState.CLOSED:
                 return  # close() did not wait for this thread any longer, and closed the store
             self._failure = exc
+            if self._in_flight is not None:
+                self._in_flight.engine_failed()
             self._state = EngineState.FAILED
             self._futures.break_all(self._refusal)
             raise
@@ -528,18 +550,35 @@ class Engine:
         if core.full is None:
             if self._inline:
                 for _ in range(min(_CALLS_A_TURN, core.ready)):
-                    core.dispatch()
-                    if core.steps >= STEPS:
+                    if not self._dispatch() or core.steps >= STEPS:
                         break
             else:
-                while core.can_call:
-                    core.dispatch()
+                while self._can_call and self._dispatch():
+                    pass
             if core.has_changes and self._is_time():
                 self._commit()
             if not core.has_changes:  # also between two commits of an engine that is busy
                 self._sweep_if_due()
         if not core.ready and not core.in_flight and not core.has_changes:
             self._rest()
+
+    @property
+    def _can_call(self) -> bool:
+        """Whether a call may be made now: while there are suspects, one at a time."""
+        core = self._core
+        return core.can_call and not (core.addresses.suspected and core.in_flight)
+
+    def _dispatch(self) -> bool:
+        """Call the next address. Returns False if a full disk prevents it.
+
+        While there are suspects, everything is on disk before: if the process ends, the message in
+        flight is in the store, and it is known.
+        """
+        core = self._core
+        if core.addresses.suspected and core.has_changes and not self._commit():
+            return False
+        core.dispatch()
+        return True
 
     def _is_time(self) -> bool:
         """Return whether to commit now."""
@@ -565,6 +604,8 @@ class Engine:
         with self._committing:
             committed = self._core.commit()
         if committed:
+            if self._in_flight is not None:
+                self._in_flight.committed()
             self._core.announce()
         return committed
 
@@ -593,13 +634,14 @@ class Engine:
     def _wake_waiters(self) -> None:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
-            waiter.set_result(None)
+            if not waiter.done():  # the end of a failed engine has broken it
+                waiter.set_result(None)
 
     def _patience(self) -> float:
         """Return how long to wait for an item in the inbox, in seconds."""
         core = self._core
         if core.full is None:
-            if core.can_call:
+            if self._can_call:
                 return 0.0
             if core.has_changes:
                 return self._interval if core.in_flight else 0.0
@@ -626,11 +668,24 @@ class Engine:
 
     def _take(self, item: cabc.Callable[[], None] | Call) -> None:
         if isinstance(item, Call):
-            self._core.finish(item)
+            self._finish(item)
         else:
             item()
 
+    def _finish(self, call: Call) -> None:
+        if self._in_flight is None:
+            self._core.finish(call)
+            return
+        self._in_flight.finishing(call)
+        suspected = self._core.addresses.suspected
+        self._core.finish(call)
+        self._in_flight.end(call)
+        if suspected:
+            self._commit()  # alone, so that it is known if that fails
+
     def _start(self, call: Call) -> None:
+        if self._in_flight is not None:
+            self._in_flight.begin(call)
         endpoint = call.endpoint
         if self._client is not None and isinstance(endpoint, Remote):
             self._client.start(endpoint.request(call.body, settle=call.settle, context=call))
@@ -642,12 +697,14 @@ class Engine:
             call.run()
         except BaseException as exc:
             if self._owner is None:  # such as Ctrl-C, which is not the message's fault
+                if self._in_flight is not None:
+                    self._in_flight.end(call)
                 self._core.abandon(call)
                 raise
             call.outcome = exc
         if self._virtual:
             call.duration = 0.0  # two runs have equal events
-        self._core.finish(call)
+        self._finish(call)
 
     def _responded(self, made: HttpCall) -> None:
         call: Call = made.context
@@ -656,7 +713,7 @@ class Engine:
             call.outcome = call.endpoint.read(made)  # type: ignore[attr-defined]
         except Exception as exc:
             call.outcome = exc
-        self._core.finish(call)
+        self._finish(call)
 
     def _status(self) -> Status:
         core, addresses = self._core, self._core.addresses
@@ -669,6 +726,7 @@ class Engine:
             addresses.paused,
             core.sinks.pending,
             None if core.full is None else core.full.path,
+            () if self._pool is None else self._pool.slow(),
         )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from .errors import AnswerRefused
+from .errors import CallTimeout
+from .errors import ProcessEnded
 from .errors import StepFailed
 from .errors import UnknownTarget
 
@@ -14,7 +16,7 @@ def describe(exc: BaseException) -> str:
     """Return an exception as text to store, with its notes, which name the invocation."""
     notes = getattr(exc, "__notes__", ())
     text = text_of(exc)
-    if not isinstance(exc, AnswerRefused | StepFailed | UnknownTarget):
+    if not isinstance(exc, AnswerRefused | CallTimeout | ProcessEnded | StepFailed | UnknownTarget):
         text = f"{type(exc).__name__}: {text}"
     if isinstance(notes, list | tuple):
         text = " ".join([text, *(note for note in notes if isinstance(note, str))]).rstrip()

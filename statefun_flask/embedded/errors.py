@@ -30,6 +30,34 @@ class StepFailed(StateFunError):
         )
 
 
+class ProcessEnded(StateFunError):
+    """The process ended several times while one message was handled.
+
+    :param ends: How often.
+    """
+
+    def __init__(self, typename: str, id: str, ends: int) -> None:
+        super().__init__(
+            f"The process ended {ends} times while '{typename}' handled this message for id '{id}'."
+            " Look for os._exit, a crash in C or a lack of memory, correct the function, and retry"
+            " the message; or drop it."
+        )
+
+
+class CallTimeout(StateFunError):
+    """A function in this process did not return in time.
+
+    :param where: The line of code that it was at.
+    """
+
+    def __init__(self, typename: str, id: str, seconds: float, where: str) -> None:
+        super().__init__(
+            f"'{typename}' did not return for id '{id}' within {seconds:g} s (it was {where})."
+            " Correct the function, or allow more time with --call-timeout. Its thread still runs"
+            " if it is blocked, and what it returns is ignored."
+        )
+
+
 class UnknownTarget(StateFunError, LookupError):
     """No endpoint serves a function type.
 

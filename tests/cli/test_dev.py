@@ -519,6 +519,124 @@ def test_an_output_that_cannot_hold_a_value_shows_it_escaped(
     assert dev.rest() == 0
 
 
+# -- functions in child processes, and threads that are left ---------------------------------
+
+#: A function that says in which process it runs, and one that ends its process.
+WHERE = """
+import os
+
+
+@app.statefun("example/where")
+def where(context: Context, text: str) -> Effects:
+    print(f"printed by {os.getpid()}", flush=True)
+    return Effects().egress("example/out", kafka_record("pids", key="k", value=str(os.getpid())))
+"""
+
+
+def pids(dev: Run, number: int) -> set[int]:
+    """Send messages until so many processes have answered, and return them."""
+    found: set[int] = set()
+    end = time.monotonic() + 20
+    while len(found) < number:
+        assert time.monotonic() < end, found
+        dev.ask("PUT", "/example/where/x?wait=1", "hello")
+        found = {int(each["value"]) for each in dev.ask("GET", "/-/egress/pids")}
+    return found
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
+
+
+def test_functions_in_child_processes(run: cabc.Callable[..., Run], folder: pathlib.Path) -> None:
+    (folder / "hello.py").write_text(APP + WHERE)
+    dev = run("--isolate=2", "--data", str(folder / "data"))
+    dev.until(r"^ Isolated +in 2 child processes$")
+    first = pids(dev, 2)
+    assert dev.process.pid not in first
+    for pid in first:
+        dev.until(f"^printed by {pid}$")
+
+    victim = min(first)
+    os.kill(victim, signal.SIGKILL)
+    dev.until(
+        rf"^The child process {victim} of the app has ended by SIGKILL\. Another one starts in"
+        r" 0\.1 s\.$"
+    )
+    found = pids(dev, 3)
+    assert dev.ask("GET", "/-/status")["parked"] == 0
+
+    dev.process.kill()
+    dev.rest()
+    end = time.monotonic() + 20
+    while not all(map(has_ended, found)):
+        assert time.monotonic() < end, "children outlive their killed parent"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_reload_starts_the_children_again(
+    run: cabc.Callable[..., Run], folder: pathlib.Path, number: signal.Signals
+) -> None:
+    (folder / "hello.py").write_text(APP + WHERE)
+    dev = run("--isolate=2", "--reload")
+    first = pids(dev, 2)
+    (folder / "hello.py").write_text(APP + WHERE.replace("printed by", "now printed by"))
+    end = time.monotonic() + 20
+    dev.until(r"(?s)Isolated.*Isolated")
+    second = pids(dev, 4) - first
+    dev.until("now printed by")
+    assert all(map(has_ended, first))
+    dev.process.send_signal(number)
+    assert dev.rest() == 0
+    while not all(map(has_ended, second)):
+        assert time.monotonic() < end, "children outlive their parent"
+        time.sleep(0.02)
+
+
+def test_an_app_that_only_a_child_cannot_load(
+    folder: pathlib.Path,
+) -> None:
+    broken = (
+        "\nimport os\nif 'STATEFUN_DEV_CHILD_SOCKET' in os.environ:\n    raise LookupError('x')\n"
+    )
+    (folder / "hello.py").write_text(APP + broken)
+    done = subprocess.run(
+        command("dev", "--port", "0", "--isolate=1"),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "LookupError: x" in done.stderr
+    assert done.stderr.endswith(
+        "Error: The app cannot be run in a child process, whose output says why. Correct the app,"
+        " or start without --isolate.\n"
+    )
+
+
+@pytest.mark.slow
+def test_threads_that_user_code_has_left_do_not_hold_up_the_end(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
+    left = "\nimport threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()\n"
+    (folder / "hello.py").write_text(APP + left)
+    dev = run("--data", str(folder / "data"))
+    dev.until("Listening")
+    dev.process.send_signal(signal.SIGTERM)
+    assert dev.rest() == 0
+    dev.until(r"^User code has left 1 thread running, which the end of the process cuts off: '")
+    SqliteStore(folder / "data").close()
+
+
 # -- a file ---------------------------------------------------------------------------------
 
 
@@ -682,6 +800,13 @@ EXISTS = ("--input", "hello.py")
                 " Name a file, or add --not-resumable."
             ),
         ),
+        (
+            ["--isolate", "--remote"],
+            (
+                "--isolate runs the functions in processes of this command, and --remote calls"
+                " them elsewhere. Choose one."
+            ),
+        ),
         (["--group", "x"], "--group needs --kafka, which connects the topics. Add it."),
         (["--to", "x"], "--to needs --input."),
         (["--id-field", "x"], "--id-field needs --input."),
@@ -790,8 +915,8 @@ def test_a_module_file_that_check_refuses_is_refused_with_the_same_sentence(
         )
     )
     sentence = (
-        "module.yaml:9:38: [1].spec.topics[0].valueType: 'example/greeter' takes no messages of"
-        " type 'example/Wrong', only 'io.statefun.types/string'. Correct the type, or annotate a"
+        "module.yaml:9:38: [1].spec.topics[0].valueType: 'example/greeter' does not accept messages"
+        " of type 'example/Wrong', only 'io.statefun.types/string'. Correct the type, or annotate a"
         " function with it."
     )
     checked = subprocess.run(

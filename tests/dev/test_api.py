@@ -367,6 +367,7 @@ def test_status(client: t.Any) -> None:
         "down": [],
         "undelivered": False,
         "full": None,
+        "slow": [],
     }
 
 

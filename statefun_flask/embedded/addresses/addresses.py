@@ -8,6 +8,7 @@ import types
 from ...values.address import Address
 from ..records import Envelope
 from ..records import Parked
+from ..suspects import Suspects
 from .backoff import Pause
 from .mailbox import Condition
 from .mailbox import Mailbox
@@ -25,12 +26,14 @@ class Addresses:
     :param parked: The addresses that are parked from the start.
     :param queue: Returns the ready queue of a function type's endpoint, always the same one; by
         default all have one queue.
+    :param suspects: The addresses that were called when the last process ended.
     """
 
     def __init__(
         self,
         parked: cabc.Iterable[Parked] = (),
         queue: cabc.Callable[[str], EndpointQueue[Mailbox]] | None = None,
+        suspects: Suspects | None = None,
     ) -> None:
         #: Messages in mailboxes, addresses that wait to be called, addresses in flight, and
         #: addresses that back off.
@@ -45,6 +48,9 @@ class Addresses:
         self._mailboxes: dict[Address, Mailbox] = {}
         self._parked = {each.address: each for each in parked}
         self._pauses: dict[str, Pause] = {}
+        self._suspects = Suspects() if suspects is None else suspects
+        #: How many suspects have messages. While there are any, calls are made one at a time.
+        self.suspected = 0
 
     # -- looking --------------------------------------------------------------------------
 
@@ -108,7 +114,10 @@ class Addresses:
             mailbox = mailboxes.get(target)
             if mailbox is None:
                 mailbox = mailboxes[target] = Mailbox(target, queue=self._queue_of(target.type))
-                self._make_ready(mailbox, external=envelope.caller is None)
+                if self._suspects and target in self._suspects:
+                    self._suspect(mailbox)
+                else:
+                    self._make_ready(mailbox, external=envelope.caller is None)
             mailbox.messages.append(envelope)
 
     def _queue_of(self, typename: str) -> EndpointQueue[Mailbox]:
@@ -128,6 +137,21 @@ class Addresses:
         if queue.in_flight < queue.limit:
             self._open[queue] = None
 
+    def _suspect(self, mailbox: Mailbox) -> None:
+        """Have a suspect called before all others, its first messages one at a time."""
+        mailbox.suspect = True
+        mailbox.one_by_one = max(1, self._suspects.untried(mailbox.address))
+        self.suspected += 1
+        self._make_ready(mailbox, first=True)
+        if mailbox.queue in self._open:
+            self._open = {mailbox.queue: None, **self._open}
+
+    def _tried(self, mailbox: Mailbox) -> None:
+        """Clear a suspect once its first messages are handled."""
+        if self._suspects.tried(mailbox.address, max(1, mailbox.in_flight)):
+            mailbox.suspect = False
+            self.suspected -= 1
+
     # -- calls ----------------------------------------------------------------------------
 
     def take(self) -> Mailbox | None:
@@ -145,7 +169,7 @@ class Addresses:
         self.ready -= 1
         if not queue:
             del self._open[queue]
-        elif len(self._open) > 1:
+        elif len(self._open) > 1 and not self.suspected:
             self._open[queue] = self._open.pop(queue)  # it is the last one now
         pause = self._pauses.get(mailbox.address.type) if self._pauses else None
         if pause is None:
@@ -176,6 +200,8 @@ class Addresses:
         """End a batch: its messages are handled."""
         self._end(mailbox)
         self._leave(mailbox.messages[: mailbox.in_flight])
+        if mailbox.suspect:
+            self._tried(mailbox)
         mailbox.applied()
         messages = mailbox.messages
         if messages:
@@ -202,6 +228,8 @@ class Addresses:
         :param tries: After how many tries a message that fails on its own parks its address.
         """
         self._end(mailbox)
+        if mailbox.suspect:
+            self._tried(mailbox)
         if not mailbox.failed():
             self._make_ready(mailbox)
         elif mailbox.tries < tries:
@@ -217,6 +245,13 @@ class Addresses:
         self._parked[address] = Parked(address, culprit.seq, culprit.trace, error, now)
         self._leave(mailbox.messages)
         del self._mailboxes[address]
+        if mailbox.suspect:
+            self.suspected -= 1  # the messages behind this one stay suspects
+
+    def quarantine(self, parked: Parked) -> None:
+        """Park an address before its messages are put in a mailbox."""
+        self._parked[parked.address] = parked
+        self._suspects.acquit(parked.address)
 
     def retry(self, mailbox: Mailbox) -> None:
         """Make an address ready that has backed off long enough."""

@@ -40,6 +40,7 @@ class Mailbox(msgspec.Struct, eq=False):
         idle address, because the runtime sends the first message at once.
     :param tries: How often the first message has failed alone.
     :param cut_offs: How often the endpoint has ended the connection at the first message.
+    :param suspect: Whether the process ended while it was called, so that it is called alone.
     :param queue: The ready queue of its endpoint.
     """
 
@@ -52,6 +53,7 @@ class Mailbox(msgspec.Struct, eq=False):
     one_by_one: int = 1
     tries: int = 0
     cut_offs: int = 0
+    suspect: bool = False
     queue: EndpointQueue[Mailbox] = msgspec.field(default_factory=EndpointQueue)
 
     def put(self, envelope: Envelope) -> bool:

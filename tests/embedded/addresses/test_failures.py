@@ -276,7 +276,7 @@ def test_endpoint_that_is_down_holds_back_its_function_type_and_parks_nothing(fl
     assert endpoint.calls == 6
     assert len(made.script.calls) == 3
     assert made.told(events.Up)[0].typename == "ns/fn"
-    assert made.engine.status() == (0, 0, 0, 0, 0, (), False, None)
+    assert made.engine.status() == (0, 0, 0, 0, 0, (), False, None, ())
 
 
 def test_waits_between_probes_grow_to_five_seconds(flaky: t.Any) -> None:
