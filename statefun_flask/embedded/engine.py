@@ -76,6 +76,7 @@ class Status(t.NamedTuple):
     :param retrying: Addresses whose first message failed and is repeated in a moment.
     :param parked: Addresses that wait for a person.
     :param down: Function types whose endpoint is down.
+    :param held: Function types that a person holds back.
     :param undelivered: Whether egress records wait for their sink.
     :param full: The path of the store if it cannot be written to.
     """
@@ -86,6 +87,7 @@ class Status(t.NamedTuple):
     retrying: int
     parked: int
     down: tuple[str, ...]
+    held: tuple[str, ...]
     undelivered: bool
     full: str | None
 
@@ -586,6 +588,7 @@ class Engine:
             addresses.backing_off,
             len(addresses.parked),
             addresses.paused,
+            addresses.held,
             core.sinks.pending,
             None if core.full is None else core.full.path,
         )

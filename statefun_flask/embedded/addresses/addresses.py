@@ -23,15 +23,18 @@ class Addresses:
     It does no I/O: what is to be stored or told follows from what its methods return.
 
     :param parked: The addresses that are parked from the start.
+    :param held: The function types that are held back from the start.
     """
 
-    def __init__(self, parked: cabc.Iterable[Parked] = ()) -> None:
+    def __init__(self, parked: cabc.Iterable[Parked] = (), held: cabc.Iterable[str] = ()) -> None:
         #: Messages in mailboxes, addresses in flight, and addresses that back off.
         self.queued = self.in_flight = self.backing_off = 0
         self._ready: ReadyQueue[Mailbox] = ReadyQueue()
         self._mailboxes: dict[Address, Mailbox] = {}
         self._parked = {each.address: each for each in parked}
         self._pauses: dict[str, Pause] = {}
+        #: The function types that a person holds back, each with the addresses that wait.
+        self._held: dict[str, list[Mailbox]] = {each: [] for each in held}
 
     # -- looking --------------------------------------------------------------------------
 
@@ -54,6 +57,11 @@ class Addresses:
         """The function types whose endpoint is down."""
         return tuple(self._pauses)
 
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The function types that a person holds back."""
+        return tuple(self._held)
+
     def condition(self, address: Address) -> Condition:
         """Return what an address is doing."""
         if address in self._parked:
@@ -66,18 +74,28 @@ class Addresses:
         mailbox = self._mailboxes.get(address)
         return [] if mailbox is None else mailbox.messages[:limit]
 
+    def queue_length(self, address: Address) -> int:
+        """Return how many messages wait for an address that is not parked."""
+        mailbox = self._mailboxes.get(address)
+        return 0 if mailbox is None else len(mailbox.messages)
+
     def is_waiting(self, trace: int) -> bool:
-        """Return whether messages of a trace wait, except those of parked addresses."""
+        """Return whether messages of a trace wait for the engine.
+
+        Those of parked addresses and of held function types wait for a person.
+        """
         return any(
             envelope.trace == trace
             for mailbox in self._mailboxes.values()
+            if mailbox.condition is not Condition.HELD
             for envelope in mailbox.messages
         )
 
     def waiting(self, typename: str) -> int:
         """Return how many addresses of a function type wait to be called."""
         pause = self._pauses.get(typename)
-        waiting = 0 if pause is None else len(pause.waiting)
+        waiting = len(self._held.get(typename, ()))
+        waiting += 0 if pause is None else len(pause.waiting)
         return waiting + sum(each.address.type == typename for each in self._ready)
 
     # -- messages -------------------------------------------------------------------------
@@ -101,11 +119,14 @@ class Addresses:
     def take(self) -> Mailbox | None:
         """Remove the next address from the ready queue and return it.
 
-        It must begin then. Returns None if that address has to wait for its endpoint.
+        It must begin then. Returns None if that address has to wait for its endpoint or a person.
 
         :raises IndexError: None is ready.
         """
         mailbox = self._ready.take()
+        if self._held and mailbox.address.type in self._held:
+            self._hold(mailbox)
+            return None
         pause = self._pauses.get(mailbox.address.type) if self._pauses else None
         if pause is None:
             return mailbox
@@ -201,9 +222,14 @@ class Addresses:
         """Return the address that probes an endpoint now and must begin.
 
         Returns None if the endpoint has answered meanwhile, or no address waits for it any more.
+        A function type that a person holds back sends no probe: its pause ends, and its first call
+        after the release begins another one if the endpoint is still down.
         """
         if self._pauses.get(typename) is not pause:
             return None
+        if typename in self._held:
+            self._hold(*pause.waiting)
+            pause.waiting.clear()
         if not pause.waiting:
             del self._pauses[typename]
             return None
@@ -219,3 +245,28 @@ class Addresses:
         for mailbox in self._pauses.pop(typename).waiting:
             mailbox.condition = _READY
             self._ready.add(mailbox)
+
+    # -- function types that a person holds back ------------------------------------------
+
+    def hold(self, typename: str) -> bool:
+        """Make no call of a function type from now on; calls in flight go on.
+
+        :return: Whether it was not held before.
+        """
+        if typename in self._held:
+            return False
+        self._held[typename] = []
+        return True
+
+    def release(self, typename: str) -> bool:
+        """Make the addresses of a function type ready that was held, and return whether it was."""
+        waiting = self._held.pop(typename, None)
+        for mailbox in waiting or ():
+            mailbox.condition = _READY
+            self._ready.add(mailbox)
+        return waiting is not None
+
+    def _hold(self, *mailboxes: Mailbox) -> None:
+        for mailbox in mailboxes:
+            mailbox.condition = Condition.HELD
+            self._held[mailbox.address.type].append(mailbox)

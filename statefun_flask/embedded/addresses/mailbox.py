@@ -22,7 +22,9 @@ class Condition(enum.Enum):
     #: Its first message failed and is repeated in a moment.
     BACKING_OFF = "backing off"
     #: It waits for its endpoint, which is down.
-    PAUSED = "paused"
+    PAUSED = "endpoint down"
+    #: A person holds back its function type.
+    HELD = "held"
     #: Its first message failed for good, and a person decides. Its messages are in the store only.
     PARKED = "parked"
 

@@ -32,6 +32,7 @@ class Changes(msgspec.Struct):
     :param counted: Whether a counter advanced. It is saved even if nothing else changed, so that no
         number is given twice.
     :param forget: Egresses with the number up to which old records are deleted.
+    :param held: Function types, and whether a person holds them back.
     """
 
     counters: dict[str, int]
@@ -49,6 +50,7 @@ class Changes(msgspec.Struct):
     dead: dict[int, Dead | None] = {}
     positions: dict[str, str] = {}
     keys: dict[Key, KeyUse | None] = {}
+    held: dict[str, bool] = {}
 
     def __bool__(self) -> bool:
         return bool(
@@ -65,6 +67,7 @@ class Changes(msgspec.Struct):
             or self.state_types
             or self.positions
             or self.keys
+            or self.held
             or self.forget
         )
 
@@ -138,6 +141,9 @@ class Store(t.Protocol):
 
     def parked(self) -> list[Parked]:
         """Return the parked addresses, the oldest first."""
+
+    def held(self) -> list[str]:
+        """Return the function types that a person holds back."""
 
     def dead(self, limit: int = -1) -> list[Dead]:
         """Return the dead letters in the order of their numbers."""

@@ -58,6 +58,7 @@ class MemoryStore:
         self._dead: dict[int, Dead] = {}
         self._positions: dict[str, str] = {}
         self._keys: dict[Key, KeyUse] = {}
+        self._held: set[str] = set()
 
     def close(self) -> None:
         """Do nothing: the content ends with the object."""
@@ -85,6 +86,11 @@ class MemoryStore:
         _update(self._dead, changes.dead)
         self._positions.update(changes.positions)
         _update(self._keys, changes.keys)
+        for typename, held in changes.held.items():
+            if held:
+                self._held.add(typename)
+            else:
+                self._held.discard(typename)
 
     def _write_state(self, address: Address, values: dict[str, StateChange]) -> None:
         stored = self._states.setdefault(address, {})
@@ -226,6 +232,10 @@ class MemoryStore:
     def parked(self) -> list[Parked]:
         """Return the parked addresses, the oldest first."""
         return sorted(self._parked.values(), key=_seq)
+
+    def held(self) -> list[str]:
+        """Return the function types that a person holds back."""
+        return sorted(self._held)
 
     def dead(self, limit: int = -1) -> list[Dead]:
         """Return the dead letters in the order of their numbers."""

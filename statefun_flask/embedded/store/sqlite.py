@@ -253,6 +253,10 @@ class SqliteStore:
             for type, id, *rest in self._rows("select * from parked order by seq")
         ]
 
+    def held(self) -> list[str]:
+        """Return the function types that a person holds back."""
+        return [type for (type,) in self._rows("select type from held order by type")]
+
     def dead(self, limit: int = -1) -> list[Dead]:
         """Return the dead letters in the order of their numbers."""
         return list(map(_dead, self._rows("select * from dead order by seq limit ?", limit)))

@@ -42,7 +42,8 @@ def test_folder_of_a_newer_version(tmp_path: pathlib.Path) -> None:
     with pytest.raises(DataFolderError) as info:
         SqliteStore(tmp_path)
     assert str(info.value) == (
-        f"'{database}' was written by a newer version (its format is 7, this one reads 2)."
+        f"'{database}' was written by a newer version (its format is 7, this one reads"
+        f" {schema.VERSION})."
         " Upgrade statefun_flask, or give another folder."
     )
     assert database.read_bytes() == before
