@@ -16,6 +16,7 @@ import typing as t
 import urllib.parse
 
 from ..embedded.errors import NotFound
+from ..embedded.errors import SeveralParked
 from ..embedded.errors import UnknownTarget
 from .api import Api
 from .api import ApiResponse
@@ -65,6 +66,8 @@ class Application:
             response = ApiResponse(exc.status, {"error": str(exc)}, exc.headers)
         except (NotFound, UnknownTarget) as exc:
             response = ApiResponse(404, {"error": str(exc)})
+        except SeveralParked as exc:
+            response = ApiResponse(409, {"error": str(exc), "addresses": exc.addresses})
         except (ValueError, TypeError, OverflowError) as exc:
             response = ApiResponse(400, {"error": str(exc)})
         except RuntimeError as exc:
@@ -81,13 +84,16 @@ class Application:
             raise RequestError(405, f"The method {method} is not known. Use GET, PUT or POST.")
         body = environ["wsgi.input"].read()
         if path[0] == "-":
-            return self._api.post(path[1:], body, content_type)
+            return self._api.post(path[1:], body, content_type, query)
         key = environ.get("HTTP_IDEMPOTENCY_KEY")
         if "wait" not in query:
             return self._api.send(path, body, content_type, key)
+        timeout = _seconds(query["timeout"]) if "timeout" in query else None
         with _one_of(self._waits, f"{MAX_WAITS} requests wait for the end of a trace."):
             is_gone = environ["waitress.client_disconnected"]
-            return self._api.send(path, body, content_type, key, wait=True, is_gone=is_gone)
+            return self._api.send(
+                path, body, content_type, key, wait=True, timeout=timeout, is_gone=is_gone
+            )
 
     def _stream(self, environ: Environ, start_response: StartResponse) -> cabc.Iterator[bytes]:
         if not self._streams.acquire(blocking=False):
@@ -158,6 +164,13 @@ def _refuse_foreign(environ: Environ) -> None:
             "Only programs on this machine may send requests. Use http://127.0.0.1 and no Origin"
             " header.",
         )
+
+
+def _seconds(text: str) -> float:
+    """Return the number of seconds that a query names."""
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
+        raise RequestError(400, f"'timeout={text}' is not a time. Write seconds as timeout=10.")
+    return float(text)
 
 
 def _netloc(url: str) -> str:

@@ -356,12 +356,14 @@ def test_a_number_that_is_none(client: t.Any) -> None:
 
 def test_status(client: t.Any) -> None:
     assert client.get("/-/status") == {
+        "idle": True,
         "ready": 0,
         "in_flight": 0,
         "queued": 0,
         "retrying": 0,
         "parked": 0,
         "down": [],
+        "held": [],
         "undelivered": False,
         "full": None,
     }
@@ -450,6 +452,7 @@ def test_delays_are_listed_and_fired(client: t.Any) -> None:
     assert (delay["to"], delay["from"], delay["token"]) == ("dev/out/late", "dev/later/x", "t")
     assert delay["value"] == "after 3600000"
     assert 0 <= delay["due"] - before - 3_600_000 < 10_000
+    assert 0 <= 3_600_000 - delay.pop("due_in_ms") < 10_000
     assert client.post(f"/-/fire/{delay['seq']}")["fired"] == delay
     client.idle()
     assert (client.get("/-/delays"), texts(client)) == ([], ["after 3600000"])
@@ -466,7 +469,10 @@ def test_wait_answers_with_all_that_a_message_caused(client: t.Any) -> None:
         ("invocation", "dev/out/hello"),
         ("egress", "lines"),
     ]
-    assert answer["events"] == client.get(f"/-/trace/{answer['trace']}")
+    assert answer["waiting"] == []
+    kept = client.get(f"/-/trace/{answer['trace']}")
+    assert [each.pop("number") for each in kept] == [2, 3, 3]
+    assert answer["events"] == kept
     first, second, _ = answer["events"]
     assert first["states"] == {"seen": [None, 1]}
     assert [each["seq"] for each in first["sends"]] == [each["seq"] for each in second["messages"]]

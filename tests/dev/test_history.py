@@ -90,7 +90,7 @@ ENVELOPE = Envelope(2, 1, TO, None, BIG)
             at=0, trace=1, address=TO, batch=[ENVELOPE], error=OSError(), parked=True, waiting=0
         ),
         events.Dropped(at=0, trace=1, address=TO, envelope=ENVELOPE),
-        events.Fired(at=0, trace=1, delay=Delay(1, 1, 1, TO, TO, BIG)),
+        events.Fired(at=0, trace=1, delay=Delay(1, 1, 1, TO, TO, BIG), seq=2),
     ],
 )
 def test_every_payload_of_an_event_counts(event: events.Event) -> None:
