@@ -100,7 +100,9 @@ class Api:
         self._check_room()
         trace, is_new = idempotency.send(self._engine, address, message, key)
         self._backpressure.sent([(address, message)])
-        if not wait or not is_new:
+        if not is_new:
+            return ApiResponse(200, {"trace": trace, "repeated": True})
+        if not wait:
             return ApiResponse(200, {"trace": trace})
         self._wait_for(trace, is_gone, timeout)
         happened = self._history.of_trace(trace)
@@ -268,6 +270,10 @@ class Api:
         if not found and typename is not None:
             self._check_served(typename)
         return [self.serializer.instance(each) for each in found]
+
+    def backup(self) -> t.BinaryIO:
+        """Answer ``GET /-/backup``: an open file with a copy of the database."""
+        return self._control.backup()
 
     def _pop(self, topic: str) -> ApiResponse:
         record = self._control.pop(topic)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import http
+import os
 import re
 import threading
 import time
@@ -47,6 +48,7 @@ class Application:
         self._history = history
         self._serializer = api.serializer
         self._streams = threading.BoundedSemaphore(MAX_STREAMS)
+        self._backups = threading.BoundedSemaphore(1)
         self._waits = threading.BoundedSemaphore(MAX_WAITS)
         #: Refuse all requests from now on.
         self.closing = False
@@ -61,6 +63,8 @@ class Application:
             method = environ["REQUEST_METHOD"]
             if method == "GET" and path == ["-", "events"]:
                 return self._stream(environ, start_response)
+            if method == "GET" and path == ["-", "backup"]:
+                return self._backup(environ, start_response)
             response = self._answer(method, path, query, environ)
         except RequestError as exc:
             response = ApiResponse(exc.status, {"error": str(exc)}, exc.headers)
@@ -94,6 +98,17 @@ class Application:
             return self._api.send(
                 path, body, content_type, key, wait=True, timeout=timeout, is_gone=is_gone
             )
+
+    def _backup(self, environ: Environ, start_response: StartResponse) -> cabc.Iterable[bytes]:
+        with _one_of(self._backups, "Another backup is being made."):
+            copy = self._api.backup()
+        headers = [
+            ("Content-Type", "application/vnd.sqlite3"),
+            ("Content-Length", str(os.fstat(copy.fileno()).st_size)),
+        ]
+        start_response("200 OK", headers)
+        wrapped: cabc.Iterable[bytes] = environ["wsgi.file_wrapper"](copy, 1 << 18)
+        return wrapped
 
     def _stream(self, environ: Environ, start_response: StartResponse) -> cabc.Iterator[bytes]:
         if not self._streams.acquire(blocking=False):

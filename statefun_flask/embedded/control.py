@@ -329,6 +329,19 @@ class Control:
             count += deleted
         return count
 
+    # -- backups --------------------------------------------------------------------------
+
+    def backup(self) -> t.BinaryIO:
+        """Return an open file with a copy of all that has happened so far, or later.
+
+        The engine goes on meanwhile.
+
+        :raises NoDataFolder: The engine keeps its data in memory.
+        :raises BackupError: The copy cannot be written.
+        """
+        self._engine.flush()
+        return self._engine.store.copy()
+
     # -- function types -------------------------------------------------------------------
 
     def hold(self, typename: str) -> int:
@@ -419,7 +432,7 @@ def _instance(core: Core, address: Address, has_state: bool) -> Instance:
 def _find(core: Core, which: Address | str | int, several: bool = False) -> list[Address]:
     parked = core.addresses.parked
     if isinstance(which, int):
-        found = [address for address, each in parked.items() if each.trace == which]
+        found = sorted(address for address, each in parked.items() if each.trace == which)
     else:
         which = as_address(which)
         found = [which] if which in parked else []

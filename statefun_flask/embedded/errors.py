@@ -140,6 +140,20 @@ class DataFolderError(StateFunError):
     """A data folder cannot be used."""
 
 
+class BackupError(StateFunError, RuntimeError):
+    """Data cannot be copied or restored."""
+
+
+class NoDataFolder(StateFunError, ValueError):
+    """An engine keeps its data in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The engine keeps its data in memory, which cannot be backed up. Start it with --data"
+            " DIR."
+        )
+
+
 class DiskFull(StateFunError):
     """The store cannot be written to.
 

@@ -127,15 +127,15 @@ def show(app: StateFunFlask) -> Show:
         (
             events.Dropped(at=NOON, trace=2, address=BOB, envelope=envelope()),
             (
-                "#2 dev/words/bob goes on without message 3, which 'flask statefun dead revive 3' puts"
-                " back"
+                "#2 dev/words/bob goes on without message 3, which 'flask statefun dead revive 3'"
+                " puts back"
             ),
         ),
         (
             events.Held(at=NOON, typename="dev/words", waiting=1),
             (
-                "dev/words is paused by a person: 1 address waits; 'flask statefun resume dev/words'"
-                " calls it again"
+                "dev/words is paused by a person: 1 address waits; 'flask statefun resume"
+                " dev/words' calls it again"
             ),
         ),
         (

@@ -91,6 +91,13 @@ class Store(t.Protocol):
     def close(self) -> None:
         """Release the file. A store that was closed cannot be used."""
 
+    def copy(self) -> t.BinaryIO:
+        """Return an open file with a copy of the database, which any thread may ask for.
+
+        :raises NoDataFolder: There is no file.
+        :raises BackupError: The copy cannot be written.
+        """
+
     def counters(self) -> dict[str, int]:
         """Return the last number of each counter."""
 

@@ -11,6 +11,7 @@ import operator
 import typing as t
 
 from ...values.address import Address
+from ..errors import NoDataFolder
 from ..records import Dead
 from ..records import Delay
 from ..records import EgressRecord
@@ -62,6 +63,13 @@ class MemoryStore:
 
     def close(self) -> None:
         """Do nothing: the content ends with the object."""
+
+    def copy(self) -> t.BinaryIO:
+        """Refuse: there is no file.
+
+        :raises NoDataFolder: Always.
+        """
+        raise NoDataFolder
 
     # -- writing --------------------------------------------------------------------------
 

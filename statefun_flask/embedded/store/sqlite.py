@@ -6,6 +6,7 @@ import collections.abc as cabc
 import contextlib
 import os
 import sqlite3
+import threading
 import typing as t
 
 from ...values.address import Address
@@ -18,6 +19,7 @@ from ..records import Envelope
 from ..records import KeyUse
 from ..records import Parked
 from ..records import StoredValue
+from . import backup
 from . import base
 from . import rows
 from . import schema
@@ -33,6 +35,9 @@ ROW_MARGIN = 64 << 10
 
 #: How large the log grows before it is moved into the database, in bytes.
 LOG_SIZE = 8 << 20
+
+#: What is added to the path of the database for a copy that is being made.
+_COPY = ".copy"
 
 #: The largest number that SQLite has.
 _LARGEST_SEQ = (1 << 63) - 1
@@ -57,6 +62,9 @@ class SqliteStore:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._folder = DataFolder(path)
         self.path = self._folder.database
+        self._copying = threading.Lock()
+        self._is_closing = False
+        backup.remove_copy(self.path + _COPY)
         try:
             self.connection = _open(self.path, check=not self._folder.was_released)
         except BaseException:
@@ -64,11 +72,25 @@ class SqliteStore:
             raise
 
     def close(self) -> None:
-        """Release the folder."""
+        """Release the folder, and end a copy that is being made."""
+        self._is_closing = True
         try:
-            self.connection.close()
+            with self._copying:
+                self.connection.close()
         finally:
             self._folder.release()
+
+    def copy(self) -> t.BinaryIO:
+        """Return an open file with a consistent copy of the database.
+
+        Any thread may ask for one. The engine goes on meanwhile.
+
+        :raises BackupError: The copy cannot be written, or the store is closed.
+        """
+        with self._copying:
+            return backup.copy_database(
+                self.connection, self.path + _COPY, lambda: not self._is_closing
+            )
 
     @property
     def largest(self) -> int:
