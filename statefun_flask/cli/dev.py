@@ -18,7 +18,11 @@ from ..dev.run import Run
 _BROKERS = re.compile(r"module|[^\s,/]+:\d+(,[^\s,/]+:\d+)*")
 
 
-@click.command("dev", short_help="Run the app on the embedded engine, for development.")
+@click.command(
+    "dev",
+    short_help="Run the app on the embedded engine, for development.",
+    epilog="Example: flask --app greeter statefun dev --reload --data data",
+)
 @click.option(
     "--port",
     "-p",

@@ -73,14 +73,12 @@ def remove_copy(path: str) -> None:
 
 
 def check_database(path: str | os.PathLike[str]) -> int:
-    """Return the format of a database of an engine that no engine works on.
+    """Return the format of a database of an engine that no engine works on. Nothing is written.
 
     :raises BackupError: It is damaged, or of another program.
     """
-    # The path is absolute, so that SQLite does not read '//' as the name of a host.
-    quoted = urllib.parse.quote(os.path.abspath(path))
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{quoted}?mode=ro", uri=True)) as database:
+        with _opened_to_read(os.path.abspath(path)) as database:
             (application,) = database.execute("pragma application_id").fetchone()
             if application != schema.APPLICATION:
                 raise BackupError(
@@ -92,8 +90,31 @@ def check_database(path: str | os.PathLike[str]) -> int:
     except sqlite3.Error as exc:
         found = str(exc)
     if found != "ok":
-        raise BackupError(f"'{path}' is damaged: {found}. Use another backup.")
+        reason = " ".join(found.split())
+        raise BackupError(f"'{path}' is damaged: {reason}. Use another backup.")
     return t.cast("int", version)
+
+
+@contextlib.contextmanager
+def _opened_to_read(path: str) -> cabc.Iterator[sqlite3.Connection]:
+    """Open a database and leave no file behind.
+
+    :param path: Absolute, so that SQLite does not read '//' as the name of a host.
+    """
+    uri = f"file:{urllib.parse.quote(path)}?mode=ro"
+    # A killed engine leaves a log, which SQLite reads through an index that it makes. Without a log
+    # it makes both files, unless the database is said not to change.
+    index = f"{path}-shm"
+    has_log, has_index = os.path.exists(f"{path}-wal"), os.path.exists(index)
+    if not has_log:
+        uri += "&immutable=1"
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+            yield database
+    finally:
+        if has_log and not has_index:
+            with contextlib.suppress(OSError):
+                os.unlink(index)
 
 
 def restore(backup: str | os.PathLike[str], folder: str | os.PathLike[str]) -> None:
