@@ -27,7 +27,7 @@ PYTHON = (3, 11)
 OPTIONAL = {"granian": "fast", "confluent-kafka": "kafka"}
 
 
-class Finding(t.NamedTuple):
+class Diagnosis(t.NamedTuple):
     """What was found about one thing.
 
     :param state: ``ok``; ``missing`` for what only some commands need; ``broken`` for what must be
@@ -64,22 +64,22 @@ def doctor(engine: EngineClient, data: str | None, output: str) -> None:
         raise click.ClickException(f"Repair {', '.join(broken)}.")
 
 
-def python() -> Finding:
+def python() -> Diagnosis:
     """Look at the interpreter."""
     found = f"{platform.python_version()} at {sys.executable}"
     if sys.version_info < PYTHON:
         wanted = ".".join(map(str, PYTHON))
-        return Finding("python", "broken", f"{found}: install Python {wanted} or later")
-    return Finding("python", "ok", found)
+        return Diagnosis("python", "broken", f"{found}: install Python {wanted} or later")
+    return Diagnosis("python", "ok", found)
 
 
-def packages() -> cabc.Iterator[Finding]:
+def packages() -> cabc.Iterator[Diagnosis]:
     """Look at this package and those that it requires."""
     try:
         required = importlib.metadata.requires("statefun-flask") or []
-        yield Finding("statefun-flask", "ok", importlib.metadata.version("statefun-flask"))
+        yield Diagnosis("statefun-flask", "ok", importlib.metadata.version("statefun-flask"))
     except importlib.metadata.PackageNotFoundError:
-        yield Finding("statefun-flask", "broken", "pip install statefun-flask")
+        yield Diagnosis("statefun-flask", "broken", "pip install statefun-flask")
         return
     for requirement in required:
         name = t.cast("re.Match[str]", re.match(r"[\w.-]+", requirement)).group()
@@ -87,24 +87,24 @@ def packages() -> cabc.Iterator[Finding]:
             yield _package(name, requirement.partition(";")[0].strip())
 
 
-def _package(name: str, requirement: str) -> Finding:
+def _package(name: str, requirement: str) -> Diagnosis:
     try:
         version = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         if name in OPTIONAL:
-            return Finding(name, "missing", f"pip install 'statefun-flask[{OPTIONAL[name]}]'")
-        return Finding(name, "broken", f"pip install '{requirement}'")
+            return Diagnosis(name, "missing", f"pip install 'statefun-flask[{OPTIONAL[name]}]'")
+        return Diagnosis(name, "broken", f"pip install '{requirement}'")
     lowest = re.search(r">=\s*([\d.]+)", requirement)
     if lowest is not None and _numbers(version) < _numbers(lowest.group(1)):
-        return Finding(name, "broken", f"{version} is too old: pip install '{requirement}'")
-    return Finding(name, "ok", version)
+        return Diagnosis(name, "broken", f"{version} is too old: pip install '{requirement}'")
+    return Diagnosis(name, "ok", version)
 
 
 def _numbers(version: str) -> list[int]:
     return [int(each) for each in re.findall(r"\d+", version.partition("+")[0])][:3]
 
 
-def java() -> Finding:
+def java() -> Diagnosis:
     """Look for a Java that Flink runs with."""
     from ..flink.errors import FlinkError
     from ..flink.java import java as find
@@ -113,57 +113,59 @@ def java() -> Finding:
     notes: list[str] = []
     try:
         found = find(notes.append)
-        return Finding("java", "ok", f"{version(found)} at {found} {' '.join(notes)}".rstrip())
+        return Diagnosis("java", "ok", f"{version(found)} at {found} {' '.join(notes)}".rstrip())
     except FlinkError as exc:
-        return Finding("java", "missing", f"{exc} Only 'flask statefun flink' and tests need it.")
+        return Diagnosis("java", "missing", f"{exc} Only 'flask statefun flink' and tests need it.")
 
 
-def maven() -> Finding:
+def maven() -> Diagnosis:
     """Look for Maven."""
     from ..flink.errors import FlinkError
     from ..flink.java import maven as find
 
     try:
-        return Finding("maven", "ok", find())
+        return Diagnosis("maven", "ok", find())
     except FlinkError as exc:
-        return Finding("maven", "missing", f"{exc} Only 'flask statefun flink' and tests need it.")
+        return Diagnosis(
+            "maven", "missing", f"{exc} Only 'flask statefun flink' and tests need it."
+        )
 
 
-def port(engine: EngineClient) -> Finding:
+def port(engine: EngineClient) -> Diagnosis:
     """Ask what listens where an engine would."""
     try:
         status = engine.get("/-/status")
         busy = "idle" if status["idle"] else "busy"
-        return Finding("engine", "ok", f"runs on {engine.url} and is {busy}")
+        return Diagnosis("engine", "ok", f"runs on {engine.url} and is {busy}")
     except (click.ClickException, KeyError, TypeError):
         pass
     if engine.is_listening():
         text = f"another program listens on {engine.url}: start the engine with another --port"
-        return Finding("engine", "broken", text)
-    return Finding("engine", "ok", f"none runs on {engine.url}, and the port is free")
+        return Diagnosis("engine", "broken", text)
+    return Diagnosis("engine", "ok", f"none runs on {engine.url}, and the port is free")
 
 
 # -- a data folder ----------------------------------------------------------------------------
 
 
-def folder(path: pathlib.Path) -> cabc.Iterator[Finding]:
+def folder(path: pathlib.Path) -> cabc.Iterator[Diagnosis]:
     """Look at a data folder. Nothing is written to it."""
     from ..embedded.store.folder import DATABASE
 
     if not path.exists():
-        yield Finding("data", "ok", f"'{path}' does not exist yet: 'dev --data' makes it")
+        yield Diagnosis("data", "ok", f"'{path}' does not exist yet: 'dev --data' makes it")
         return
     database = path / DATABASE
     if not path.is_dir() or not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        yield Finding("data", "broken", f"'{path}' is not a folder that this user can write to")
+        yield Diagnosis("data", "broken", f"'{path}' is not a folder that this user can write to")
         return
     if not database.exists():
-        yield Finding("data", "ok", f"'{path}' has no data of an engine yet")
+        yield Diagnosis("data", "ok", f"'{path}' has no data of an engine yet")
         return
     with _lock(path) as holder:
         if holder is not None:
             text = f"'{path}' is in use by the process {holder}: 'flask statefun status' asks it"
-            yield Finding("data", "ok", text)
+            yield Diagnosis("data", "ok", text)
             return
         yield _database(database)
 
@@ -188,7 +190,7 @@ def _lock(path: pathlib.Path) -> cabc.Iterator[str | None]:
         yield None
 
 
-def _database(path: pathlib.Path) -> Finding:
+def _database(path: pathlib.Path) -> Diagnosis:
     from ..embedded.errors import BackupError
     from ..embedded.store.backup import check_database
     from ..embedded.store.schema import VERSION
@@ -197,9 +199,9 @@ def _database(path: pathlib.Path) -> Finding:
     try:
         found = check_database(path)
     except BackupError as exc:
-        return Finding("data", "broken", str(exc))
+        return Diagnosis("data", "broken", str(exc))
     if found > VERSION:
         text = f"its format is {found}, and this version reads {VERSION}: upgrade statefun-flask"
-        return Finding("data", "broken", text)
+        return Diagnosis("data", "broken", text)
     older = "" if found == VERSION else f", which becomes {VERSION} at the next start"
-    return Finding("data", "ok", f"'{path}' is sound: {size}, format {found}{older}")
+    return Diagnosis("data", "ok", f"'{path}' is sound: {size}, format {found}{older}")

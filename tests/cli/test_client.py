@@ -129,7 +129,7 @@ def command() -> cabc.Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def start(*args: str, **options: t.Any) -> subprocess.Popen[str]:
-        arguments = [sys.executable, "-m", "statefun_flask", *args]
+        arguments = [sys.executable, "-m", "statefun_flask.cli", *args]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         started.append(subprocess.Popen(arguments, **pipes, **options))
         return started[-1]

@@ -244,7 +244,7 @@ def test_a_day_in_a_terminal(run: cabc.Callable[..., Run], folder: pathlib.Path)
         r"\n    hello\.py:14 in greet\n"
         r'        raise ValueError\("no greeting for bad"\)'
     )
-    dev.until(r"retry  flask statefun retry 2 +drop  flask statefun drop 2$")
+    dev.until(r"drop     flask statefun parked drop example/greeter/bob$")
 
     file = folder / "hello.py"
     file.write_text(APP.replace('name == "bad"', 'name == "worse"'))

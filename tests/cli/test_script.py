@@ -74,7 +74,13 @@ def test_the_script_asks_an_engine_while_the_app_is_broken(
 ) -> None:
     url = f"http://localhost:{session.server.port}"
     sent = execute(
-        broken, "-m", "statefun_flask", "send", "example/greeter/bob", "bob", STATEFUN_ENGINE=url
+        broken,
+        "-m",
+        "statefun_flask.cli",
+        "send",
+        "example/greeter/bob",
+        "bob",
+        STATEFUN_ENGINE=url,
     )
     assert (sent.returncode, sent.stdout, sent.stderr) == (0, "message 1\n", "")
     assert os.listdir(broken) == ["app.py"]
@@ -95,9 +101,9 @@ def test_the_script_runs_commands_of_an_app(tmp_path: pathlib.Path) -> None:
     (tmp_path / "shop.py").write_text(
         "from statefun_flask import StateFunFlask\napp = StateFunFlask(__name__)\n"
     )
-    done = execute(tmp_path, "-m", "statefun_flask", "--app", "shop", "routes")
+    done = execute(tmp_path, "-m", "statefun_flask.cli", "--app", "shop", "routes")
     assert (done.returncode, done.stdout) == (0, "No functions were registered.\n"), done.stderr
-    done = execute(tmp_path, "-m", "statefun_flask", "--help")
+    done = execute(tmp_path, "-m", "statefun_flask.cli", "--help")
     assert "--app" in done.stdout
     assert set(COMMANDS) <= set(done.stdout.split())
 
