@@ -28,6 +28,8 @@ VARIABLE = "STATEFUN_ENGINE"
 #: How long a response may take, in seconds, beside the time for which a command waits.
 TIMEOUT = 30.0
 
+_NEGATIVE = re.compile(r"-\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+
 _TYPENAME = re.compile(r"[^/]+/[^/]+")
 
 
@@ -299,6 +301,24 @@ def _is_text(value: str) -> bool:
 
 def _quoted(value: str) -> str:
     return f"'{printable(value)}'"
+
+
+class BodyCommand(click.Command):
+    """A command whose last argument is a body, which may be a negative number."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments. A negative number is not an option."""
+        options = [each for each in self.params if isinstance(each, click.Option)]
+        with_value = {name for each in options if not each.is_flag for name in each.opts}
+        places = [
+            place
+            for place, (before, each) in enumerate(zip(["", *args], args, strict=False))
+            if _NEGATIVE.fullmatch(each) and before not in with_value
+        ]
+        if len(places) == 1 and "--" not in args:
+            (place,) = places
+            args = [*args[:place], *args[place + 1 :], "--", args[place]]
+        return super().parse_args(ctx, args)
 
 
 address_argument = click.argument("address", metavar="NAMESPACE/NAME/ID", callback=_check_address)

@@ -42,7 +42,7 @@ def list_delays(engine: EngineClient, limit: int, output: str) -> None:
 def _line(delay: JsonObject) -> str:
     token = f"  (token {delay['token']})" if delay["token"] else ""
     due = f"in {span_text(delay['due_in_ms'])}"
-    head = printable(f"{delay['seq']}  {due:<12}  {delay['to']}")
+    head = printable(f"{delay['seq']}  {due}  {delay['to']}")
     return f"{head}  <- {printable_json(delay['value'])}{printable(token)}"
 
 

@@ -34,7 +34,6 @@ def list_instances(engine: EngineClient, function: str | None, output: str) -> N
 
 
 def _line(instance: JsonObject) -> str:
-    queued = f"{instance['queued']} queued" if instance["queued"] else ""
-    stored = "" if instance["state"] else "no state"
-    parts = f"{instance['condition']:<13}  {queued:<12}  {stored:<8}  {instance['address']}"
-    return printable(parts)
+    queued = f", {instance['queued']} queued" if instance["queued"] else ""
+    stored = "" if instance["state"] else ", no state"
+    return printable(f"{instance['address']}  {instance['condition']}{queued}{stored}")

@@ -10,6 +10,7 @@ import click
 from ..dev.printable import printable
 from ..dev.printable import printable_json
 from .client import asks_engine
+from .client import BodyCommand
 from .client import EngineClient
 from .client import format_option
 from .client import JsonObject
@@ -101,6 +102,7 @@ def drop(engine: EngineClient, which: str | None, several: bool, output: str) ->
 
 @parked.command(
     "replace",
+    cls=BodyCommand,
     short_help="Try again with another body.",
     epilog='Example: flask statefun parked replace example/greeter/bob \'{"name": "bob"}\'',
 )

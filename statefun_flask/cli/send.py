@@ -11,6 +11,7 @@ from ..dev.printable import printable
 from .client import address_argument
 from .client import address_path
 from .client import asks_engine
+from .client import BodyCommand
 from .client import EngineClient
 from .client import format_option
 from .client import JsonObject
@@ -22,6 +23,7 @@ from .trace import tree
 
 @click.command(
     "send",
+    cls=BodyCommand,
     short_help="Send a message to a function.",
     epilog='Example: flask statefun send example/greeter/bob \'{"name": "bob"}\' --wait',
 )

@@ -200,6 +200,13 @@ def test_what_takes_longer_than_the_timeout(session: Session) -> None:
     )
 
 
+def test_a_negative_number_is_a_body(run: Commands) -> None:
+    assert run("send", "example/either/x", "-7", "--type", "io.statefun.types/long", "--wait") == (
+        "message 1\nexample/either/x  <- -7\n"
+    )
+    assert "No such option" in run("send", "example/either/x", "--wiat", status=2)
+
+
 def test_send_names_the_type_of_one_that_takes_several(run: Commands) -> None:
     assert run("send", "example/either/x", "7", status=1) == (
         "Error: 'example/either' takes several types, so the type must be named. Add --type"
@@ -238,13 +245,13 @@ def test_state_and_list(run: Commands) -> None:
         run("send", f"example/greeter/{id}", "bob", "--wait")
     assert run("state", "example/greeter/a/b") == "seen: 1\n"
     assert objects(run("state", "example/greeter/", "--format", "json")) == [{"seen": 1}]
-    assert [line.split()[-1] for line in run("list", "example/greeter").splitlines()] == [
+    assert [line.split()[0] for line in run("list", "example/greeter").splitlines()] == [
         "example/greeter/",
         "example/greeter/a/b",
         "example/greeter/bob",
         "example/greeter/ü",
     ]
-    assert run("list").splitlines()[0].split() == ["idle", "example/greeter/"]
+    assert run("list").splitlines()[0] == "example/greeter/  idle"
     assert run("state", "example/greeter/eve", status=4) == "'example/greeter/eve' has no state.\n"
     assert "'example/greter'" in run("list", "example/greter", status=4)
     assert "'a/b/c' is not a function type" in run("list", "a/b/c", status=2)
@@ -331,9 +338,7 @@ def test_delays(run: Commands) -> None:
     run("send", "example/greeter/bob", "later", "--wait")
     (delay,) = objects(run("delays", "list", "--format", "json"))
     seq = str(delay["seq"])
-    assert run("delays", "list") == (
-        f'{seq}  in 9 d        example/relay/later  <- "later"  (token t)\n'
-    )
+    assert run("delays", "list") == (f'{seq}  in 9 d  example/relay/later  <- "later"  (token t)\n')
     assert run("delays", "fire", seq) == f"delay {seq} is delivered to example/relay/later\n"
     assert run("delays", "fire", seq, status=4).startswith(f"Error: There is no delay {seq}.")
 
@@ -396,7 +401,7 @@ def test_status_waits_until_the_engine_is_idle(session: Session) -> None:
 def test_pause_and_resume(run: Commands) -> None:
     assert run("pause", "example/greeter") == "example/greeter is paused, 0 addresses wait\n"
     run("send", "example/greeter/bob", "bob")
-    assert run("list").split() == ["held", "1", "queued", "no", "state", "example/greeter/bob"]
+    assert run("list") == "example/greeter/bob  held, 1 queued, no state\n"
     assert run("egress", "greetings", status=4)
     assert run("resume", "example/greeter") == "example/greeter is called again, 1 address waits\n"
     assert run("egress", "greetings") == "#1 bob: bob 1\n"
