@@ -1,4 +1,4 @@
-"""The requests of the HTTP benchmark, and the answers that are right."""
+"""The requests of the HTTP benchmark, and the correct replies."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from . import handler
 class Case(t.NamedTuple):
     """A request that is sent over and over.
 
-    :param connections: How many are in flight at a time.
-    :param texts: What the answer's messages say.
-    :param change: The state that the answer changes, and its bytes.
+    :param connections: The number of requests in flight at a time.
+    :param texts: The texts of the messages in the reply.
+    :param change: The state that the reply changes, and its bytes.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Case(t.NamedTuple):
     change: tuple[str, bytes] | None
 
     def check(self, answer: bytes) -> None:
-        """Raise an AssertionError for an answer that is not right."""
+        """Raise an AssertionError for a wrong reply."""
         result = FromFunction.FromString(answer).invocation_result
         texts = [
             StringWrapper.FromString(each.argument.value).value for each in result.outgoing_messages

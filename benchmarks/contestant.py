@@ -1,7 +1,7 @@
 """Runs one contestant in its own environment: ``contestant.py FILE``, then commands on stdin.
 
-``answer HEX`` prints the answer to a request; ``time COUNT HEX`` prints the seconds of that many.
-"""
+``answer HEX`` prints the reply to a request; ``time COUNT HEX`` prints the seconds for COUNT
+requests."""
 
 import runpy
 import sys

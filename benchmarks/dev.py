@@ -1,7 +1,7 @@
 """``flask statefun dev`` on the greeter: ``python -m benchmarks.dev [--seconds N]``.
 
-Prints how long it takes from the start of the process to the first greeting, how many messages its
-HTTP door takes in a second from 8 connections, and its memory before the first message.
+Prints the time from the start of the process to the first greeting, the number of messages that the
+HTTP API accepts per second from 8 connections, and the memory before the first message.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CONNECTIONS = 8
 
 @contextlib.contextmanager
 def _running() -> cabc.Iterator[tuple[subprocess.Popen[bytes], int, float]]:
-    """Run the command; give its process, its port and when it was started."""
+    """Run the command; yield its process, its port and the time of the start."""
     command = ["-m", "flask", "--app", "greeter_json", "statefun", "dev", "--port", "0"]
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -59,7 +59,7 @@ def first_greeting() -> tuple[float, float]:
 
 
 def _put(port: int, number: int, seconds: float) -> int:
-    """Send messages on one connection for a time, and return how many."""
+    """Send messages on one connection for a time, and return their number."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     end, sent = time.perf_counter() + seconds, 0
     while time.perf_counter() < end:
@@ -74,7 +74,7 @@ def _put(port: int, number: int, seconds: float) -> int:
 
 
 def puts(seconds: float) -> float:
-    """Return the messages taken in a second from 8 connections, each in a process of its own."""
+    """Return the messages per second from 8 connections, each in a process of its own."""
     with _running() as (process, port, _), multiprocessing.Pool(CONNECTIONS) as pool:
         reader = multiprocessing.get_context("fork").Process(target=_drain, args=(process,))
         reader.start()

@@ -1,12 +1,13 @@
 """The embedded engine beside its parts: ``python -m benchmarks.embedded [--quick]``.
 
-First the handler alone, the engine in memory and the engine with a data folder, in short turns: a
-message to a counter with one state, which sends one on to a relay, which writes one egress record.
-Then the engine with few and with very many stored addresses, each in a process of its own: its time
-and its memory. At no time does an address have more than one message in flight.
+The first part compares the handler alone, the engine in memory and the engine with a data folder,
+in short turns. A message goes to a counter with one state, which sends a message to a relay, which
+writes an egress record. The second part compares the time and the memory of engines with few and
+with very many stored addresses, each in a process of its own. An address never has more than one
+message in flight.
 
-Of handler and engine in memory the process's CPU time is shown beside the time that passed: what
-else runs on the machine changes it little.
+For the handler and the engine in memory the table also shows the CPU time of the process, because
+other work on the machine hardly changes it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ SEEN = ValueSpec("seen", int)
 HELLO = Message(*encode("hello"))
 PART = 500
 
-#: Microseconds of an invocation: that passed, and of the process's CPU time.
+#: Microseconds of an invocation: wall-clock time, and CPU time of the process.
 Times = tuple[float, float]
 
 registry = FunctionRegistry()
@@ -85,7 +86,7 @@ class Stopwatch:
         self._started = time.perf_counter(), time.process_time()
 
     def read(self, messages: int) -> Times:
-        """Return the microseconds of an invocation, of which each message makes two."""
+        """Return the microseconds of an invocation. Each message causes two invocations."""
         wall, cpu = self._started
         now, cpu_now = time.perf_counter(), time.process_time()
         return (now - wall) / messages / 2 * 1e6, (cpu_now - cpu) / messages / 2 * 1e6
@@ -154,7 +155,7 @@ def child(folder: str, addresses: int, messages: int) -> None:
     engine = Engine(LocalRoutes(InProcess(handle), registry), SqliteStore(folder), concurrency=1)
     engine.start()
     draw = random.Random(7)
-    # Part by part without repetition, so that no address has two messages in flight.
+    # In parts without repetition, so that no address has two messages in flight.
     ids = [
         str(number)
         for _ in range(0, messages, PART)
@@ -187,7 +188,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         ids = [str(number) for number in range(2000)]
         with started(None) as memory_engine, started(f"{folder}/data") as durable_engine:
-            # Short turns, so that a quiet moment of a shared machine is one for each of the three.
+            # The turns are short, so that other work on the machine affects all three.
             times = [
                 (
                     time_handler(len(ids)),

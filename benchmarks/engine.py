@@ -1,8 +1,7 @@
-"""A greeter on the real engine: ``python -m benchmarks.engine [--names N]``.
+"""A greeter on StateFun 3.3.0: ``python -m benchmarks.engine [--names N]``.
 
-Names come from Kafka, are counted, and leave as greetings: two calls of the worker for each. What
-the worker takes of the CPU is the user's bill.
-"""
+The functions read names from Kafka, count them, and write greetings: two calls of the worker per
+name. The table has the CPU time of the worker, which is the cost for the user."""
 
 from __future__ import annotations
 
@@ -28,8 +27,8 @@ from .servers import cpu
 from .servers import family
 from .servers import Server
 
-#: Names per second, the worker's CPU time for each in microseconds, and the share that this is of
-#: its own and the TaskManager's.
+#: Names per second, the CPU time of the worker per name in microseconds, and its share of the CPU
+#: time of the worker and the TaskManager.
 Result = tuple[float, float, float]
 
 KEYS = ("ours granian-direct", "ours uvicorn", "fork uvicorn", "apache aiohttp")
@@ -59,7 +58,7 @@ spec:
 
 
 def greet(contestant: Contestant, kafka: Kafka, topic: str, names: int) -> Result:
-    """Have all names greeted, and measure from the first quarter on."""
+    """Send all names, and measure from the first quarter on."""
     server = Server(contestant, None)
     with contextlib.closing(server):
         server.wait()
@@ -76,7 +75,7 @@ def greet(contestant: Contestant, kafka: Kafka, topic: str, names: int) -> Resul
 
 
 def reader(kafka: Kafka) -> Consumer:
-    """Return a consumer of the greetings that come from now on."""
+    """Return a consumer of the greetings from now on."""
     kafka.create_topics(["greetings"])
     reader = Consumer(
         {
@@ -93,9 +92,9 @@ def reader(kafka: Kafka) -> Consumer:
 
 
 def count(reader: Consumer, records: int) -> None:
-    """Return when so many records have come.
+    """Return the time at which so many records have arrived.
 
-    :raises RuntimeError: None came for two minutes.
+    :raises RuntimeError: No record arrived for two minutes.
     """
     heard = time.monotonic()
     while records > 0:
@@ -107,7 +106,7 @@ def count(reader: Consumer, records: int) -> None:
 
 
 def produce(kafka: Kafka, topic: str, names: int, different: int = 1000) -> None:
-    """Write names, of which so many are different."""
+    """Write names, with a given number of different ones."""
     kafka.create_topics([topic])
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 20})
     for number in range(names):

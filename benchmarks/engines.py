@@ -1,11 +1,11 @@
 """The greeter on the embedded engine beside StateFun 3.3.0: ``python -m benchmarks.engines``.
 
-Both read the same names from Kafka, make two calls of the same functions for each, and write a
-greeting to Kafka. Names a second are counted by the reader of the greetings, from the first quarter
-on, in turns in one run; the table has medians, and their ratios to StateFun's.
+Both engines read the same names from Kafka, call the same functions twice per name, and write a
+greeting to Kafka. The reader of the greetings counts names per second, from the first quarter on.
+The engines take turns in one run; the table has medians, and their ratios to StateFun.
 
-StateFun and the embedded engine over HTTP have the same worker, in a process of its own: ours on
-granian. In memory and durable the embedded engine calls the functions in its own process.
+StateFun and the embedded engine over HTTP call the same worker in a process of its own, which is
+ours on granian. In memory and durable the embedded engine calls the functions in its own process.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ WORKER = next(each for each in CONTESTANTS if each.key == "ours granian-direct")
 CHILD = pathlib.Path(__file__).parent / "contestants" / "embedded.py"
 TOPIC = "names"
 
-#: What is asked of each way to run the embedded engine, × StateFun's names a second.
+#: The target of each way to run the embedded engine, × StateFun's names per second.
 GOALS = {"memory": 3.0, "durable": 2.0, "over HTTP": 1.0}
 
 
 def embedded(way: str, kafka: Kafka, names: int) -> tuple[float, float]:
-    """Have all names greeted, and return names a second and CPU microseconds a name."""
+    """Send all names, and return the names per second and the CPU microseconds per name."""
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url, options = "http://127.0.0.1:1/statefun", [str(folder / "data")]
@@ -89,7 +89,7 @@ def main() -> None:
                 measured.append(rate)
 
     medians = {name: statistics.median(found) for name, found in rates.items() if found}
-    print("| engine | names/s | × StateFun 3.3.0 | asked |\n|---|---|---|---|")
+    print("| engine | names/s | × StateFun 3.3.0 | target |\n|---|---|---|---|")
     for name, rate in medians.items():
         ratio = f"{rate / medians['StateFun']:.2f}" if "StateFun" in medians else "–"
         asked = f"≥ {GOALS[name]:.0f}" if name in GOALS else "–"

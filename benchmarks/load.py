@@ -1,4 +1,4 @@
-"""The load generator: wrk, pinned to the core that the servers do not have."""
+"""The load generator: wrk, pinned to the core that the servers do not use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ end
 
 
 def missing() -> str | None:
-    """Say what there has to be, or return None."""
+    """Return a message about missing programs, or None."""
     if shutil.which("wrk") is None:
         return (
             "wrk is not installed. Install it ('apt install wrk', 'brew install wrk'): it makes"
@@ -45,7 +45,7 @@ class Load:
         self.script.write_text(_SCRIPT.format(body=body))
 
     def run(self, url: str, seconds: int, core: int | None) -> tuple[int, float]:
-        """Return how many requests were answered, and in how many seconds.
+        """Return the number of answered requests, and the time in seconds.
 
         :raises RuntimeError: Requests failed.
         """

@@ -1,8 +1,8 @@
 """Reading and checking a module of 200 functions: ``python -m benchmarks.modules [--quick]``.
 
-Reading is timed beside PyYAML's C loader, which makes dicts and lists of the same text and checks
-nothing; and the whole command, with the start of Python and of the app, as a user waits for it.
-"""
+The table compares reading with PyYAML's C loader, which makes dicts and lists of the same text
+without any check. It also has the time of the whole command, with the start of Python and of the
+app."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def module(version: Version) -> str:
     )
     made = generate(registry, request)
     if version not in ("1.0", "2.0"):
-        # A pattern would do; each function of its own is more to read.
+        # A pattern would suffice, but an endpoint per function is more to read.
         (pattern,) = made.endpoints
         own = [
             HttpEndpoint(**{**vars(pattern), "functions": name, "max_batch": 500}) for name in names
@@ -77,7 +77,7 @@ def module(version: Version) -> str:
 
 
 def reading(version: Version, rounds: int) -> None:
-    """Time how long a module takes to read and to compare."""
+    """Measure the time to read and to compare a module."""
     text = module(version)
     registry = register(FunctionRegistry())
     assert read(text).findings == ()

@@ -18,12 +18,12 @@ from .servers import CONTESTANTS
 from .servers import cores
 from .servers import Server
 
-#: Requests a second of each round, by contestant and case.
+#: Requests per second of each round, by contestant and case.
 Figures = dict[tuple[str, str], list[float]]
 
 
 def measure(contestants: list[Contestant], cases: str, rounds: int, seconds: int) -> Figures:
-    """Run all contestants at the same time, and give each its turn in each round."""
+    """Start all contestants, and measure them in turns in each round."""
     figures: Figures = {}
     server_core, load_core = cores()
     with contextlib.ExitStack() as stack:
@@ -45,7 +45,7 @@ def measure(contestants: list[Contestant], cases: str, rounds: int, seconds: int
                     if name not in server.contestant.cases:
                         continue
                     warming = turn == 0
-                    # No answer comes in the first 50 ms of case e: a short turn would count them.
+                    # Case e has no response in the first 50 ms, which matters in a short turn.
                     length = 1 if warming else 2 * seconds if name == "e" else seconds
                     rate = _rate(server, loads[name], length, load_core)
                     if not warming:
@@ -55,10 +55,10 @@ def measure(contestants: list[Contestant], cases: str, rounds: int, seconds: int
 
 
 def _rate(server: Server, load: Load, seconds: int, core: int | None) -> float:
-    """Return how many requests are answered in a second, or in a second of CPU.
+    """Return the requests per second of CPU time, or of wall-clock time for case e.
 
-    A core's time is what it is about, and is the same when other processes take a part of it. Where
-    functions wait, it is the clock's.
+    Other processes on the same core hardly change the CPU time of a server. In case e, functions
+    wait, so the wall-clock time counts.
     """
     before = server.cpu()
     requests, elapsed = load.run(server.url, seconds, core)
@@ -69,7 +69,7 @@ def _rate(server: Server, load: Load, seconds: int, core: int | None) -> float:
 
 
 def _verify(server: Server, cases: str) -> None:
-    """Refuse a contestant whose answers are not right. What is constant has none."""
+    """Refuse a contestant with wrong replies. Constant responses are not checked."""
     for name in cases:
         if name in server.contestant.cases and server.contestant.group != "constant":
             try:

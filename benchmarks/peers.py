@@ -1,4 +1,4 @@
-"""Virtual environments for the peers, each made once below the user's cache folder."""
+"""Creates the virtual environments of the peers once, below the user's cache folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import tempfile
 import venv
 
-#: What is installed for each contestant; none for those that need only this environment.
+#: The packages of each contestant; empty for those that need only this environment.
 REQUIREMENTS = {
     "apache": ["apache-flink-statefun==3.3.0", "setuptools<81"],
     "fork": ["flink-statefun==3.5.0"],
@@ -38,7 +38,7 @@ def cache() -> pathlib.Path:
 
 
 def python(name: str) -> str:
-    """Return the interpreter that runs a contestant; its environment is made when it is missing."""
+    """Return the interpreter of a contestant. Its environment is created if it is missing."""
     if name not in REQUIREMENTS:
         return sys.executable
 

@@ -1,4 +1,4 @@
-"""The contestants that are no Python: each is built once, below the user's cache folder."""
+"""Builds the contestants in other languages once, below the user's cache folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HERE = pathlib.Path(__file__).parent / "contestants"
 class Program(t.NamedTuple):
     """How a contestant is built and run, in the folder of its sources.
 
-    :param tools: What has to be installed.
+    :param tools: The programs that must be installed.
     :param version: Prints a tool's version.
     """
 
@@ -72,9 +72,9 @@ def missing(name: str) -> list[str]:
 
 
 def folder(name: str) -> pathlib.Path:
-    """Return the folder where a program is built; it is built when it is not yet.
+    """Return the folder of a built program, which is built if it is missing.
 
-    :raises subprocess.CalledProcessError: A build fails; what it said is on standard error.
+    :raises subprocess.CalledProcessError: A build fails; its output is on standard error.
     """
     built = peers.cache() / f"{name}-{_digest(HERE / name)}"
     if built.exists():
@@ -98,7 +98,7 @@ def version(name: str) -> str:
 
 
 def _digest(sources: pathlib.Path) -> str:
-    """Return a name for the state of the sources, so that a change builds anew."""
+    """Return a name for the state of the sources, so that a change causes a new build."""
     digest = hashlib.sha256()
     for path in _files(sources):
         digest.update(path.read_bytes())

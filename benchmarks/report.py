@@ -14,7 +14,7 @@ from . import programs
 from .cases import CASES
 from .servers import Contestant
 
-#: What is compared: (what, its case, beside what, times how much it shall be).
+#: The comparisons: (contestant, case, compared with, target ratio).
 CLAIMS: list[tuple[str, str, str, float | None]] = [
     ("ours granian-direct", "a", "typed granian", 0.8),
     ("ours granian-direct", "a", "js", 1.5),
@@ -56,7 +56,7 @@ Medians = cabc.Mapping[tuple[str, str], float]
 
 
 def table(contestants: cabc.Sequence[Contestant], cases: str, medians: Medians) -> str:
-    """Return requests a second as a Markdown table."""
+    """Return requests per second as a Markdown table."""
     heads = [f"{name}: {CASES[name].title}" for name in cases]
     lines = [
         f"| requests per second of one core | {' | '.join(heads)} |",
@@ -70,8 +70,8 @@ def table(contestants: cabc.Sequence[Contestant], cases: str, medians: Medians) 
 
 
 def ratios(medians: Medians) -> str:
-    """Return what is asked for beside what was measured, as a Markdown table."""
-    lines = ["| | case | beside | asked | measured |", "|---|---|---|---|---|"]
+    """Return the targets and the measured ratios as a Markdown table."""
+    lines = ["| | case | compared with | target | measured |", "|---|---|---|---|---|"]
     for what, case, beside, asked in CLAIMS:
         if (what, case) in medians and (beside, case) in medians:
             ratio = medians[what, case] / medians[beside, case]
@@ -84,7 +84,7 @@ def ratios(medians: Medians) -> str:
 
 
 def spread(figures: cabc.Mapping[tuple[str, str], list[float]]) -> float:
-    """Return how far rounds lie from their median, as a share of it: the median of all."""
+    """Return the median deviation of rounds from their median, as a share of it."""
     shares = [
         max(abs(rate / statistics.median(rates) - 1) for rate in rates)
         for rates in figures.values()
@@ -111,7 +111,7 @@ def write(
 
 
 def versions(contestants: cabc.Sequence[Contestant]) -> str:
-    """Return the versions of what was measured."""
+    """Return the versions of the measured programs."""
     lines = [f"- {platform.python_implementation()} {platform.python_version()}"]
     for name in dict.fromkeys(each.python for each in contestants if each.python):
         command = [peers.python(name), "-m", "pip", "list", "--format=freeze"]

@@ -23,14 +23,14 @@ _HEADERS = {"Content-Type": "application/octet-stream"}
 
 
 class Contestant(t.NamedTuple):
-    """Who answers, and how it is started.
+    """A contestant, and how it is started.
 
-    :param group: Whose it is; the plot colours by it.
+    :param group: The group, which determines the colour in the plot.
     :param python: The environment of :mod:`benchmarks.peers`, or None for a program of
         :mod:`benchmarks.programs`.
-    :param cases: The cases that it is measured in.
+    :param cases: The cases in which it is measured.
     :param quick: Whether it is part of a quick run.
-    :param batch: Whether its threads are under SCHED_BATCH, as ours put theirs on their own.
+    :param batch: Whether its threads are put under SCHED_BATCH, as our transports do.
     """
 
     key: str
@@ -53,7 +53,7 @@ class Contestant(t.NamedTuple):
         return [*programs.PROGRAMS[name].run, str(port)], programs.folder(name)
 
     def missing(self) -> list[str]:
-        """Return the tools that are missing for it."""
+        """Return the tools that it needs and that are missing."""
         if self.python is None:
             return programs.missing(self.arguments[0])
         return ["chrt"] if self.batch and shutil.which("chrt") is None else []
@@ -118,7 +118,7 @@ CONTESTANTS = [
 
 
 class Server:
-    """A contestant that runs, on one core if the machine has several.
+    """A running contestant, on one core if the machine has several.
 
     :param core: The core, or None for any.
     """
@@ -138,9 +138,9 @@ class Server:
         return f"http://127.0.0.1:{self.port}/statefun"
 
     def wait(self) -> None:
-        """Return when it listens.
+        """Wait until it listens.
 
-        :raises RuntimeError: It ended instead, or takes more than half a minute.
+        :raises RuntimeError: It ended, or takes more than half a minute.
         """
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -153,19 +153,19 @@ class Server:
         with socket.socket() as client:
             client.bind(("127.0.0.1", 0))
             if client.getsockname()[1] == self.port:
-                # It would connect to itself.
+                # The connection would be to itself.
                 return False
             return client.connect_ex(("127.0.0.1", self.port)) == 0
 
     def said(self) -> str:
-        """Return what it wrote."""
+        """Return its output."""
         self._log.seek(0)
         return self._log.read().decode(errors="replace")[-3000:]
 
     def ask(self, case: Case) -> bytes:
         """Return the answer to a request.
 
-        :raises RuntimeError: It is an error.
+        :raises RuntimeError: The response is an error.
         """
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         with contextlib.closing(connection):
@@ -177,7 +177,7 @@ class Server:
         return body
 
     def cpu(self) -> float | None:
-        """Return the seconds of CPU that it took so far, with its workers; None if unknown."""
+        """Return its CPU seconds so far, with its workers; None if unknown."""
         return cpu(self.process.pid) if sys.platform == "linux" else None
 
     def close(self) -> None:
@@ -191,7 +191,7 @@ class Server:
 
 
 def cpu(pid: int) -> float:
-    """Return the seconds of CPU that a process and its children took so far, on Linux."""
+    """Return the CPU seconds of a process and its children so far, on Linux."""
     return sum(map(_ticks, family(pid))) / os.sysconf("SC_CLK_TCK")
 
 
@@ -203,7 +203,7 @@ def memory(pid: int) -> float:
 
 
 def family(pid: int) -> list[int]:
-    """Return a process and all that came from it."""
+    """Return a process and all its descendants."""
     children = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
     pids = [int(child) for path in children for child in path.read_text().split()]
     return [pid, *(each for child in pids for each in family(child))]
@@ -222,7 +222,7 @@ def _free_port() -> int:
 
 
 def cores() -> tuple[int | None, int | None]:
-    """Return the core for servers and the one for the load, or None for each when not two."""
+    """Return the core for servers and the core for the load; None without two cores."""
     if sys.platform != "linux" or shutil.which("taskset") is None:
         return None, None
     available = sorted(os.sched_getaffinity(0))

@@ -1,8 +1,7 @@
-"""What an app costs beside a bare Flask app: ``python -m benchmarks.start``.
+"""The cost of an app compared with a bare Flask app: ``python -m benchmarks.start``.
 
-The time that the import takes, over that of Flask's own, and the memory (RSS) of a worker that has
-answered some requests.
-"""
+The table has the time of the import in addition to Flask's own, and the memory (RSS) of a worker
+that has answered some requests."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ def imports(rounds: int) -> tuple[float, float]:
 
 
 def worker(app: str, server: str) -> float:
-    """Return the RSS of a worker, in MB: of its processes the largest is it."""
+    """Return the RSS of a worker, which is its largest process, in MB."""
     contestant = Contestant(app, app, app, "ours", ("small.py", app, server))
     with contextlib.closing(Server(contestant, None)) as running:
         running.wait()

@@ -1,8 +1,7 @@
 """The 2.x handler beside our 3.x one: ``python -m benchmarks.v2 [--quick]``.
 
-The same function and values; the requests differ in the protocol alone. Each is given to a handler
-that is pinned to it, and to one that tells them apart.
-"""
+The function and the values are the same; the requests differ in the protocol only. Each request
+goes to a handler that is pinned to its protocol, and to one that detects the protocol."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ INT32_41 = b"\x0a\x2etype.googleapis.com/google.protobuf.Int32Value\x12\x02\x08\
 
 
 def request(messages: int) -> bytes:
-    """Return what :func:`benchmarks.handler.request` does, as 2.x says it."""
+    """Return the request of :func:`benchmarks.handler.request` in the form of 2.x."""
     to_function = ToFunction()
     batch = to_function.invocation
     batch.target.namespace, batch.target.type, batch.target.id = "example", "person", "bob"
@@ -67,7 +66,7 @@ def compare(messages: int, rounds: int, length: float) -> None:
 
 
 def main() -> None:
-    """Measure one and a hundred messages a request."""
+    """Measure one and a hundred messages per request."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="shorter rounds, wider error")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""A Flask app that has the extension from the start."""
+"""A Flask app with the extension."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .extension import AppStateFun
 
 
 class LateUrlMap(Map):
-    """A URL map that gets its last rules just before its first use.
+    """A URL map that adds its last rules just before its first use.
 
     :attr:`complete` is called once, before the first match, the first built URL or the first list
     of the rules. If it raises an exception, it is called again the next time.

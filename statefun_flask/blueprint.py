@@ -22,7 +22,7 @@ if t.TYPE_CHECKING:
     from .typing import ListOf
     from .typing import State
 
-# Flask's default stands for the blueprint's name, and has no public name.
+# Flask's default for the blueprint's name has no public name.
 _OWN_GROUP: t.Any = inspect.signature(Blueprint.__init__).parameters["cli_group"].default
 
 

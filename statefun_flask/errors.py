@@ -13,7 +13,7 @@
     ├── MessageTypeError (TypeError)           a message is not of the type it is read as
     └── InvalidReturnError (TypeError)         a function returned something other than Effects
 
-An argument that is wrong in itself (a malformed typename, a negative delay) raises a plain
+An invalid argument (a malformed typename, a negative delay) raises a plain
 ``ValueError`` or ``TypeError``. An exception that a function raises is never replaced; it gets a
 note that names the invocation. The embedded engine, ``module_yaml``, ``flink`` and ``testing``
 define the errors of their own parts.

@@ -133,7 +133,7 @@ class AppStateFun(FunctionScaffold):
         app.extensions["statefun"] = self
         app.statefun = self  # type: ignore[attr-defined]
         app.cli.add_command(group)
-        # The rules follow with the settings. The name is taken from now on.
+        # The URL rules are added with the settings. The name is reserved from now on.
         app.register_blueprint(Blueprint("statefun", __name__))
 
     @property
@@ -166,7 +166,7 @@ class AppStateFun(FunctionScaffold):
         :raises ValueError: A ``STATEFUN_…`` key of the config, or its value, is not allowed.
         :raises RuntimeError: A setting was changed after it was read.
         """
-        # A server's threads bring the first requests at the same time.
+        # Several threads of a server may handle the first requests at the same time.
         with self._binding:
             if self._endpoint is None:
                 settings = self.settings
@@ -317,7 +317,7 @@ class StateFun(FunctionScaffold):
         elif not self._apps:
             raise RuntimeError("This StateFun object has no app. Call 'init_app' with one first.")
         elif len(self._apps) > 1 or not apps:
-            # The number of calls counts: how many of the apps are alive depends on the collector.
+            # Count the calls of init_app: the collector decides how many apps are still alive.
             names = ", ".join(f"'{each.name}'" for each in apps)
             raise RuntimeError(
                 f"This StateFun object has several apps ({names}). Use it in an app context, with"

@@ -12,7 +12,7 @@ if t.TYPE_CHECKING:
     from .values.effects import Effects
     from .values.state import ValueSpec
 
-    #: What a function may return: Effects, several of them, or None when its annotation says so.
+    #: The return type of a function: Effects, several of them, or None if the annotation allows it.
     ReturnValue: t.TypeAlias = (
         Effects
         | cabc.Iterable[Effects]

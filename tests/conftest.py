@@ -1,4 +1,4 @@
-"""Fixtures for all tests: requests and answers, other SDKs, and a check for leaked threads."""
+"""Fixtures for all tests: requests and replies, other SDKs, and a check for leaked threads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import hypothesis
 import pytest
 import to_function
 
-# No deadline: a busy machine would miss it. For more examples run
+# A busy machine would miss a deadline. For more examples run
 # ``pytest --hypothesis-profile=deep``.
 hypothesis.settings.register_profile("fast", max_examples=30, deadline=None)
 hypothesis.settings.register_profile("deep", max_examples=2000, deadline=None)
@@ -27,7 +27,7 @@ hypothesis.settings.load_profile("fast")
 
 @pytest.fixture(autouse=True)
 def _nothing_left_behind() -> cabc.Iterator[None]:
-    """Fail a test that leaves an application context pushed or a thread that holds the process."""
+    """Fail a test that leaves an application context or a non-daemon thread."""
     before = set(threading.enumerate())
     yield
     left = [each for each in threading.enumerate() if each not in before and not each.daemon]
@@ -58,7 +58,7 @@ def request_body() -> cabc.Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def answered() -> type[to_function.Answered]:
-    """Return the class that reads an answer: ``answered(body).sends`` and so on."""
+    """Return the class that reads a reply: ``answered(body).sends`` and so on."""
     return to_function.Answered
 
 
@@ -70,7 +70,7 @@ def sent_by() -> type[to_function.From]:
 
 @pytest.fixture(scope="session")
 def invoke() -> cabc.Callable[..., to_function.Answered]:
-    """Return a function that has a function handle a batch: ``invoke(fn, *messages, states=…)``."""
+    """Return a function that calls a function with a batch: ``invoke(fn, *messages, states=…)``."""
     return to_function.invoke
 
 
@@ -80,7 +80,7 @@ def invoke() -> cabc.Callable[..., to_function.Answered]:
 def _environment(name: str, requirements: cabc.Sequence[str]) -> pathlib.Path:
     """Return the interpreter that has some packages, which are installed once, in the cache folder.
 
-    Its folder appears in the cache as a whole, so that two runs at once do no harm.
+    Its folder appears in the cache as a whole, so two runs may create it at the same time.
     """
     user = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -104,7 +104,7 @@ def _environment(name: str, requirements: cabc.Sequence[str]) -> pathlib.Path:
 def interpreter() -> cabc.Callable[..., pathlib.Path]:
     """Return a function that gives a Python with other packages: ``interpreter(name, *packages)``.
 
-    Where its environment cannot be made the tests are skipped, unless the environment says ``CI``.
+    Tests are skipped if the environment cannot be created, unless ``CI`` is set.
     """
 
     def make(name: str, *requirements: str) -> pathlib.Path:
@@ -122,7 +122,7 @@ def interpreter() -> cabc.Callable[..., pathlib.Path]:
 def start_official(
     interpreter: cabc.Callable[..., pathlib.Path],
 ) -> cabc.Iterator[cabc.Callable[..., cabc.Callable[[bytes], bytes]]]:
-    """Return a function that starts a program with another SDK, and gives what has it answer.
+    """Return a function that starts a program with another SDK, and returns a function to call it.
 
     ``start_official(program, *requirements)``; the program reads and writes lines of hex.
     """

@@ -58,7 +58,7 @@ def lines() -> t.Iterator[str]:
 
 
 def test_the_public_api_is_as_it_was_agreed() -> None:
-    """On purpose? Then write the new one: ``python tests/test_api.py``."""
+    """After an intended change, write the new file: ``python tests/test_api.py``."""
     assert SNAPSHOT.read_text().splitlines() == list(lines())
 
 

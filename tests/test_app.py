@@ -1,4 +1,4 @@
-"""StateFunFlask under a server whose threads bring the first requests at the same time."""
+"""StateFunFlask under a server whose threads handle the first requests at the same time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ THREADS = 6
 
 @pytest.fixture
 def impatient() -> cabc.Iterator[None]:
-    """Have the interpreter switch between threads as often as it can."""
+    """Let the interpreter switch between threads as often as possible."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

@@ -14,7 +14,7 @@ PARTS = layers.load(pictures.LAYER_TEST).PARTS
 
 
 def test_the_committed_pictures_are_current() -> None:
-    """Draw them anew with ``python -m tools.architecture`` and commit the result."""
+    """Generate them with ``python -m tools.architecture``, and commit the result."""
     assert [path.name for path in pictures.outdated()] == []
 
 

@@ -34,7 +34,7 @@ def number(context: Context, message: int) -> Effects:
 
 @pytest.fixture
 def post(request_body: t.Any) -> t.Any:
-    """Return a function that has an app's function called: ``post(app, typename, message)``."""
+    """Return a function that calls an app's function: ``post(app, typename, message)``."""
 
     def send(app: Flask, typename: str, message: t.Any = "x", url: str = "/statefun") -> t.Any:
         body = request_body(typename, message)
@@ -44,7 +44,7 @@ def post(request_body: t.Any) -> t.Any:
 
 
 def urls(app: Flask) -> set[str]:
-    """Return where the runtime's requests are answered."""
+    """Return the path of the endpoint."""
     with app.test_request_context():
         return {
             rule.rule for rule in app.url_map.iter_rules() if rule.endpoint == "statefun.handle"
@@ -137,7 +137,7 @@ def test_a_wrong_option_is_refused_by_the_constructor(make: t.Any) -> None:
         make(**given(url=3))
 
 
-def test_apps_share_what_is_registered_on_the_extension_only(post: t.Any) -> None:
+def test_apps_share_only_the_functions_of_the_extension(post: t.Any) -> None:
     extension = StateFun()
     one, two = Flask("one"), Flask("two")
     extension.init_app(one)

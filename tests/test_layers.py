@@ -16,7 +16,7 @@ import pytest
 _SPEC = importlib.util.find_spec("statefun_flask")
 assert _SPEC is not None
 assert _SPEC.origin is not None
-#: The folder of the package, which is not imported: a module that fails does no harm here.
+#: The folder of the package. It is not imported, so a module that fails does no harm here.
 PACKAGE = pathlib.Path(_SPEC.origin).parent
 
 #: Every part of the package, lowest first. A part imports only from parts before it. The longest
@@ -44,7 +44,7 @@ PARTS = (
     "cli",
     "__init__",
 )
-#: Parts that know neither Flask, nor click, nor an HTTP server.
+#: Parts that import neither Flask, nor click, nor an HTTP server.
 FRAMEWORK_FREE = PARTS[: PARTS.index("flink")]
 FRAMEWORKS = {"click", "flask", "granian", "waitress", "werkzeug"}
 

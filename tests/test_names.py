@@ -44,7 +44,7 @@ def shared_classes(package: pathlib.Path) -> dict[str, list[str]]:
 def shared_modules(package: pathlib.Path) -> dict[str, list[str]]:
     """Return the modules of each name that two or more modules have.
 
-    A module of ``cli`` has the name of its command, which is the name of what it is about.
+    A module of ``cli`` has the name of its command.
     """
     found: dict[str, list[str]] = collections.defaultdict(list)
     for path in modules(package):

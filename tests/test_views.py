@@ -60,7 +60,7 @@ ERRORS: dict[str, Exception] = {
 
 @pytest.fixture
 def post(app: StateFunFlask) -> Post:
-    """Return a function that posts a body, as the runtime does unless told otherwise."""
+    """Return a function that posts a body, by default as the runtime does."""
     client = app.test_client()
 
     def send(body: bytes, content_type: str | None = OCTET_STREAM, **options: t.Any) -> t.Any:
@@ -81,7 +81,7 @@ def test_an_answer_has_exactly_the_content_type_that_the_runtime_takes(
 
 
 @pytest.mark.parametrize("path", ["/statefun", "/statefun/"])
-def test_a_slash_behind_the_url_is_no_redirect(
+def test_a_slash_behind_the_url_does_not_redirect(
     app: StateFunFlask, request_body: t.Any, path: str
 ) -> None:
     body = request_body("test/echo", "x")
@@ -194,7 +194,7 @@ def test_near_names_of_an_unknown_function_are_for_developers_and_the_log(
     assert caplog.messages == [text.rstrip("\n")]
 
 
-def test_an_unknown_name_forges_no_line_of_the_log(
+def test_an_unknown_name_cannot_forge_a_line_of_the_log(
     post: Post, request_body: t.Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = is_text(post(request_body("test/\x1b[31m\nERROR forged" + "x" * 5000, "x")), 503)
@@ -235,7 +235,7 @@ FAILED = (
 def test_whatever_a_function_raises_is_500(
     post: Post, request_body: t.Any, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What it raises is for the log: the text may hold a password."""
+    """The exception is only in the log, since its text may contain a password."""
     error = ERRORS[name]
 
     assert is_text(post(request_body("test/fails_so", name)), 500) == FAILED
@@ -290,7 +290,7 @@ def test_a_batch_that_is_refused_before_its_function_is_logged_as_that(
     assert isinstance(record.exc_info[1], StateTypeError)
 
 
-def test_a_message_that_no_function_takes_is_500(post: Post, request_body: t.Any) -> None:
+def test_a_message_that_no_function_accepts_is_500(post: Post, request_body: t.Any) -> None:
     assert is_text(post(request_body("test/echo", 3)), 500) == FAILED
 
 
@@ -372,7 +372,7 @@ def test_an_answer_over_the_runtimes_limit_is_logged_and_sent(
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert record.getMessage() == (
-        f"An answer of {len(response.data)} bytes is larger than STATEFUN_MAX_RESPONSE_BYTES (100),"
+        f"A reply of {len(response.data)} bytes is larger than STATEFUN_MAX_RESPONSE_BYTES (100),"
         " and the runtime will refuse it. Raise payload_max_bytes in module.yaml and this setting,"
         " or lower maxNumBatchRequests."
     )
@@ -400,7 +400,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", list(BAD))
-def test_what_is_no_request_is_400_and_the_next_one_is_served(
+def test_an_invalid_request_is_400_and_the_next_one_is_served(
     post: Post, request_body: t.Any, answered: t.Any, name: str
 ) -> None:
     text = is_text(post(BAD[name]), 400)

@@ -1,1 +1,1 @@
-"""Programs for those who work on the package; none of them is installed."""
+"""Programs for contributors, which are not installed with the package."""

@@ -1,7 +1,7 @@
 """Test the source distribution: ``python -m tools.sdist FOLDER [arguments of pytest]``.
 
 Builds the distribution in a folder, unpacks it there, and runs its tests against the installed
-package. Build it from a clean checkout: it takes every file of ``tests`` along.
+package. Build it from a clean checkout, because it includes every file of ``tests``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The greeter on the embedded engine with Kafka: ``embedded.py MODULE BROKERS DATA [remote]``.
 
-It is what ``flask statefun dev`` runs, without its screen. DATA is a folder, or ``-`` for memory.
-With ``remote`` the functions are called at module.yaml's URL. It runs until SIGTERM.
+It runs the same engine as ``flask statefun dev``, without the screen. DATA is a folder, or ``-``
+for memory. With ``remote`` the functions are called at module.yaml's URL. It runs until SIGTERM.
 """
 
 from __future__ import annotations

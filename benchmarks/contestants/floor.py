@@ -1,4 +1,4 @@
-"""The typed floor: the answer by hand with generated classes."""
+"""The typed floor: the reply by hand, with generated classes."""
 
 from __future__ import annotations
 

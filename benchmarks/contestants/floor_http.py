@@ -14,7 +14,7 @@ from statefun_flask.protocol.schema.types import StringWrapper
 
 
 def handle(body: bytes) -> bytes:
-    """Answer for the functions that have neither numbers nor time in them, or for a person."""
+    """Reply for the functions that use neither numbers nor time, or for a person."""
     batch = ToFunction.FromString(body).invocation
     if batch.target.type == "person":
         return floor.handle(body)

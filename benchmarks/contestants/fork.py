@@ -1,4 +1,4 @@
-"""The same SDK under another name, with a protobuf of today."""
+"""The same SDK under another name, with a current protobuf."""
 
 import pathlib
 import runpy

@@ -62,7 +62,7 @@ def tell(context: Context, text: str) -> Effects:
 
 
 def main() -> None:
-    """Serve as the command line says: ``PROGRAM SERVER PORT``."""
+    """Serve with the server of the command line: ``PROGRAM SERVER PORT``."""
     server, listen = sys.argv[1], f"127.0.0.1:{sys.argv[2]}"
     if server == "waitress":
         WaitressTransport(listen, threads=4).run(app)

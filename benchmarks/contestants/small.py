@@ -8,7 +8,7 @@ from flask import Flask
 
 
 def bare() -> Flask:
-    """Return an app that answers with nothing."""
+    """Return an app with an empty response."""
     app = Flask("bare")
     app.post("/statefun")(lambda: b"")
     return app
@@ -33,7 +33,7 @@ def statefun() -> Flask:
 
 
 def main(app: str, server: str, port: str) -> None:
-    """Serve it, each server as our transports start it."""
+    """Serve the app, with the same server settings as our transports."""
     if app == "statefun":
         from statefun_flask import GranianTransport
         from statefun_flask import WaitressTransport

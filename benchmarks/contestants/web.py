@@ -1,6 +1,6 @@
-"""Serves ``bytes -> bytes`` in the ways of the HTTP benchmark, with nothing of ours.
+"""Serves ``bytes -> bytes`` on the servers of the HTTP benchmark, without our package.
 
-Each server runs with one process, and with the threads that ours has in the same role.
+Each server runs with one process, and with the same number of threads as ours.
 """
 
 import sys
@@ -106,7 +106,7 @@ def on_aiohttp(handle, port):
 
 
 def main(handle, handle_async):
-    """Serve as the command line says: ``PROGRAM SERVER PORT``."""
+    """Serve with the server of the command line: ``PROGRAM SERVER PORT``."""
     server, port = sys.argv[1], int(sys.argv[2])
     if server == "waitress":
         on_waitress(wsgi(handle), port)

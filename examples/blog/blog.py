@@ -1,4 +1,4 @@
-"""The greeter of the blog post that brought StateFun 2.x to Rust, in Python, on the same runtime.
+"""The greeter of a blog post about StateFun 2.x in Rust, in Python and on the same runtime.
 
 It counts how often it has seen each name, and forgets a name that was not seen for a day.
 """
@@ -30,7 +30,7 @@ registry = FunctionRegistry()
 
 
 def greet(context: Context, request: GreetRequest) -> Effects:
-    """Count a name, have a greeting written, and look again in a day."""
+    """Count a name, send a greeting, and schedule a message that forgets the name in a day."""
     seen = (context.get_state("seen_count", int) or 0) + 1
     greeting = GreetResponse(name=request.name, greeting=greeting_for(request.name, seen))
     return (
@@ -42,9 +42,9 @@ def greet(context: Context, request: GreetRequest) -> Effects:
 
 
 def forget(context: Context, last_seen: int) -> Effects:
-    """Forget a name, if it was not seen again meanwhile.
+    """Forget a name, if it was not seen again in the meantime.
 
-    2.x knows no cancellation: each greeting's message comes, and all but the last are too late.
+    2.x has no cancellation, so one message arrives for each greeting. Only the last one counts.
     """
     if context.get_state("seen_count", int) != last_seen:
         return Effects()
@@ -58,14 +58,14 @@ def relay(context: Context, response: GreetResponse) -> Effects:
 
 
 def greeting_for(name: str, seen: int) -> str:
-    """Return what to say to somebody who was seen that often."""
+    """Return the greeting for a name and the number of times it was seen."""
     if seen == 1:
         return f"Welcome {name}, I haven't met you before!"
     return f"Hello {name}, nice to see you for the {ordinal(seen)} time."
 
 
 def ordinal(number: int) -> str:
-    """Return a number as in a row: 1st, 2nd, 3rd, 4th …."""
+    """Return an ordinal number: 1st, 2nd, 3rd, 4th …."""
     endings = {1: "st", 2: "nd", 3: "rd"}
     ending = "th" if number % 100 in (11, 12, 13) else endings.get(number % 10, "th")
     return f"{number}{ending}"
@@ -73,7 +73,7 @@ def ordinal(number: int) -> str:
 
 registry.register(GREETER, greet, states=["seen_count"])
 registry.register(GREETER, forget, states=["seen_count"])
-registry.register(RELAY, relay)
+registry.register(RELAY, relay, egresses=[GREETS])
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from blog import forget
 from blog import greet
 from blog import GREETER
+from blog import GREETS
 from blog import RELAY
 from blog import relay
 
@@ -15,4 +16,4 @@ app.config["STATEFUN_PROTOCOL"] = "v2"
 
 app.statefun(GREETER, states=["seen_count"])(greet)
 app.statefun(GREETER, states=["seen_count"])(forget)
-app.statefun(RELAY)(relay)
+app.statefun(RELAY, egresses=[GREETS])(relay)

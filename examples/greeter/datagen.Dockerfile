@@ -17,5 +17,5 @@ ENV PATH=/venv/bin:$PATH \
 USER 10001:10001
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=2 \
     CMD ["python", "-c", "import os, time; assert time.time() - os.stat('/tmp/alive').st_mtime < 30"]
-# In exec form, so that SIGTERM reaches it: it then delivers what it has begun to send.
+# The exec form lets SIGTERM reach the program, which then delivers the records in its queue.
 CMD ["python", "datagen.py", "--rate", "5", "--alive", "/tmp/alive"]

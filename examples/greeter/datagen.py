@@ -30,7 +30,7 @@ NAMES = pathlib.Path(__file__).with_name("names.jsonl")
 
 
 def names(count: int | None, seed: int | None) -> cabc.Iterator[str]:
-    """Yield random names, endlessly without a count; the same ones for the same seed."""
+    """Yield random names, without end if there is no count. A seed determines the names."""
     known = [json.loads(line)["name"] for line in NAMES.read_text().splitlines()]
     chosen = random.Random(seed)
     produced = 0
@@ -59,9 +59,9 @@ def run(
     as_json: bool,
     alive: pathlib.Path | None = None,
 ) -> None:
-    """Produce names at a rate, and print greetings as they come.
+    """Produce names at a rate, and print greetings as they arrive.
 
-    :param alive: A file that is touched all the time, for a health check.
+    :param alive: A file that is touched repeatedly, for a health check.
     """
     create_topics(bootstrap)
     producer = Producer({"bootstrap.servers": bootstrap})
@@ -96,7 +96,7 @@ def run(
 
 
 def create_topics(bootstrap: str) -> None:
-    """Make the topics, where they do not exist."""
+    """Create the topics that do not exist."""
     topics = [NewTopic("names", 1), NewTopic("greetings", 1)]
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for future in admin.create_topics(topics).values():
@@ -139,15 +139,17 @@ def main() -> None:
         default=os.environ.get("KAFKA_BOOTSTRAP", "127.0.0.1:9092"),
         help="host:port of a Kafka broker (default: $KAFKA_BOOTSTRAP, else %(default)s)",
     )
-    parser.add_argument("--rate", type=float, default=10, help="names a second (default: 10)")
+    parser.add_argument("--rate", type=float, default=10, help="names per second (default: 10)")
     parser.add_argument("--count", type=int, help="stop after this many names")
     parser.add_argument("--seed", type=int, help="produce the same names each time")
-    parser.add_argument("--alive", type=pathlib.Path, help="touch this file as a sign of life")
+    parser.add_argument(
+        "--alive", type=pathlib.Path, help="touch this file repeatedly, for a health check"
+    )
     parser.add_argument("--json", action="store_true", help="for greeter_json.py")
     options = parser.parse_args()
     if options.rate <= 0:
         parser.error("--rate must be above 0")
-    # Without a handler the first process of a container would not hear it.
+    # Without a handler the first process of a container ignores SIGTERM.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     run(options.bootstrap, options.rate, options.count, options.seed, options.json, options.alive)
 

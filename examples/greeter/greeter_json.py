@@ -18,7 +18,7 @@ SEEN = ValueSpec("seen_count", int)
 @json_type("example/GreetRequest")
 @dataclass
 class GreetRequest:
-    """Somebody to greet: ``{"name": "bob"}``."""
+    """A person to greet: ``{"name": "bob"}``."""
 
     name: str
 

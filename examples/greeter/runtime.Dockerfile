@@ -1,5 +1,5 @@
-# The runtime with the greeter's module, for master and worker alike. Build it at the root of the
-# checkout:
+# The runtime with the greeter's module, for the master and the TaskManagers. Build it at the root of
+# the checkout:
 #     docker build -f examples/greeter/runtime.Dockerfile -t greeter-runtime .
 
 FROM apache/flink-statefun:3.3.0

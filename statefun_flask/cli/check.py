@@ -13,12 +13,13 @@ from flask.cli import with_appcontext
 
 from ..module_yaml import Finding
 from ..module_yaml import ModuleError
-from ..module_yaml import read
-from ..module_yaml import ReadResult
-from ..module_yaml.compare import compare
+from ..module_yaml.compare import compare_files
 from ..module_yaml.findings import printable
 from ..module_yaml.lock import FILE
 from ..module_yaml.lock import Lock
+
+#: The module file that is checked without another name.
+MODULE = "module.yaml"
 
 
 @click.command(
@@ -35,49 +36,48 @@ from ..module_yaml.lock import Lock
     help="'json' is for programs, 'github' makes annotations of a pull request.",
 )
 @click.option(
-    "--lock",
-    "path",
-    default=FILE,
-    show_default=True,
-    metavar="FILE",
-    help="The lock; a missing one is not compared.",
+    "--lock", "lock_file", metavar="FILE", help=f"The lock. Default: ./{FILE} if it exists."
 )
 @click.pass_context
 @with_appcontext
-def check(ctx: click.Context, files: tuple[str, ...], output: str, path: str) -> None:
+def check(ctx: click.Context, files: tuple[str, ...], output: str, lock_file: str | None) -> None:
     """Check the module files of one job, and the lock, against the app.
 
-    Exits with 1 if there is a finding.
+    Without FILES it checks ./module.yaml. Exits with 1 if there is a finding, and with 2 if there
+    is nothing to check.
     """
-    findings = [*findings_of(files), *_of_lock(path)]
+    modules = list(files) or _existing(MODULE)
+    locks = _existing(FILE) if lock_file is None else [lock_file]
+    compared = [*modules, *locks]
+    if not compared:
+        raise click.UsageError(
+            f"There is nothing to check: neither '{MODULE}' nor '{FILE}' exists here. Name a module"
+            " file, or write one with 'flask statefun module'."
+        )
+    findings = [*findings_of(modules), *(each for lock in locks for each in _of_lock(lock))]
     if output == "json":
-        click.echo(json.dumps({"findings": [dataclasses.asdict(f) for f in findings]}, indent=2))
+        described = [dataclasses.asdict(finding) for finding in findings]
+        click.echo(json.dumps({"compared": compared, "findings": described}, indent=2))
     elif output == "github":
         for finding in findings:
             click.echo(annotation(finding))
+        if not findings:
+            click.echo(f"::notice title=statefun::{_escaped(printable(_summary(compared, [])))}")
     else:
         for finding in findings:
             click.echo(str(finding))
-        click.echo(_summary(findings))
+        click.echo(printable(_summary(compared, findings)))
     ctx.exit(1 if findings else 0)
 
 
+def _existing(file: str) -> list[str]:
+    return [file] if pathlib.Path(file).exists() else []
+
+
 def findings_of(files: cabc.Sequence[str]) -> list[Finding]:
-    """Return the findings of the module files of one job, read and compared with the app."""
-    readings: list[ReadResult] = []
-    findings: list[Finding] = []
-    for file in files:
-        try:
-            readings.append(read(pathlib.Path(file)))
-        except ModuleError as exc:
-            findings += exc.findings
-    findings += [finding for reading in readings for finding in reading.findings]
-    # Components with errors would seem to be missing.
-    if readings and not any(finding.severity == "error" for finding in findings):
-        statefun = current_app.extensions["statefun"]
-        modules = [reading.module for reading in readings]
-        findings += compare(modules, statefun.registry, statefun.settings)
-    return findings
+    """Return the findings of the module files of one job, compared with the current app."""
+    statefun = current_app.extensions["statefun"]
+    return compare_files(files, statefun.registry, statefun.settings)
 
 
 def _of_lock(path: str) -> list[Finding]:
@@ -85,7 +85,12 @@ def _of_lock(path: str) -> list[Finding]:
         lock = Lock.read(path)
     except ModuleError as exc:
         return list(exc.findings)
-    return lock.check(Lock.of(current_app.extensions["statefun"].registry)) if lock else []
+    if lock is None:
+        raise click.UsageError(
+            f"The lock '{path}' does not exist. Correct --lock, or write the file with 'flask"
+            " statefun lock'."
+        )
+    return lock.check(Lock.of(current_app.extensions["statefun"].registry, path))
 
 
 def annotation(finding: Finding) -> str:
@@ -102,9 +107,8 @@ def _escaped(text: str, more: str = "") -> str:
     return text
 
 
-def _summary(findings: list[Finding]) -> str:
+def _summary(compared: list[str], findings: list[Finding]) -> str:
     errors = sum(finding.severity == "error" for finding in findings)
     warnings = len(findings) - errors
-    if not findings:
-        return "No findings."
-    return f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}."
+    found = f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
+    return f"{', '.join(compared)}: {found if findings else 'no findings'}."

@@ -97,7 +97,7 @@ def dev(info: ScriptInfo, /, **given: t.Any) -> None:
     """Run the app's functions on the embedded engine until Ctrl-C.
 
     The engine behaves as the StateFun runtime on Flink, in one Python process. It reports an error
-    and goes on where Flink would restart the job for ever. In production Flink runs the same app:
+    and continues where Flink would restart the job. In production Flink runs the same app:
     see 'flask statefun flink'.
     """
     _check(given)

@@ -138,6 +138,12 @@ def module(
         text = "".join(f"# {line}\n" for line in comment) + dump(made)
     except (FormatError, ModuleError) as exc:
         raise click.ClickException(str(exc)) from None
+    if not made.egresses:
+        click.echo(
+            "No function declares an egress, and module.yaml has none. A function that writes"
+            ' records needs egresses=["namespace/name"] at its registration, or --egress here.',
+            err=True,
+        )
     # The options, such as brokers without a port, are checked as part of the file.
     wrong = [f"{finding.text} {finding.fix}" for finding in read(text).errors]
     if wrong:

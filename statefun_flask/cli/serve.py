@@ -55,13 +55,13 @@ _FILE = click.Path(exists=True, dir_okay=False)
     "--drain-seconds",
     default=30,
     type=click.IntRange(min=1),
-    help="How long the requests in progress may take after SIGTERM.",
+    help="The time limit in seconds for requests in progress after SIGTERM.",
 )
 @click.option(
     "--shutdown-delay",
     default=0,
     type=click.IntRange(min=0),
-    help="How many seconds the server goes on listening after SIGTERM, for load balancers.",
+    help="The time in seconds to listen after SIGTERM, for load balancers.",
 )
 @with_appcontext
 def serve(
@@ -75,8 +75,8 @@ def serve(
 ) -> None:
     """Serve the whole app, its other routes included, until it is interrupted.
 
-    With --server asgi only the functions are served. SIGTERM has it finish what was begun and
-    refuse the rest with 503; /statefun/health says so.
+    With --server asgi it serves only the functions. After SIGTERM it finishes the requests in
+    progress and answers 503 to all others.
     """
     app = app_itself()
     listen = f"unix:{unix}" if unix else f"{host}:{port}"

@@ -1,1 +1,1 @@
-"""Answers the requests of the runtime: from the bytes of a request to the bytes of its answer."""
+"""Handles the requests of the runtime, from the bytes of a request to the bytes of its reply."""

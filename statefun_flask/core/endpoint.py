@@ -24,11 +24,11 @@ from .invocation import InvocationFailed
 
 logger = logging.getLogger("statefun_flask")
 
-#: The runtime compares the content type of an answer as a whole, so it has no parameters.
+#: The runtime compares the whole content type of a reply, so it has no parameters.
 CONTENT_TYPE = "application/octet-stream"
 _ANSWER_TYPE = ("Content-Type", CONTENT_TYPE)
 
-#: The most characters of a text that go into a reply or the log. Names in requests may be long.
+#: The length to which texts in a reply or in the log are shortened. Names in requests may be long.
 _LONGEST = 2000
 
 #: Headers by their names in lower case. The values of a repeated header are joined by commas.
@@ -42,9 +42,9 @@ AsyncRead: t.TypeAlias = cabc.Callable[[int], cabc.Awaitable[bytes]]
 class Reply(msgspec.Struct, frozen=True):
     """An HTTP response.
 
-    :param error: The exception that led to it.
-    :param failure: What to log about the exception; empty when the worker did not fail.
-    :param detail: The body under debug and testing, when that is another one.
+    :param error: The exception that caused the response.
+    :param failure: The log message about the exception; empty when the worker did not fail.
+    :param detail: The body under debug and testing, if it differs.
     """
 
     status: int
@@ -55,7 +55,7 @@ class Reply(msgspec.Struct, frozen=True):
     detail: str = ""
 
     def detailed(self) -> Reply:
-        """Return the reply for a developer, with names and texts that a stranger must not see."""
+        """Return the reply for a developer, with names and texts that clients must not see."""
         return error_reply(self.status, self.detail) if self.detail else self
 
 
@@ -179,7 +179,7 @@ class Endpoint:
         return reply.body
 
     def _check_head(self, method: str, path: str, headers: Headers) -> Reply | int | None:
-        """Return the length of the body, None when it is unknown, or how the request is refused."""
+        """Return the length of the body (None if unknown), or a reply that refuses the request."""
         if method != "POST" or path not in self.function_paths:
             return self._reply_to_other(method, path)
         content_type = headers.get("content-type")
@@ -206,7 +206,7 @@ class Endpoint:
         return length
 
     def _reply_to_other(self, method: str, path: str) -> Reply:
-        """Answer what is not a request of the runtime."""
+        """Answer a request that does not come from the runtime."""
         if path in self.function_paths:
             allowed = "POST"
         elif path not in self.health_paths:
@@ -228,7 +228,7 @@ class Endpoint:
         return Reply(status, body, _headers("application/json", body))
 
     def _check_size(self, size: int, length: int | None) -> Reply | None:
-        """Return how a request is refused for the size of its body, or None."""
+        """Return a reply that refuses a request for the size of its body, or None."""
         if size == length:
             return None
         if size > self._largest:
@@ -267,7 +267,7 @@ class Endpoint:
     def _reply_to_unknown(self, error: FunctionNotFoundError) -> Reply:
         """Answer a request for a function that does not exist.
 
-        The names of other functions, which may be near, are for the log and for developers.
+        Similar names of other functions are only in the log and in the reply for developers.
         """
         text = (
             f"No stateful function is registered for '{error.typename}'."
@@ -281,7 +281,7 @@ class Endpoint:
         size = len(answer)
         if size > self._largest_answer:
             logger.error(
-                "An answer of %d bytes is larger than STATEFUN_MAX_RESPONSE_BYTES (%d), and the"
+                "A reply of %d bytes is larger than STATEFUN_MAX_RESPONSE_BYTES (%d), and the"
                 " runtime will refuse it. Raise payload_max_bytes in module.yaml and this setting,"
                 " or lower maxNumBatchRequests.",
                 size,
@@ -297,7 +297,7 @@ def error_reply(
     failure: str = "",
     detail: str = "",
 ) -> Reply:
-    """Return a reply that says in words what is wrong."""
+    """Return a reply with an error message."""
     lines = text[: 5 * _LONGEST].splitlines()
     body = "".join(f"{printable(line)}\n" for line in lines).encode()
     headers = _headers("text/plain; charset=utf-8", body)
@@ -323,7 +323,7 @@ def _failed(failure: str, error: Exception, where: str = "") -> Reply:
 
 
 def _described(error: Exception) -> str:
-    """Return an error as text, whatever its class does."""
+    """Return an error as text, even if its class raises an exception."""
     try:
         return f"{type(error).__name__}: {error}"
     except Exception:
@@ -340,7 +340,7 @@ def _without_body(reply: Reply) -> Reply:
 
 
 def _read_rest(data: bytes, read: Read, size: int) -> bytes:
-    """Return what was read and what follows, up to a size."""
+    """Return the bytes that were read and the bytes that follow, up to a size."""
     pieces = [data]
     missing = size - len(data)
     while missing > 0 and (piece := read(missing)):

@@ -1,4 +1,4 @@
-"""Turns the bytes of a request into the bytes of its answer, by calling the registered functions.
+"""Turns the bytes of a request into the bytes of its reply, by calling the registered functions.
 
 The endpoint, the transports, the test kit and the embedded engine all call functions through
 :class:`RequestHandler`.
@@ -34,9 +34,8 @@ class RequestHandler:
 
     :param registry: Its functions are compiled at the first request. Registering a function later
         is an error.
-    :param debug_checks: Find mistakes that are easily missed: JSON values whose fields do not fit,
-        and states that were changed in place. An app enables them in debug and testing mode. They
-        take time.
+    :param debug_checks: Detect JSON values whose fields do not fit, and states that were changed in
+        place. An app enables these checks in debug and testing mode, since they take time.
     :param protocol: ``"v2"`` or ``"v3"`` to answer one major version of StateFun only, ``"auto"``
         to detect the version of each request.
     """
@@ -151,7 +150,7 @@ class RequestHandler:
 
 
 class _Prepared(msgspec.Struct, gc=False):
-    """A decoded request, with all that is needed to run it and to encode its answer."""
+    """A decoded request, with everything that is needed to run it and to encode its reply."""
 
     codec: Codec
     batch: Batch

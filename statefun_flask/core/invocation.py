@@ -33,7 +33,7 @@ Steps: t.TypeAlias = cabc.Generator[cabc.Awaitable[t.Any], t.Any, BatchResult]
 
 
 class InvocationFailed(Exception):
-    """A function raised an exception, or what it returned was refused.
+    """A function raised an exception, or returned an invalid value.
 
     Inside of the package it separates the failure of a function from the failure of a request,
     whatever class the exception has. Callers of a request handler get the exception itself.
@@ -194,8 +194,8 @@ def _warn_of_lost_changes(
 def _as_error(exc: BaseException, table: FunctionTable) -> Exception:
     """Return the exception that a function fails with.
 
-    StopIteration would end the generator of the batch. What is not an Exception, such as
-    SystemExit, would end the server's thread or the event loop, and the request had no answer.
+    StopIteration would end the generator of the batch. A BaseException such as SystemExit would end
+    the thread of the server or the event loop, and the request would get no reply.
     """
     if isinstance(exc, Exception) and not isinstance(exc, StopIteration):
         return exc
@@ -205,7 +205,7 @@ def _as_error(exc: BaseException, table: FunctionTable) -> Exception:
 
 
 def _ends_the_caller(exc: BaseException) -> bool:
-    """Return whether an exception was not raised by the function, but by whoever stops it."""
+    """Return whether the caller of the function raised an exception, in order to stop it."""
     if isinstance(exc, KeyboardInterrupt):
         return (
             threading.current_thread() is threading.main_thread()

@@ -39,7 +39,7 @@ def run(coroutine: cabc.Coroutine[t.Any, t.Any, T]) -> T:
 def check_outside() -> None:
     """Check that the caller does not run on the thread of the loop, which would wait for itself.
 
-    :raises RuntimeError: It does.
+    :raises RuntimeError: The caller runs on that thread.
     """
     if _loop is not None and threading.current_thread() is _thread:
         raise RuntimeError(
@@ -67,7 +67,7 @@ def _keep_running(loop: asyncio.AbstractEventLoop) -> None:
     """Run a loop until it is closed, whatever its tasks raise.
 
     asyncio stops a loop when one of its tasks raises SystemExit or KeyboardInterrupt, and all other
-    tasks would wait forever. The loop can go on where it stopped.
+    tasks would wait forever. The loop can continue where it stopped.
     """
     while not loop.is_closed():
         try:
@@ -77,7 +77,7 @@ def _keep_running(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _forget() -> None:
-    """Forget the loop in a forked child, where its thread does not exist."""
+    """Discard the loop in a forked child, where its thread does not exist."""
     global _lock, _loop, _thread
 
     _lock = threading.Lock()

@@ -49,7 +49,8 @@ class FunctionRegistry:
 
         :param typename: ``"namespace/name"`` or a :class:`FunctionType`.
         :param states: The states that it uses.
-        :param egresses: The egresses that it writes to; optional, for checks of module.yaml.
+        :param egresses: The egresses that it writes to. The embedded engine refuses a record for an
+            egress that neither a function nor module.yaml declares; on Flink it ends the job.
         :raises RegistrationError: The declaration is not allowed.
         :raises DuplicateFunctionError: Another function of that typename accepts the same
             messages.

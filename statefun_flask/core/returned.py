@@ -1,4 +1,4 @@
-"""The value that a function returned or yielded, as one Effects object."""
+"""Converts the return value of a function to one Effects object."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOT_SEVERAL = (str, bytes, bytearray, cabc.Mapping, Message)
 
 
 def as_effects(returned: t.Any, function: StatefulFunction) -> Effects:
-    """Return what a function returned as one Effects object.
+    """Return the return value of a function as one Effects object.
 
     :raises InvalidReturnError: It is neither Effects nor an iterable of Effects.
     """
@@ -31,7 +31,7 @@ def as_effects(returned: t.Any, function: StatefulFunction) -> Effects:
 
 
 async def collect(returned: cabc.AsyncIterable[t.Any], function: StatefulFunction) -> Effects:
-    """Return what an async generator yields as one Effects object.
+    """Return the values that an async generator yields as one Effects object.
 
     :raises InvalidReturnError: It yields something other than Effects.
     """
@@ -44,8 +44,8 @@ async def collect(returned: cabc.AsyncIterable[t.Any], function: StatefulFunctio
 class _Join:
     """Joins the Effects that a function yields.
 
-    Each is sealed when it is yielded, since a later addition would be lost. When the function fails
-    nothing is carried out, and they are open again.
+    Each object is sealed when it is yielded, since a later addition would be lost. If the function
+    fails, the objects are open again, since they have no effect.
     """
 
     def __init__(self, function: StatefulFunction) -> None:

@@ -1,1 +1,1 @@
-"""What a person meets of the embedded engine: its api, its inputs and what it shows."""
+"""The user interface of the embedded engine: its HTTP API, its inputs and its log."""

@@ -28,14 +28,14 @@ from .history import History
 from .serializer import JsonObject
 from .serializer import Serializer
 
-#: How long a request with ``?wait`` may take, in seconds.
+#: The time limit of a request with ``?wait``, in seconds.
 WAIT_TIMEOUT = 300.0
 
-#: How many items a page of a list has at most, and about how many bytes of records.
+#: The largest number of items in a page of a list, and the approximate limit for bytes of records.
 PAGE = 1000
 PAGE_BYTES = 8 << 20
 
-#: How many records are read from the store at a time.
+#: The number of records that are read from the store at a time.
 _STEP = 50
 
 
@@ -133,7 +133,7 @@ class Api:
         return waiting
 
     def _message(self, function: str, body: bytes, content_type: str | None) -> Message:
-        """Return a message. The body is taken as it is if another endpoint serves the function."""
+        """Return a message. The body is not converted if another endpoint serves the function."""
         try:
             return self._codec.message(function, body, content_type)
         except RequestError as exc:
@@ -147,7 +147,7 @@ class Api:
         return message_of_bytes(function, body, content_type)
 
     def _check_room(self) -> None:
-        """Refuse a message while too many messages wait, as files and Kafka are not read then."""
+        """Refuse a message while too many messages wait. Files and Kafka wait as well."""
         if self._backpressure.is_full:
             raise RequestError(
                 503,
@@ -163,7 +163,7 @@ class Api:
         longest = WAIT_TIMEOUT if timeout is None else min(timeout, WAIT_TIMEOUT)
         until = None if timeout is None else self._engine.clock.now() + round(longest * 1000)
         with self._history.watch(trace) as watch:
-            # A look takes time of the engine, so that the intervals grow with the time waited.
+            # A check takes time of the engine, so the intervals grow with the time waited.
             while not watch.closed and (
                 self._control.is_unfinished(trace)
                 or (until is not None and self._is_delayed(trace, until))
@@ -172,8 +172,8 @@ class Api:
                 if elapsed > longest:
                     raise RequestError(
                         504,
-                        f"Message {trace} is not finished after {longest:g} s. Ask for it later"
-                        f" with GET /-/trace/{trace}.",
+                        f"Message {trace} is not finished after {longest:g} s. Request its events"
+                        f" later with GET /-/trace/{trace}.",
                     )
                 time.sleep(min(0.25, elapsed / 10))
                 while not watch.wait(min(1.0, longest)):
@@ -202,7 +202,7 @@ class Api:
         ]
 
     def _feed(self, topic: str, key: str, body: bytes) -> ApiResponse:
-        """Send the messages that a record of a Kafka topic of module.yaml leads to."""
+        """Send the messages of a record of a Kafka topic of module.yaml."""
         if topic not in self._topics:
             known = ", ".join(f"'{name}'" for name in self._topics) or "none"
             raise RequestError(404, f"module.yaml reads no topic '{topic}'. It reads {known}.")

@@ -25,13 +25,13 @@ from .codec import RequestError
 from .history import History
 from .printable import printable_json
 
-#: How many clients may read events at a time.
+#: The number of clients that may read events at a time.
 MAX_STREAMS = 32
 
-#: How many requests may wait for the end of a trace at a time.
+#: The number of requests that may wait for the end of a trace at a time.
 MAX_WAITS = 32
 
-#: How often a stream without events sends a comment, in seconds.
+#: The time after which a stream without events sends a comment, in seconds.
 HEARTBEAT = 15.0
 
 _HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
@@ -50,7 +50,7 @@ class Application:
         self._streams = threading.BoundedSemaphore(MAX_STREAMS)
         self._backups = threading.BoundedSemaphore(1)
         self._waits = threading.BoundedSemaphore(MAX_WAITS)
-        #: Refuse all requests from now on.
+        #: Refuse all further requests.
         self.closing = False
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> cabc.Iterable[bytes]:
@@ -114,7 +114,7 @@ class Application:
         if not self._streams.acquire(blocking=False):
             raise _too_many(f"{MAX_STREAMS} clients read events.")
         stream = self._events(environ["waitress.client_disconnected"])
-        next(stream)  # now it has a subscription: a client that has the headers misses no event
+        next(stream)  # subscribes, so that a client that has the headers misses no event
         headers = [("Content-Type", "text/event-stream"), ("Cache-Control", "no-store")]
         start_response("200 OK", headers)
         return stream
@@ -145,7 +145,7 @@ class Application:
 
 
 class _one_of:
-    """Counts the requests that do one thing at a time, and refuses one more than the limit."""
+    """Counts the requests of one kind, and refuses a request above the limit."""
 
     def __init__(self, semaphore: threading.BoundedSemaphore, text: str) -> None:
         self._semaphore = semaphore

@@ -21,7 +21,7 @@ _SAMPLES: dict[str, object] = {"str": "bob", "int": 1, "float": 1.5, "bool": Tru
 def lines(session: Session, data: str) -> cabc.Iterator[str]:
     """Yield the lines of the start screen.
 
-    :param data: Where the data is, in words.
+    :param data: A description of where the data is.
     """
     version = importlib.metadata.version("statefun-flask")
     title = click.style(f"statefun_flask {version}", bold=True)

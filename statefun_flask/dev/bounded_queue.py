@@ -13,9 +13,9 @@ T = t.TypeVar("T")
 class Taken(t.NamedTuple, t.Generic[T]):
     """The result of :meth:`BoundedQueue.take`.
 
-    :param missed: How many older items were dropped since the last call.
+    :param missed: The number of older items that were dropped since the last call.
     :param items: The items, oldest first. Empty after a timeout.
-    :param closed: The queue is closed, and no further item follows these.
+    :param closed: Whether the queue is closed, so that no further item follows.
     """
 
     missed: int
@@ -26,7 +26,7 @@ class Taken(t.NamedTuple, t.Generic[T]):
 class BoundedQueue(t.Generic[T]):
     """Passes items to one reader. A writer does not wait unless it asks to.
 
-    :param limit: How many bytes the queue holds. The newest item is kept even if it is larger.
+    :param limit: The size of the queue in bytes. It keeps the newest item even if that is larger.
     """
 
     def __init__(self, limit: int) -> None:
@@ -38,7 +38,7 @@ class BoundedQueue(t.Generic[T]):
 
     @property
     def size(self) -> int:
-        """How many bytes are queued."""
+        """The number of queued bytes."""
         return self._size
 
     def put(self, item: T, size: int, *, wait: bool = False) -> None:
@@ -73,13 +73,13 @@ class BoundedQueue(t.Generic[T]):
         return taken
 
     def release(self) -> None:
-        """Let no writer wait for room from now on."""
+        """Let writers drop items from now on instead of waiting for room."""
         with self._changed:
             self._released = True
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let the reader know that no item follows, and release the writers."""
+        """Tell the reader that no item follows, and release the writers."""
         with self._changed:
             self._closed = self._released = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""Files of messages, one in each line. They are read no faster than the engine works.
+"""Files of messages, one per line. Reading waits while too many messages wait in the engine.
 
 A line is ``id<TAB>body``, or a JSON object with a field that is the id, or plain text that is its
 own id.
@@ -21,15 +21,15 @@ from ..values.message import Message
 from .codec import MessageCodec
 from .codec import RequestError
 
-#: How many lines are sent at a time.
+#: The number of lines that are sent at a time.
 CHUNK = 500
 
-#: How many bytes at the start of a file identify the file.
+#: The number of bytes at the start of a file that identify the file.
 _START = 4096
 
 
 class PositionMismatch(ValueError):
-    """The position of another file is stored under a file's path."""
+    """The stored position belongs to an earlier version of the file."""
 
 
 class LineParser:
@@ -85,13 +85,13 @@ def _field(line: bytes, name: str) -> str:
 class FileInput:
     """Sends a file's messages, in a thread of its own.
 
-    The position is part of the commit that accepts the messages, so that the same command resumes
-    behind them. Standard input has no position.
+    The position is part of the commit that accepts the messages. The same command therefore
+    continues with the next message. Standard input has no position.
 
     :param path: A file; ``-`` is standard input.
     :param from_start: Read the file from its first line, whatever position is stored.
     :param report: Called with a sentence for each line that is not a message.
-    :raises PositionMismatch: The stored position is one of another file with this path.
+    :raises PositionMismatch: The stored position belongs to an earlier version of the file.
     """
 
     def __init__(
@@ -134,11 +134,11 @@ class FileInput:
         self.bad = position["bad"]
 
     def start(self) -> None:
-        """Begin to send messages."""
+        """Start to send messages."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop sending. Messages that were sent are committed or will be sent again."""
+        """Stop sending. Messages that are not committed are sent again by the next run."""
         self._stopping.set()
 
     def _run(self) -> None:
@@ -148,7 +148,7 @@ class FileInput:
                     file.seek(self.offset)
                 self._send(file)
         except BaseException as exc:
-            # A closed engine refuses the last lines, which are read again by the next run.
+            # A closed engine refuses the last lines. The next run reads them again.
             if not self._stopping.is_set():
                 self.error = exc
         finally:
@@ -188,7 +188,7 @@ class FileInput:
 
     def _skip(self, exc: Exception) -> None:
         self.bad += 1
-        self._report(f"{self.path}, line {self.line} is left out: {exc}")
+        self._report(f"{self.path}, line {self.line} is skipped: {exc}")
 
     def _positions(self) -> dict[str, str]:
         if self.path == "-":

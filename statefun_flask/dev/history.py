@@ -12,11 +12,11 @@ from ..embedded import events
 from ..values.message import Message
 from .bounded_queue import BoundedQueue
 
-#: How many events are kept, and how many bytes they may have in total.
+#: The largest number of kept events, and their largest total size in bytes.
 MAX_EVENTS = 10_000
 MAX_BYTES = 32 << 20
 
-#: How many bytes of events may wait for one subscriber. Older events are dropped.
+#: The bytes of events that may wait for one subscriber. Older events are dropped.
 SUBSCRIPTION_BYTES = 8 << 20
 
 #: The size of an event, a message or a record without its payload, in bytes.
@@ -67,7 +67,7 @@ class History:
 
     @property
     def size(self) -> int:
-        """How many bytes the kept events have in total."""
+        """The total size of the kept events in bytes."""
         return self._size
 
     def add(self, event: events.Event) -> None:

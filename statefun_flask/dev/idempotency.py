@@ -8,7 +8,7 @@ from ..values.address import Address
 from ..values.message import Message
 from .codec import RequestError
 
-#: How long a key may be, in characters.
+#: The largest length of a key, in characters.
 LONGEST = 255
 
 
@@ -28,7 +28,7 @@ def send(
         raise RequestError(
             400,
             f"The Idempotency-Key has {len(key)} characters. Use 1 to {LONGEST} characters, or"
-            " leave the header out.",
+            " omit the header.",
         )
     try:
         return engine.send_once(address, message, key)

@@ -1,4 +1,4 @@
-"""Standard output and standard error behind a queue: a reader cannot stop the engine."""
+"""Writes standard output and standard error from a queue, so that no reader stops the engine."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import click
 
 from .bounded_queue import BoundedQueue
 
-#: How many bytes may wait for the reader of an output.
+#: The bytes that may wait for the reader of an output.
 MAX_BYTES = 8 << 20
 
 
 class Output:
     """Writes lines to a stream in a thread of its own.
 
-    While the reader of a pipe or a terminal does not read, lines are dropped, the oldest first. A
-    line says how many once the reader goes on.
+    While the reader of a pipe or a terminal does not read, the oldest lines are dropped. When the
+    reader continues, a line reports the number of dropped lines.
 
     The thread writes to the file descriptor itself: a thread that is blocked in a write of
     ``sys.stdout`` would hold a lock that the end of the process needs.
 
     :param complete: Wait for the reader instead of dropping lines, until :meth:`release`.
     :param missed: Returns the line for a number of dropped lines.
-    :param gone: Called when the reader has closed the stream. What follows is discarded.
+    :param gone: Called when the reader has closed the stream. Later lines are discarded.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class Output:
         self._queue.release()
 
     def close(self, timeout: float) -> None:
-        """Write what is queued, for so many seconds at most."""
+        """Write the queued lines, for so many seconds at most."""
         self._queue.close()
         self._thread.join(timeout)
 
     def _encoded(self, line: str) -> bytes:
-        # No value may end the engine, whatever the encoding of the terminal is.
+        # No value may stop the engine, whatever the encoding of the terminal is.
         text = line if self.is_terminal else click.unstyle(line)
         return f"{text}\n".encode(self._encoding, errors="backslashreplace")
 

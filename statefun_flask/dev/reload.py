@@ -1,7 +1,7 @@
-"""Running again when a source file changes, with the same data and the same listening socket.
+"""Restarts the app when a source file changes, with the same data and the same listening socket.
 
 A child process runs the app and watches its files with werkzeug's reloader. The parent process
-keeps what outlives a version of the code: the data folder and the socket.
+keeps the data folder and the socket, which all versions of the code use.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def run(
 ) -> int:
     """Call a function in a child process, and again in a new one after each change.
 
-    :param main: Called in a thread of the child. The caller ends in the child what this began.
+    :param main: Called in a thread of the child. The caller ends the child.
     :param folder: The data folder. Without one a temporary folder is made.
     :param files: Further files to watch.
     :return: The exit status; in a child :data:`CHANGED` before the next child starts.
@@ -76,7 +76,7 @@ def run(
             stack.callback(signal.signal, each, before)
         try:
             return _keep_running(environ, set(files))
-        except KeyboardInterrupt:  # while it waits for broken code to be corrected
+        except KeyboardInterrupt:  # while the parent waits for corrected code
             return 0
 
 
@@ -91,13 +91,13 @@ def _temporary_folder() -> str:
 
 
 def remove_orphaned_data() -> None:
-    """Remove the temporary folder in a child whose parent was killed and cannot do it."""
+    """Remove the temporary folder in a child whose parent was killed."""
     if os.environ.get(_TEMPORARY) == "1" and os.environ[_PARENT] != str(os.getppid()):
         shutil.rmtree(os.environ[_DATA], ignore_errors=True)
 
 
 def _keep_running(environ: dict[str, str], files: set[str]) -> int:
-    """Start a child for each version of the code, until one ends by itself."""
+    """Start a child for each version of the code, until a child exits without a change."""
     while True:
         child = subprocess.Popen(_reloader._get_args_for_reloading(), env=environ, close_fds=False)
         with _passing_signals_to(child):
@@ -106,7 +106,7 @@ def _keep_running(environ: dict[str, str], files: set[str]) -> int:
             # The child could not load the app and has ended, so that nothing watches the files.
             watching = _reloader.reloader_loops["stat"](extra_files=files)
             with contextlib.suppress(SystemExit), watching as watch:
-                text = "The app cannot be loaded. Correct the code, and it is loaded again."
+                text = "The app cannot be loaded. Correct the code to load it again."
                 click.echo(text, err=True)
                 watch.run()
         elif status != CHANGED:
@@ -114,7 +114,7 @@ def _keep_running(environ: dict[str, str], files: set[str]) -> int:
 
 
 def _end_with_parent() -> None:
-    """End as on SIGTERM when the parent was killed."""
+    """End as after SIGTERM if the parent was killed."""
     while str(os.getppid()) == os.environ[_PARENT]:
         time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -122,7 +122,7 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _passing_signals_to(child: subprocess.Popen[bytes]) -> cabc.Iterator[None]:
-    """Let a child end by itself on Ctrl-C, which its terminal sends it too, and on SIGTERM."""
+    """Pass SIGTERM to a child, and Ctrl-C if the terminal does not send it to the child."""
 
     def terminate(number: int, frame: types.FrameType | None) -> None:
         child.terminate()
@@ -144,7 +144,7 @@ def _passing_signals_to(child: subprocess.Popen[bytes]) -> cabc.Iterator[None]:
 
 
 def inherited() -> tuple[socket.socket, str] | None:
-    """Return the socket and the data folder that the parent handed down, in a child."""
+    """Return the socket and the data folder of the parent, in a child."""
     if os.environ.get(_CHILD) != "true":
         return None
     return socket.socket(fileno=int(os.environ[_SOCKET])), os.environ[_DATA]

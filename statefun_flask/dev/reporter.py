@@ -1,4 +1,4 @@
-"""What ``flask statefun dev`` writes: lines for people, or a JSON object in each line."""
+"""The output of ``flask statefun dev``: lines for people, or a JSON object in each line."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .text_log import TextLog
 
 _PACKAGE = str(pathlib.Path(__file__).parent.parent) + os.sep
 
-#: How often the progress of a file is shown, in seconds.
+#: The time between two reports of the progress of a file, in seconds.
 _PROGRESS_INTERVAL = 2.0
 
 Listener = cabc.Callable[[events.Event], None]
 
 
 class Reporter(t.Protocol):
-    """Writes what happens during a run."""
+    """Writes the events of a run."""
 
     def listener(self, session: Session) -> Listener:
         """Return a listener of the engine that writes events."""
@@ -35,19 +35,19 @@ class Reporter(t.Protocol):
     def started(self, session: Session, data: str, seconds: float) -> None:
         """Write that the session has started.
 
-        :param data: Where the data is, in words.
-        :param seconds: How long the start took.
+        :param data: A description of where the data is.
+        :param seconds: The duration of the start.
         """
 
     def say(self, kind: str, text: str, *, error: bool = False) -> None:
-        """Write something else.
+        """Write any other line.
 
         :param kind: The event of the JSON object.
         :param error: Write text to standard error.
         """
 
     def progress(self, session: Session) -> None:
-        """Write now and then how far an input is read."""
+        """Write the progress of an input from time to time."""
 
 
 class JsonReporter:
@@ -80,18 +80,18 @@ class JsonReporter:
         )
 
     def say(self, kind: str, text: str, *, error: bool = False) -> None:
-        """Write something else."""
+        """Write any other line."""
         self._write({"event": kind, "text": text})
 
     def progress(self, session: Session) -> None:
-        """Write nothing: a program does not watch."""
+        """Write nothing, since programs do not need the progress."""
 
     def _write(self, value: JsonObject) -> None:
         self._out.write(printable_json(value))
 
 
 class TextReporter:
-    """Writes events and the start screen to standard output, and all else to standard error."""
+    """Writes events and the start screen to standard output, other lines to standard error."""
 
     def __init__(
         self, out: Output, err: Output, *, quiet: bool, full_traceback: bool, reloads: bool
@@ -123,14 +123,14 @@ class TextReporter:
                 self._out.write(line)
 
     def say(self, kind: str, text: str, *, error: bool = False) -> None:
-        """Write something else, behind what is written already."""
+        """Write any other line, after the lines that are queued."""
         if error and self._is_read:
             self._is_read = self._out.flush(1.0)
         for line in text.split("\n"):
             (self._err if error else self._out).write(printable(line))
 
     def progress(self, session: Session) -> None:
-        """Write now and then to a terminal how far an input is read."""
+        """Write the progress of an input to a terminal from time to time."""
         now = time.monotonic()
         if not self._err.is_terminal or now - self._last_progress < _PROGRESS_INTERVAL:
             return

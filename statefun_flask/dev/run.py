@@ -19,6 +19,7 @@ from ..embedded.errors import DataFolderError
 from ..embedded.errors import UnknownTarget
 from ..errors import FunctionNotFoundError
 from ..module_yaml import ModuleError
+from ..module_yaml.compare import compare_files
 from . import reload
 from . import shutdown
 from .file_input import LineParser
@@ -189,6 +190,7 @@ class Run:
         )
         with app.app_context():
             try:
+                self._check(app, options.module)
                 return Session(app, options, listening)
             except (
                 ModuleError,
@@ -199,6 +201,21 @@ class Run:
                 ValueError,
             ) as exc:
                 raise click.ClickException(str(exc)) from None
+
+    def _check(self, app: Flask, module: str | None) -> None:
+        """Refuse a module file that 'flask statefun check' finds an error in; show its warnings.
+
+        :raises ModuleError: It finds an error.
+        """
+        if module is None:
+            return
+        statefun = app.extensions["statefun"]
+        findings = compare_files([module], statefun.registry, statefun.settings)
+        errors = [finding for finding in findings if finding.severity == "error"]
+        if errors:
+            raise ModuleError(errors)
+        for finding in findings:
+            self._err.write(str(finding))
 
     def _start(self, session: Session) -> None:
         session.engine.listeners.append(self._reporter.listener(session))

@@ -4,7 +4,7 @@ waitress parses requests strictly, and reads and writes all connections in one t
 connection that sends nothing costs a socket and no thread. A request gets a thread once it is
 complete. Requests that take long would occupy all threads, so each kind has its own pool:
 
-- PUT waits for a commit, which can take as long as a full disk is full;
+- PUT waits for a commit, which may take as long as the disk is full;
 - PUT with ``?wait`` waits for the end of a trace;
 - a stream of events lasts until its client goes away. Its thread writes whenever an event occurs;
   the number of streams is limited;
@@ -38,19 +38,19 @@ from .application import encoded
 from .application import MAX_STREAMS
 from .application import MAX_WAITS
 
-#: How large a body may be, in bytes.
+#: The largest size of a body, in bytes.
 MAX_BODY = 64 << 20
 
-#: How large the head of a request may be, in bytes.
+#: The largest size of the head of a request, in bytes.
 MAX_HEAD = 64 << 10
 
-#: How many connections may be open. One more closes the one that has been idle for longest.
+#: The largest number of connections. A further one closes the one that has been idle for longest.
 MAX_CONNECTIONS = 1000
 
-#: After how many seconds an idle connection is closed.
+#: The time after which an idle connection is closed, in seconds.
 IDLE_TIMEOUT = 60
 
-#: How many threads answer at once, and how many may wait for a commit.
+#: The number of threads that answer at once, and of threads that may wait for a commit.
 QUICK_THREADS = 4
 COMMIT_THREADS = 32
 
@@ -69,7 +69,7 @@ def bind(port: int) -> socket.socket:
     except OSError as exc:
         raise ListenError(
             f"Cannot listen on 127.0.0.1:{port}: {os.strerror(exc.errno or 0)}."
-            " Stop what listens there, or choose another --port."
+            " Stop the program that listens there, or choose another --port."
         ) from None
 
 
@@ -103,7 +103,7 @@ class Server:
         self._thread.start()
 
     def drain(self) -> None:
-        """Accept no connection and refuse each new request; requests in progress go on."""
+        """Accept no connection and refuse new requests. Requests in progress continue."""
         self._application.closing = True
         if self._thread.ident is not None and not self._stopped:
             self._server.trigger.pull_trigger(self._server.stop_accepting)
@@ -179,7 +179,7 @@ class _Acceptor(TcpWSGIServer):  # type: ignore[misc,unused-ignore]
         super().handle_accept()
 
     def pull_trigger(self) -> None:
-        """Wake the server's thread; a thread that answers may do so after the end."""
+        """Wake the server's thread, unless the server has been closed meanwhile."""
         with contextlib.suppress(OSError):
             super().pull_trigger()
 
@@ -189,7 +189,7 @@ class _Acceptor(TcpWSGIServer):  # type: ignore[misc,unused-ignore]
 
 
 class _Parser(HTTPRequestParser):  # type: ignore[misc,unused-ignore]
-    """Refuses what two parsers could read as different requests, or what would take too long."""
+    """Refuses requests that two parsers could read differently, or that would take too long."""
 
     def parse_header(self, header_plus: bytes) -> None:
         """Parse the head of a request."""
@@ -219,7 +219,7 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc,unused-ignore]
 
 
 class _Refusal(ErrorTask):  # type: ignore[misc,unused-ignore]
-    """Answers what is not a valid request with JSON, and closes the connection."""
+    """Answers an invalid request with JSON, and closes the connection."""
 
     def execute(self) -> None:
         """Write the response."""
@@ -246,8 +246,8 @@ class _Connection(HTTPChannel):  # type: ignore[misc,unused-ignore]
     def readable(self) -> bool:
         """Return whether to read now.
 
-        waitress does not read during a request, so that a client may close its sending half. That a
-        client has gone is noticed by reading only, which matters for requests that take long.
+        waitress does not read during a request, so that a client may close its sending half. Only a
+        read detects that a client has closed its connection, which matters for long requests.
         """
         if not self.requests or self.total_outbufs_len or self.will_close:
             return bool(super().readable())
@@ -257,7 +257,7 @@ class _Connection(HTTPChannel):  # type: ignore[misc,unused-ignore]
 class _Pool(ThreadedTaskDispatcher):  # type: ignore[misc,unused-ignore]
     """Threads for one kind of requests, started when they are needed."""
 
-    #: It is normal that requests wait for a thread.
+    #: Requests often wait for a thread.
     queue_logger = logging.Logger("statefun-http", logging.CRITICAL)
 
     def __init__(self, limit: int) -> None:
@@ -265,7 +265,7 @@ class _Pool(ThreadedTaskDispatcher):  # type: ignore[misc,unused-ignore]
         self._limit = limit
 
     def add_task(self, task: t.Any) -> None:
-        """Have a connection's next request answered."""
+        """Queue the next request of a connection."""
         with self.lock:
             count = len(self.threads)
             needed = self.active_count + len(self.queue) + 1
@@ -283,7 +283,8 @@ class _Pool(ThreadedTaskDispatcher):  # type: ignore[misc,unused-ignore]
 class _Pools:
     """Gives each request to the pool of its kind.
 
-    The pools of streams and waits have one thread more than the application allows, which refuses.
+    The pools of streams and waits have one thread more than the application allows. That thread
+    refuses requests.
     """
 
     def __init__(self) -> None:
@@ -295,7 +296,7 @@ class _Pools:
         }
 
     def add_task(self, task: t.Any) -> None:
-        """Have a connection's next request answered."""
+        """Queue the next request of a connection."""
         self._pools[_kind(task.requests[0])].add_task(task)
 
     def stop(self) -> None:
@@ -305,7 +306,7 @@ class _Pools:
 
 
 def _descriptors() -> int:
-    """Return how many files and sockets this process may have open."""
+    """Return the number of files and sockets that this process may have open."""
     try:
         import resource
     except ImportError:  # only POSIX systems limit it

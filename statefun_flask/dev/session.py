@@ -21,6 +21,7 @@ from ..embedded import Store
 from ..embedded.endpoints.module_routes import ModuleRoutes
 from ..embedded.endpoints.routes import Routes
 from ..embedded.errors import DataFolderError
+from ..module_yaml import declared
 from .api import Api
 from .application import Application
 from .codec import MessageCodec
@@ -44,7 +45,7 @@ class Options:
     :param kafka: The addresses of the brokers of its Kafka topics, or ``module`` for the addresses
         in module.yaml; None does not connect the topics.
     :param group: The consumer group that offsets are read from and committed to.
-    :param concurrency: How many calls are made at a time.
+    :param concurrency: The number of concurrent calls.
     :param skipping: Skip the time in which nothing happens.
     :param remote: Call the app's own functions by the URL of module.yaml.
     :param finite: The run ends when its inputs are read and everything is done.
@@ -66,8 +67,8 @@ class Options:
 class Source(t.Protocol):
     """An input: a file, or a Kafka ingress.
 
-    :param finished: Whether everything was sent that the input had at the start.
-    :param bad: How many lines or records were left out.
+    :param finished: Whether everything that the input had at the start was sent.
+    :param bad: The number of skipped lines or records.
     :param error: Why the input was not read to its end.
     """
 
@@ -80,7 +81,7 @@ class Source(t.Protocol):
 
 
 class Session:
-    """An engine with its api, for one app.
+    """An engine with its HTTP API, for one app.
 
     :param app: Its functions are called in this process, with an application context for each
         request and no request context, as on every direct path.
@@ -133,7 +134,7 @@ class Session:
 
         functions = list(self.registry)
         if self.module is None:
-            return LocalRoutes(InProcess(handle), functions)
+            return LocalRoutes(InProcess(handle), functions, declared.egresses(self.registry))
         return ModuleRoutes(self.module, None if self.options.remote else handle, functions)
 
     def _connect(self) -> Links | None:
@@ -161,11 +162,11 @@ class Session:
 
     @property
     def url(self) -> str:
-        """Where its api are."""
+        """The URL of the HTTP API."""
         return f"http://127.0.0.1:{self.server.port}"
 
     def start(self) -> None:
-        """Begin to handle messages and to answer requests."""
+        """Start to handle messages and to answer requests."""
         self.control.report_held()
         self.engine.start()
         self.server.start()
@@ -173,7 +174,7 @@ class Session:
             self.links.start()
 
     def add_input(self, lines: LineParser, path: str, **options: t.Any) -> FileInput:
-        """Begin to send the messages of a file."""
+        """Start to send the messages of a file."""
         source = FileInput(self.engine, lines, path, **options)
         self.inputs.append(source)
         source.start()
@@ -208,7 +209,7 @@ class Session:
         delays = self.control.delays(1)
         if not delays:
             return False
-        # The millisecond that the clock shows has only begun.
+        # The clock shows the millisecond that has just started.
         self.clock.skip_to(delays[0].due + 1)
         self.control.deliver_due()
         return True
@@ -228,7 +229,7 @@ class Session:
                 continue
             due = self.next_due()
             if due is None or (due > linger and not self.options.skipping):
-                # The inputs are finished, so that no message can have arrived in between.
+                # The inputs are finished, so no message can have arrived in between.
                 if self.is_idle():
                     return
             elif self.options.skipping:

@@ -1,4 +1,4 @@
-"""The end of a run: close the session and report what is left."""
+"""Ends a run: closes the session and reports unfinished work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..embedded.records import Delay
 from ..values._text import duration_text
 from .session import Session
 
-#: How many pending delays are listed at the end, and how many are counted.
+#: The largest numbers of pending delays that are listed, and that are counted.
 LISTED = 20
 COUNTED = 1000
 
@@ -19,7 +19,7 @@ Say = cabc.Callable[[str, str], None]
 
 
 def shut_down(session: Session, say: Say) -> int:
-    """Close a session, report what is left, and return the exit status: 1 after a failure."""
+    """Close a session, report unfinished work, and return the exit status: 1 after a failure."""
     started = time.monotonic()
     for source in session.sources:
         source.stop()
@@ -40,7 +40,7 @@ def shut_down(session: Session, say: Say) -> int:
         left.append("records wait for Kafka")
     if bad:
         what = "record" if session.links is not None else "line"
-        left.append(f"{bad} {what}{'s' * (bad != 1)} left out")
+        left.append(f"{bad} {what}{'s' * (bad != 1)} skipped")
     if delays:
         count = str(len(delays)) if len(delays) <= COUNTED else f"more than {COUNTED}"
         plural = "s" * (len(delays) != 1)

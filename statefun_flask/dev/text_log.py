@@ -22,10 +22,10 @@ from .codec import MessageCodec
 from .codec import shorten_text
 from .printable import printable
 
-#: How many invocations are shown in a second. A person cannot read more.
+#: The number of invocations that are shown per second. A person cannot read more.
 SHOWN = 200
 
-#: Where the standard library is.
+#: The folder of the standard library.
 _STANDARD = sysconfig.get_path("stdlib") + os.sep
 
 Write: t.TypeAlias = cabc.Callable[[str], None]
@@ -35,8 +35,8 @@ class TextLog:
     """Writes events as lines.
 
     :param quiet: Write only egress records and errors.
-    :param sampled: Write at most :data:`SHOWN` invocations in a second, and how many are left out.
-    :param reloads: The process restarts with corrected code.
+    :param sampled: Write at most :data:`SHOWN` invocations per second, and the number of others.
+    :param reloads: Whether the process restarts with corrected code.
     :param full_traceback: Write all frames of an exception, not only those of user code.
     """
 
@@ -58,9 +58,9 @@ class TextLog:
         self._full = full_traceback
         self._package = package
         self._cure = (
-            "Save a correction and it is tried again"
+            "Save the corrected code to try the message again"
             if reloads
-            else "Correct the code and start again (--reload does so by itself)"
+            else "Correct the code and start again (--reload does so automatically)"
         )
         self._second = 0.0
         self._count = 0
@@ -122,14 +122,14 @@ class TextLog:
                     "red",
                 )
             case events.LeftOut():
-                self._line(event.at, f"{event.source} leaves out {event.what}", "yellow")
+                self._line(event.at, f"{event.source} skips {event.what}", "yellow")
 
     def _line(self, at: int, text: str, colour: str | None = None) -> None:
         self._write(
             f"{click.style(_stamp(at), dim=True)} {click.style(printable(text), fg=colour)}"
         )
 
-    # -- what goes well -------------------------------------------------------------------
+    # -- success -------------------------------------------------------------------
 
     def _invocation(self, event: events.Invocation) -> None:
         if self._quiet:
@@ -190,11 +190,11 @@ class TextLog:
     def _dropped(self, event: events.Dropped) -> None:
         self._line(
             event.at,
-            f"#{event.trace} {event.address} goes on without message {event.envelope.seq},"
-            f" which 'flask statefun dead revive {event.envelope.seq}' puts back",
+            f"#{event.trace} {event.address} continues without message {event.envelope.seq},"
+            f" which 'flask statefun dead revive {event.envelope.seq}' sends again",
         )
 
-    # -- what goes wrong ------------------------------------------------------------------
+    # -- failures ------------------------------------------------------------------
 
     def _failed(self, event: events.Failed) -> None:
         error = event.error
@@ -203,13 +203,13 @@ class TextLog:
         for line in self._frames(error):
             self._write(f"    {printable(line)}")
         if not event.parked:
-            self._write("  It is tried again, message by message.")
+            self._write("  Its messages are sent again one at a time.")
             return
 
         address = printable(str(event.address))
         behind = f" ({event.waiting} more wait behind it)" if event.waiting else ""
         self._write(
-            f"  {address} is parked at message {event.trace}{behind}; all others go on."
+            f"  {address} is parked at message {event.trace}{behind}; all others continue."
             f" {self._cure}, or:"
         )
         # An address that cannot be typed is named by the number of its message.
@@ -247,15 +247,15 @@ class TextLog:
     def _full_disk(self, event: events.Full) -> None:
         self._line(
             event.at,
-            f"{event.path} ({event.size} bytes) cannot be written to: {event.reason}. Nothing is"
-            " called until it can; free some space on its disk.",
+            f"{event.path} ({event.size} bytes) cannot be written to: {event.reason}. No"
+            " function is called until then; free some space on its disk.",
             "red",
         )
 
     def _undelivered(self, event: events.Undelivered) -> None:
         self._line(
             event.at,
-            f"records were not taken ({text_of(event.error)}); they are sent again in"
+            f"records were not accepted ({text_of(event.error)}); they are sent again in"
             f" {event.delay / 1000:.1f} s",
             "yellow",
         )
@@ -263,8 +263,8 @@ class TextLog:
     def _disconnected(self, event: events.Disconnected) -> None:
         self._line(
             event.at,
-            f"Kafka at {event.broker} does not answer ({event.reason}): its topics wait, and go on"
-            " when it does",
+            f"Kafka at {event.broker} does not answer ({event.reason}): its topics continue"
+            " when it answers",
             "yellow",
         )
 

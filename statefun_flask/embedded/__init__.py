@@ -1,6 +1,6 @@
-"""The embedded engine: what the StateFun runtime does, in one Python process, for development.
+"""The embedded engine: a StateFun runtime in one Python process, for development.
 
-It calls functions through bytes only and knows nothing of Flask. See :class:`Engine`.
+It exchanges bytes with functions and does not import Flask. See :class:`Engine`.
 """
 
 from __future__ import annotations

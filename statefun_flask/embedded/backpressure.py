@@ -1,4 +1,4 @@
-"""Holds up what reads messages from outside while the engine has enough of them."""
+"""Backpressure: a source of messages waits while too many messages wait in the engine."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ..values.address import Address
 from ..values.message import Message
 from .engine import Engine
 
-#: Reading stops when so many messages wait in the engine, or messages of so many bytes. The more
-#: wait, the more of them are in one call, and the less each of them costs.
+#: A source waits while more messages, or more bytes of messages, wait in the engine. The limits are
+#: high because larger batches cost less CPU time per message.
 MESSAGES = 60_000
 BYTES = 64 << 20
 
-#: It goes on at this part of it, so that it is not begun anew for each message.
+#: A source that waits continues below this fraction of the limit.
 LOW = 0.8
 
 
 class Backpressure:
-    """One source's."""
+    """The backpressure of one source."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -28,13 +28,14 @@ class Backpressure:
 
     @property
     def is_full(self) -> bool:
-        """Whether the engine has enough messages, at a glance."""
+        """Whether the source must wait."""
         return self._engine.queued > self._high
 
     def sent(self, messages: cabc.Sequence[tuple[Address, Message]]) -> None:
-        """Note what was sent.
+        """Note messages that the source has sent.
 
-        The engine does not know how large what waits is. It is taken to be like what came last.
+        The engine does not know the size of the waiting messages. This class assumes that they have
+        the average size of the last ones.
         """
         if messages:
             size = sum(len(message.value) for _, message in messages)
@@ -43,13 +44,13 @@ class Backpressure:
     def wait(
         self, stopping: threading.Event, meanwhile: cabc.Callable[[], None] = lambda: None
     ) -> None:
-        """Return when there is room, or nothing more is to be sent.
+        """Return when the engine can accept messages, or when the source is stopping.
 
-        :param meanwhile: Is called time and again.
+        :param meanwhile: Called repeatedly while the source waits.
         """
         if not self.is_full:
             return
         while self._engine.queued > self._high * LOW and not stopping.is_set():
             meanwhile()
-            # Looking costs next to nothing; being told would cost the engine for each message.
+            # Polling costs little. A notification would cost the engine time for each message.
             time.sleep(0.005)

@@ -1,4 +1,4 @@
-"""The engine's time in milliseconds, from the machine or moved by hand."""
+"""The clocks of an engine, in milliseconds: the machine's clock and a virtual clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EPOCH = 946_684_800_000
 
 
 class Clock(t.Protocol):
-    """The time of an engine: delays follow the wall clock, the engine's own plans do not."""
+    """The clock of an engine. Delays follow the wall clock, retries the monotonic clock."""
 
     def now(self) -> int:
         """Return the milliseconds since 1970."""
@@ -21,7 +21,7 @@ class Clock(t.Protocol):
 
 
 class RealClock:
-    """The machine's clock. It may jump, and goes on while the engine is stopped."""
+    """The machine's clock. It may jump, and it continues while the engine is stopped."""
 
     def now(self) -> int:
         """Return the milliseconds since 1970."""
@@ -33,7 +33,7 @@ class RealClock:
 
 
 class VirtualClock:
-    """A clock that stands still until it is moved.
+    """A clock that moves only when it is moved.
 
     :param start: Milliseconds since 1970.
     """
@@ -50,7 +50,7 @@ class VirtualClock:
         return self._now
 
     def move_to(self, instant: int) -> None:
-        """Move the clock forward; it never goes back."""
+        """Move the clock forward. It never moves back."""
         self._now = max(self._now, instant)
 
 

@@ -1,8 +1,8 @@
-"""The commands of an engine for a person or a program: look at it, and deal with failures.
+"""The commands of an engine, which inspect the engine and resolve failures.
 
-The engine's owner answers each between two steps, so that it sees whole steps only. What it shows
-and acts on is true now, whether or not it is on disk yet. A command that changes something returns
-once the change is on disk.
+The thread of the engine runs each command between two steps, so a command sees complete steps only.
+Commands see all steps so far, even if a step is not on disk yet. A command that changes something
+returns once the change is on disk.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .records import Parked
 class Waiting(t.NamedTuple):
     """A parked address with the message that failed.
 
-    :param behind: How many messages wait behind it.
+    :param behind: The number of messages that wait behind it.
     """
 
     parked: Parked
@@ -62,8 +62,8 @@ class Control:
 
     An address may be written as ``"namespace/name/id"``.
 
-    Parked addresses are named by their address, or by the trace of the message that failed, which
-    the log shows. A trace can lead to several parked addresses, which must be wanted.
+    A parked address is named by the address, or by the trace of the failed message, which the log
+    shows. A trace can name several parked addresses; a command refuses it unless it may.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -122,7 +122,7 @@ class Control:
         return self._engine.look(lambda core: core.store.records(after, limit, topic))
 
     def pop(self, topic: str) -> EgressRecord | None:
-        """Return the oldest committed record of a topic that was not popped yet."""
+        """Return the oldest committed record of a topic that no earlier call returned."""
         reader = f"topic:{topic}"
 
         def take(core: Core) -> EgressRecord | None:
@@ -147,7 +147,9 @@ class Control:
         def deliver(core: Core) -> Delay:
             delay = core.deliver_delay(seq)
             if delay is None:
-                raise UnknownDelay(f"There is no delay {seq}. List them to see their numbers.")
+                raise UnknownDelay(
+                    f"There is no delay {seq}. List the delays to see their numbers."
+                )
             return delay
 
         return self._engine.act(deliver)
@@ -171,7 +173,7 @@ class Control:
         self._engine.look(lambda core: core.fire())
 
     def next_instant(self) -> int | None:
-        """Return the next instant at which something is due, in milliseconds since 1970."""
+        """Return the next instant at which a timer is due, in milliseconds since 1970."""
         return self._engine.look(lambda core: core.next_instant())
 
     # -- parked addresses -----------------------------------------------------------------
@@ -213,10 +215,10 @@ class Control:
         return self._engine.look(read)
 
     def retry(self, which: Address | str | int, *, several: bool = False) -> list[Address]:
-        """Call parked addresses again; the message that failed goes first and alone.
+        """Call parked addresses again. The failed message is sent first and alone.
 
         :param several: Whether a trace may name several addresses.
-        :raises NotParked: None is parked under that name.
+        :raises NotParked: No parked address has that name.
         :raises SeveralParked: Several are.
         """
 
@@ -240,10 +242,10 @@ class Control:
         return self._engine.act(again)
 
     def drop(self, which: Address | str | int, *, several: bool = False) -> list[Envelope]:
-        """Make the message that failed a dead letter, and handle those behind it.
+        """Make the failed message a dead letter, and handle the messages behind it.
 
         :param several: Whether a trace may name several addresses.
-        :raises NotParked: None is parked under that name.
+        :raises NotParked: No parked address has that name.
         :raises SeveralParked: Several are.
         """
         return self._engine.act(
@@ -259,14 +261,14 @@ class Control:
     def parked_at(self, which: Address | str | int) -> Address:
         """Return the one parked address that a name means.
 
-        :raises NotParked: None is parked under that name.
+        :raises NotParked: No parked address has that name.
         :raises SeveralParked: Several are.
         """
         (found,) = self._engine.look(lambda core: _find(core, which))
         return found
 
     def replace(self, address: Address | str, message: Message) -> None:
-        """Give the message that failed another body, and call the address again.
+        """Replace the body of the failed message, and call the address again.
 
         :raises NotParked: The address is not parked.
         :raises ValueError: The message cannot be stored.
@@ -293,7 +295,8 @@ class Control:
             revived = core.revive(seq)
             if revived is None:
                 raise UnknownDeadLetter(
-                    f"There is no dropped message {seq}. List them to see their numbers."
+                    f"There is no dropped message {seq}. List the dead letters to see their"
+                    " numbers."
                 )
             return revived
 
@@ -438,7 +441,9 @@ def _find(core: Core, which: Address | str | int, several: bool = False) -> list
         found = [which] if which in parked else []
     if not found:
         name = f"message {which}" if isinstance(which, int) else f"'{which}'"
-        raise NotParked(f"Nothing is parked at {name}. List what is parked to see what there is.")
+        raise NotParked(
+            f"Nothing is parked at {name}. List the parked messages to see their names."
+        )
     if len(found) > 1 and not several:
         raise SeveralParked(t.cast("int", which), [str(each) for each in found])
     return found

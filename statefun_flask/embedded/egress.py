@@ -1,4 +1,4 @@
-"""Committed egress records on their way to sinks, such as Kafka topics."""
+"""Passes committed egress records to sinks, such as Kafka topics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Sink(t.Protocol):
         """Accept records. Called in the engine's thread: this method must not wait."""
 
     def close(self, timeout: float) -> None:
-        """Write what was offered, for this many seconds at most, and end."""
+        """Write the offered records, for this many seconds at most, and stop."""
 
 
 class SinkQueue:
@@ -48,7 +48,7 @@ class SinkQueue:
         return self._acknowledged < self._last
 
     def start(self) -> None:
-        """Offer the records that were not acknowledged before the last end of the engine."""
+        """Offer the records that were not acknowledged when the engine last stopped."""
         self._offer_more()
 
     def committed(self, records: list[EgressRecord]) -> None:
@@ -100,7 +100,7 @@ class Sinks:
         return any(each.pending for each in self._queues.values())
 
     def attach(self, egress: str, sink: Sink) -> None:
-        """Give an egress a sink."""
+        """Connect an egress to a sink."""
         queue = self._queues[egress] = SinkQueue(self._store, self._transaction, egress, sink)
         queue.start()
 

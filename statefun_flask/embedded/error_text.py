@@ -11,7 +11,7 @@ LONGEST_ERROR = 10_000
 
 
 def describe(exc: BaseException) -> str:
-    """Return an exception as text to store, with its notes, which say where it happened."""
+    """Return an exception as text to store, with its notes, which name the invocation."""
     notes = getattr(exc, "__notes__", ())
     text = text_of(exc)
     if not isinstance(exc, AnswerRefused | StepFailed | UnknownTarget):
@@ -23,7 +23,7 @@ def describe(exc: BaseException) -> str:
 
 
 def text_of(exc: BaseException) -> str:
-    """Return an exception's own text, or a substitute if its class cannot make one."""
+    """Return the text of an exception, or a substitute if its class raises an exception."""
     try:
         return str(exc)
     except Exception as failure:

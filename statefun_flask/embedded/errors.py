@@ -1,4 +1,4 @@
-"""What the embedded engine refuses, and what stops it."""
+"""The errors of the embedded engine."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from ..values._text import suggestions
 
 
 class AnswerRefused(StateFunError):
-    """A function's answer breaks a rule of the protocol.
+    """The reply of a function breaks a rule of the protocol.
 
-    The real runtime restarts its job for such an answer, for ever; the engine parks the address.
+    StateFun on Flink restarts the job for such a reply, again and again. The engine parks the
+    address.
     """
 
 
 class StepFailed(StateFunError):
     """The engine failed at a step, before the step changed anything.
 
-    The engine parks the address, as for a function that raises. ``__cause__`` is what failed.
+    The engine parks the address, as for a function that raises. ``__cause__`` is the exception.
     """
 
     def __init__(self, typename: str, id: str, reason: str) -> None:
         super().__init__(
-            f"The engine failed at the request or the answer of '{typename}' for id '{id}'"
-            f" ({reason}). This is a fault of the engine or of the answer: correct the function,"
-            " or drop the message, and report the traceback."
+            f"The engine failed at the request or the reply of '{typename}' for id '{id}'"
+            f" ({reason}). Correct the function or drop the message, and report the traceback."
         )
 
 
@@ -38,7 +38,7 @@ class UnknownTarget(StateFunError, LookupError):
 
     def __init__(self, typename: str, known: tuple[str, ...] = ()) -> None:
         self.typename = typename
-        served = f" Served are: {', '.join(known)}." if known else ""
+        served = f" Functions with an endpoint: {', '.join(known)}." if known else ""
         super().__init__(
             f"No endpoint serves the function '{typename}'."
             f"{did_you_mean(suggestions(typename, known))}"
@@ -50,34 +50,45 @@ class UnknownEgress(StateFunError, LookupError):
     """No egress has an identifier.
 
     :param known: The identifiers that exist, for suggestions.
+    :param declared: Whether the egresses are those that the functions declare, not those of a
+        module.yaml that somebody wrote.
     """
 
-    def __init__(self, identifier: str, known: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, identifier: str, known: tuple[str, ...] = (), *, declared: bool = False
+    ) -> None:
         self.identifier = identifier
+        near = did_you_mean(suggestions(identifier, known))
         super().__init__(
-            f"There is no egress '{identifier}'.{did_you_mean(suggestions(identifier, known))}"
-            " Correct the identifier, or add the egress to module.yaml."
+            f"No function declares the egress '{identifier}'.{near} Add"
+            f' egresses=["{identifier}"] to the registration of the function, or correct the'
+            " identifier."
+            if declared
+            else f"There is no egress '{identifier}'.{near} Correct the identifier, or add the"
+            " egress to module.yaml."
         )
 
 
 class EndpointDown(StateFunError):
-    """An endpoint cannot be reached or asks to be left alone; it is no fault of the message.
+    """An endpoint cannot be reached or is overloaded. The message is not the cause.
 
-    :param reason: In a few words, for one line of a log.
+    :param reason: The reason in a few words, for one line of a log.
     """
 
     def __init__(self, endpoint: str, reason: str) -> None:
         self.endpoint = endpoint
         self.reason = reason
-        super().__init__(f"The endpoint {endpoint} is down: {reason}. It is tried again by itself.")
+        super().__init__(
+            f"The endpoint {endpoint} is down: {reason}. The engine tries it again automatically."
+        )
 
 
 class EndpointError(StateFunError):
-    """An endpoint answered, but not with a result."""
+    """The response of an endpoint is not a reply."""
 
 
 class NotFound(StateFunError, LookupError):
-    """A command names something that the engine does not have."""
+    """A command names an address, a delay or a message that the engine does not have."""
 
 
 class NotParked(NotFound):
@@ -123,16 +134,16 @@ class KeyReused(StateFunError, ValueError):
 
 
 class EngineStopped(StateFunError, RuntimeError):
-    """The engine is closing, was closed or has failed, and does nothing more.
+    """The engine is closing, was closed or has failed.
 
-    :param reason: The rest of the sentence; of a failed engine, the text of its failure.
+    :param reason: A clause; for a failed engine, the text of the failure.
     """
 
     def __init__(self, reason: str) -> None:
         if reason == "it closes":
-            text = "The engine is closing and accepts nothing more. Send to the next engine."
+            text = "The engine is closing and accepts no more messages. Start another engine."
         else:
-            text = f"The engine does not run any more: {reason}. Start another one."
+            text = f"The engine no longer runs: {reason}. Start another engine."
         super().__init__(text)
 
 
@@ -157,7 +168,7 @@ class NoDataFolder(StateFunError, ValueError):
 class DiskFull(StateFunError):
     """The store cannot be written to.
 
-    Nothing is lost: what was not written stays in memory and is tried again.
+    No data is lost: unwritten changes stay in memory, and the engine tries to write them again.
 
     :param path: The file that cannot grow.
     :param size: Its size in bytes.
@@ -168,10 +179,10 @@ class DiskFull(StateFunError):
         self.size = size
         super().__init__(
             f"'{path}' ({size} bytes) cannot be written to: {reason}. Free some space on its disk;"
-            " the engine takes no input until then, and tries again every 5 s."
+            " the engine accepts no input until then, and tries again every 5 s."
         )
 
     @classmethod
     def of(cls, path: str, reason: str) -> DiskFull:
-        """Return the error for a file of which only the path is known."""
+        """Return the error for a file whose size is not known yet."""
         return cls(path, os.path.getsize(path) if os.path.exists(path) else 0, reason)

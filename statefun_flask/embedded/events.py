@@ -1,8 +1,8 @@
-"""What happened, one object for each step; told after the commit that made it last.
+"""The events of an engine. An event is reported after the commit of its step.
 
-All instants are milliseconds since 1970. ``trace`` is the number of the message from outside that
-was the cause: what one message from outside has led to shares its number. A batch is told under the
-trace of its first message, and so is all that it led to.
+All instants are milliseconds since 1970. ``trace`` is the number of a message from outside, which
+all messages that result from it share. The event of a batch, and all messages that result from the
+batch, have the trace of the first message in the batch.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from .records import Delay
 from .records import EgressRecord
 from .records import Envelope
 
-#: A state's typed value before and after; None for none.
+#: The name of a state, and its value before and after the change; None for no value.
 Change = tuple[str, Message | None, Message | None]
 
 
 class Event(msgspec.Struct, kw_only=True, tag_field="event", tag=str.lower):
-    """Something that happened; the base of all below."""
+    """The base class of all events."""
 
     at: int
 
 
 class Invocation(Event):
-    """A batch was answered, and what it wanted was done.
+    """A function handled a batch, and the engine applied its effects.
 
-    :param batch: Its messages.
-    :param duration: How long the call took, in seconds; 0 under a virtual clock.
-    :param changes: Of states, in the answer's order.
-    :param sends: What it sent to other addresses.
-    :param delays: What it sent for later.
-    :param cancelled: The delays that it cancelled.
-    :param records: What it wrote to egresses.
+    :param batch: The messages of the batch.
+    :param duration: The duration of the call in seconds; 0 under a virtual clock.
+    :param changes: The changes of states, in the order of the reply.
+    :param sends: The messages to other addresses.
+    :param delays: The new delays.
+    :param cancelled: The cancelled delays.
+    :param records: The egress records.
     """
 
     trace: int
@@ -51,14 +51,14 @@ class Invocation(Event):
 
 
 class Registered(Event):
-    """A function type named states that it has; the batch is sent again with them."""
+    """A function type registered states. The engine sends the batch again with these states."""
 
     typename: str
     states: list[str]
 
 
 class Fired(Event):
-    """A delay was due and its message joined the queue of its address.
+    """A delay was due, and its message was added to the queue of its address.
 
     :param seq: The number of the message in the queue.
     """
@@ -76,12 +76,12 @@ class Cancelled(Event):
 
 
 class Failed(Event):
-    """A batch was not answered with a result; nothing of it happened.
+    """A batch failed, and has no effects.
 
-    :param error: The exception. One out of a function in this process has its traceback.
-    :param parked: Whether the address waits for a person now. If not, it is tried again, message by
-        message when there were several.
-    :param waiting: How many messages wait behind the one that failed.
+    :param error: The exception. If a function in this process raised it, it has a traceback.
+    :param parked: Whether the address is parked now. If not, the engine sends the messages of the
+        batch again, one at a time.
+    :param waiting: The number of messages that wait behind the failed message.
     """
 
     trace: int
@@ -93,9 +93,9 @@ class Failed(Event):
 
 
 class Retried(Event):
-    """A parked address is tried again.
+    """A parked address is called again.
 
-    :param replaced: Whether its first message was given another body.
+    :param replaced: Whether its first message has a new body.
     """
 
     trace: int
@@ -104,7 +104,7 @@ class Retried(Event):
 
 
 class Dropped(Event):
-    """The first message of a parked address was put with the dead ones, and the others go on."""
+    """The first message of a parked address became a dead letter. The address continues."""
 
     trace: int
     address: Address
@@ -134,7 +134,7 @@ class Released(Event):
 class Down(Event):
     """An endpoint is down, and the addresses of a function type wait for it.
 
-    :param delay: When it is tried again, in milliseconds from now.
+    :param delay: The time until the endpoint is called again, in milliseconds.
     """
 
     typename: str
@@ -152,7 +152,7 @@ class Up(Event):
 
 
 class Full(Event):
-    """The store cannot be written to; nothing is called until it can."""
+    """The store cannot be written to. The engine calls no function until it can be written to."""
 
     path: str
     size: int
@@ -164,34 +164,34 @@ class Writable(Event):
 
 
 class Undelivered(Event):
-    """The receiver of the egress records failed; it gets them again."""
+    """The sink of an egress failed. The engine offers the records again."""
 
     error: BaseException
     delay: int
 
 
 class Disconnected(Event):
-    """Kafka brokers do not answer; their topics wait, and go on by themselves."""
+    """Kafka brokers do not answer. Their topics continue automatically when the brokers answer."""
 
     broker: str
     reason: str
 
 
 class Connected(Event):
-    """Kafka brokers that did not answer do so again."""
+    """Kafka brokers answer again."""
 
     broker: str
 
 
 class TopicMissing(Event):
-    """A Kafka topic that is to be read does not exist yet; it is waited for."""
+    """A Kafka topic of an ingress does not exist yet. The engine waits for it."""
 
     topic: str
     broker: str
 
 
 class Unreadable(Event):
-    """A Kafka topic exists and cannot be read; it is tried again."""
+    """A Kafka topic exists but cannot be read. The engine tries again."""
 
     topic: str
     broker: str
@@ -199,16 +199,16 @@ class Unreadable(Event):
 
 
 class LeftOut(Event):
-    """Something of a Kafka ingress or egress was left out.
+    """The engine skipped a record, an offset or a property of a Kafka ingress or egress.
 
     :param source: A partition, ``topic/0``, or the id of an ingress or egress.
-    :param what: What, and why.
+    :param what: A description of what was skipped, with the reason.
     """
 
     source: str
     what: str
 
 
-#: Is told every event, in the engine's thread; it must be quick. An exception that it raises is
-#: logged.
+#: Called with every event, in the engine's thread. It must return quickly. An exception that it
+#: raises is logged.
 Listener = cabc.Callable[[Event], None]

@@ -1,4 +1,4 @@
-"""The records that the engine moves around and keeps."""
+"""The data classes that the engine passes between its parts and stores."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ..values.message import Message
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
-    """A message on its way.
+    """A message with its addresses.
 
-    :param seq: Its number in the order of sending; unique, and kept over a restart.
-    :param trace: The number of the message from outside that caused it, in the end.
+    :param seq: A unique number in the order of sending, which stays the same after a restart.
+    :param trace: The number of the message from outside that this message results from.
     :param caller: None for a message from outside.
     """
 
@@ -26,8 +26,9 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
 class Delay(msgspec.Struct, frozen=True, gc=False):
     """A message that is delivered later.
 
-    :param due: When, in milliseconds since 1970.
-    :param token: With the caller's id it names the delay for cancelling; None when it has none.
+    :param due: The instant of delivery, in milliseconds since 1970.
+    :param token: The cancellation token, which names the delay together with the caller's id; None
+        for a delay that cannot be cancelled.
     """
 
     seq: int
@@ -40,14 +41,15 @@ class Delay(msgspec.Struct, frozen=True, gc=False):
 
 
 class EgressRecord(msgspec.Struct, frozen=True, gc=False):
-    """What left through an egress.
+    """A record that a function wrote to an egress.
 
-    :param seq: Its number, without a gap over all egresses; a receiver drops what it has seen.
-    :param egress: The egress's identifier, ``namespace/name``.
-    :param topic: The record's topic or stream; the identifier where the egress has no topics.
-    :param key: None for a record without one.
-    :param value: The payload, for Kafka the record's value.
-    :param typename: The type of what the function sent to the egress.
+    :param seq: The number of the record. The numbers of all egresses together have no gap, so a
+        reader can skip records that it has seen.
+    :param egress: The identifier of the egress, ``namespace/name``.
+    :param topic: The topic or stream; the identifier of an egress without topics.
+    :param key: None for a record without a key.
+    :param value: The payload; the value of a Kafka record.
+    :param typename: The type of the message that the function sent to the egress.
     """
 
     seq: int
@@ -60,12 +62,12 @@ class EgressRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class Parked(msgspec.Struct, frozen=True):
-    """An address that waits for a person.
+    """A parked address.
 
     :param seq: The number of the message that failed.
-    :param trace: The number of the message from outside that caused it.
-    :param error: What went wrong, as text.
-    :param since: Milliseconds since 1970.
+    :param trace: The trace of the message that failed.
+    :param error: The error as text.
+    :param since: The instant of the failure, in milliseconds since 1970.
     """
 
     address: Address
@@ -76,9 +78,9 @@ class Parked(msgspec.Struct, frozen=True):
 
 
 class Dead(msgspec.Struct, frozen=True):
-    """A message that was dropped; it can be put back.
+    """A dead letter: a dropped message, which can be sent again.
 
-    :param since: When it was dropped, in milliseconds since 1970.
+    :param since: The instant at which it was dropped, in milliseconds since 1970.
     """
 
     envelope: Envelope
@@ -89,7 +91,7 @@ class Dead(msgspec.Struct, frozen=True):
 class StoredValue(msgspec.Struct, frozen=True, gc=False):
     """The stored value of a state.
 
-    :param stamp: When its time to live was last restarted, in milliseconds since 1970.
+    :param stamp: The start of its time to live, in milliseconds since 1970.
     """
 
     value: bytes
@@ -97,11 +99,11 @@ class StoredValue(msgspec.Struct, frozen=True, gc=False):
 
 
 class KeyUse(msgspec.Struct, frozen=True):
-    """What was sent under an idempotency key.
+    """The message that was sent under an idempotency key.
 
-    :param digest: Of the message.
-    :param trace: The number that the message got.
-    :param at: When it was sent, in milliseconds since 1970.
+    :param digest: The digest of the message.
+    :param trace: The trace of the message.
+    :param at: The instant of sending, in milliseconds since 1970.
     """
 
     digest: bytes

@@ -1,4 +1,4 @@
-"""A step: all that an answer asks for. It is read and checked whole before anything happens."""
+"""A step: the effects of one reply. All of them are read and checked before one is applied."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from .store.transaction import Transaction
 
 
 class Outcome(msgspec.Struct, gc=False):
-    """What a step has done.
+    """The result of a step.
 
     :param sends: The messages to other addresses.
-    :param delays: The new delays; one that the step cancels itself is among both.
+    :param delays: The new delays. A delay that the same step cancels is in `cancelled` as well.
     :param cancelled: The cancelled delays.
-    :param event: What happened, if somebody listens.
+    :param event: The event to report; None without a listener.
     """
 
     sends: list[Envelope] = []
@@ -36,7 +36,7 @@ class Outcome(msgspec.Struct, gc=False):
 class Step:
     """The step of one call.
 
-    :param contents: The egress records of the result, read.
+    :param contents: The contents of the egress records of the result.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Step:
         self._contents = contents
         self._specs = specs
         self._transaction = transaction
-        # A read can fail, and nothing may fail halfway: what is needed is read now.
+        # A read can fail, but a step must not fail halfway. Therefore all reads happen here.
         self._before = transaction.state(call.address) if result.mutations else {}
         #: Delays by their cancellation token; None for a token without a delay.
         self._pending = {
@@ -62,7 +62,7 @@ class Step:
         }
 
     def apply(self, now: int, *, with_event: bool) -> Outcome:
-        """Write all changes to the transaction, in the order of the runtime."""
+        """Write all changes to the transaction, in the same order as the StateFun runtime."""
         call, result, outcome = self._call, self._result, Outcome()
         address, trace = call.address, call.batch[0].trace
         before = dict(self._before) if with_event and result.mutations else {}

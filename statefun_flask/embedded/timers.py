@@ -1,4 +1,4 @@
-"""What happens later: delayed messages, which are stored, and the engine's own plans."""
+"""Timers: delayed messages, which are stored, and functions that the engine calls later."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WINDOW = 60_000
 class DelayHeap:
     """The delays due before a horizon, in the order in which they fire.
 
-    They fire by due time, and those of one instant in the order of sending.
+    Delays that are due at the same instant fire in the order of sending.
 
     :param horizon: Milliseconds since 1970.
     """
@@ -49,7 +49,7 @@ class DelayHeap:
 
     @property
     def due(self) -> int | None:
-        """When the next delay fires; None if none does before the horizon."""
+        """The instant at which the next delay fires; None if no delay is due before the horizon."""
         heap = self._heap
         while heap and heap[0][1] not in self._delays:
             heapq.heappop(heap)
@@ -64,14 +64,14 @@ class DelayHeap:
 
 
 class Timers:
-    """The pending delays of a transaction, the next ones in memory. They follow the wall clock."""
+    """The pending delays. Those that are due soon are in memory. They follow the wall clock."""
 
     def __init__(self, transaction: Transaction, clock: Clock) -> None:
         self._transaction = transaction
         self._clock = clock
-        # A machine's clock shows a millisecond that has only begun. A delay that is due in it is
-        # over after it: no delay may be over too early.
-        self._begun = 0 if isinstance(clock, VirtualClock) else 1
+        # The machine's clock shows the millisecond that has just started. A delay fires after the
+        # millisecond in which it is due, so that it never fires too early.
+        self._started = 0 if isinstance(clock, VirtualClock) else 1
         self._heap = DelayHeap(0)
         self._extend(clock.now())
 
@@ -80,20 +80,20 @@ class Timers:
         self._heap.add(delay)
 
     def remove(self, delay: Delay) -> None:
-        """Remove a delay that the transaction has no longer."""
+        """Remove a delay that the transaction no longer has."""
         self._heap.remove(delay)
 
     def pop(self) -> Delay | None:
-        """Return a delay that is due, once; None if none is."""
+        """Remove and return a delay that is due; None if no delay is due."""
         now = self._clock.now()
         if now > self._heap.horizon - WINDOW // 2:
             self._extend(now)
-        return self._heap.pop(now - self._begun)
+        return self._heap.pop(now - self._started)
 
     def milliseconds_until_due(self) -> int | None:
-        """Return how long it takes until a delay in memory fires."""
+        """Return the time until the next delay in memory fires."""
         due = self._heap.due
-        return None if due is None else due + self._begun - self._clock.now()
+        return None if due is None else due + self._started - self._clock.now()
 
     def _extend(self, now: int) -> None:
         heap, horizon = self._heap, now + WINDOW
@@ -109,16 +109,16 @@ class Plans:
         self._ticket = itertools.count()
 
     def add(self, milliseconds: int, act: cabc.Callable[[], None]) -> None:
-        """Have a function called in a while, if the engine still runs then."""
+        """Call a function after some time, if the engine still runs then."""
         due = self._clock.monotonic() + milliseconds
         heapq.heappush(self._heap, (due, next(self._ticket), act))
 
     def pop(self) -> cabc.Callable[[], None] | None:
-        """Return a function to call now, once; None if there is none."""
+        """Remove and return a function that is due; None if no function is due."""
         if self._heap and self._heap[0][0] <= self._clock.monotonic():
             return heapq.heappop(self._heap)[2]
         return None
 
     def milliseconds_until_due(self) -> int | None:
-        """Return how long it takes until a function is to be called."""
+        """Return the time until the next function is due."""
         return self._heap[0][0] - self._clock.monotonic() if self._heap else None

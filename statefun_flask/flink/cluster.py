@@ -68,7 +68,7 @@ class Cluster:
     :param checkpoint_interval: The time between checkpoints.
     :param restart_delay: The time between a job's failure and its restart.
     :param settings: Further lines of Flink's configuration, by key.
-    :param report: Is called with lines of text about the progress of the start.
+    :param report: Called with lines of text about the progress of the start.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ _REASONS = (
     (r"Failed to connect to \S*?/([\w.:\[\]]+)", "nothing listens at {}"),
     (_OUT_OF_TIME, "the time that its endpoint has for a call and its retries is over"),
     (r"SocketTimeoutException", "it took longer than its endpoint allows"),
-    (r"InvalidProtocolBufferException\S*: (.*)", "its answer is not a FromFunction message: {}"),
+    (r"InvalidProtocolBufferException\S*: (.*)", "its reply is not a FromFunction message: {}"),
     (
         r"DisconnectedException|Connection reset|unexpected end of stream",
         "it closed the connection",
@@ -31,8 +31,11 @@ _REASONS = (
         "it sent a message to '{}/{}', which no endpoint of module.yaml serves",
     ),
     (
-        r"Unknown egress EgressKey\((.*?), ?(.*?)\)",
-        "it wrote to the egress '{}/{}', which module.yaml lacks",
+        r"Unknown egress EgressKey\((.*?), ?(.*?)(?:, class .*?)?\)",
+        (
+            "it wrote to the egress '{0}/{1}', which module.yaml lacks. Declare the egress with"
+            ' egresses=["{0}/{1}"] at the function, or add it to module.yaml'
+        ),
     ),
     (r"TaskManager with id (\S+) is no longer reachable", "{} is gone"),
     (r"[Hh]eartbeat of TaskManager with id (\S+) timed out", "{} is gone"),

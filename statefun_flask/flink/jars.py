@@ -21,7 +21,7 @@ from .releases import Bundle
 #: The environment variable with the path of the cache.
 VARIABLE = "STATEFUN_FLINK_CACHE"
 
-#: How long Maven may take, in seconds.
+#: The time limit for Maven, in seconds.
 PATIENCE = 1800.0
 
 _POM = """\
@@ -62,7 +62,7 @@ def fetch(bundle: Bundle, report: cabc.Callable[[str], None] = lambda line: None
 
     The folder appears in the cache as a whole, so parallel and interrupted runs do no harm.
 
-    :param report: Is called with lines of text about the progress.
+    :param report: Called with lines of text about the progress.
     :raises FlinkError: Maven is missing, or fails.
     """
     folder = cache() / bundle.folder
@@ -76,7 +76,7 @@ def fetch(bundle: Bundle, report: cabc.Callable[[str], None] = lambda line: None
         _run_maven(mvn, bundle, work, report)
         (work / "jars").rename(folder)
     except OSError:
-        if not folder.is_dir():  # else another process was faster
+        if not folder.is_dir():  # otherwise another process was faster
             raise
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -12,20 +12,20 @@ import subprocess
 
 from .errors import FlinkError
 
-#: Kafka's broker needs it, and the JVM options are written for it.
+#: The oldest version that Kafka's broker supports. The JVM options are written for it.
 MINIMUM = 17
-#: The newest version that the tests run with. Later ones may work.
+#: The newest version that is tested. Later versions may work.
 TESTED = 25
 
-#: How long 'java -version' may take, in seconds.
+#: The time limit for 'java -version', in seconds.
 TIMEOUT = 20.0
 
 
 def java(report: cabc.Callable[[str], None] = lambda line: None) -> str:
-    """Return the path of a Java that is recent enough: ``$JAVA_HOME``'s, else the path's.
+    """Return the path of a Java that is recent enough, from ``$JAVA_HOME`` or the ``$PATH``.
 
-    :param report: Is called with a sentence if the version is newer than the tested ones.
-    :raises FlinkError: There is none.
+    :param report: Called with a sentence if the version is newer than the tested ones.
+    :raises FlinkError: No suitable Java is installed.
     """
     home = os.environ.get("JAVA_HOME")
     found = shutil.which("java", path=str(pathlib.Path(home, "bin"))) if home else None
@@ -53,7 +53,7 @@ def java(report: cabc.Callable[[str], None] = lambda line: None) -> str:
 def maven() -> str:
     """Return the path of Maven.
 
-    :raises FlinkError: There is none.
+    :raises FlinkError: Maven is not installed.
     """
     found = shutil.which("mvn")
     if found is None:
@@ -68,7 +68,7 @@ def maven() -> str:
 def version(java: str) -> str:
     """Return the version that a Java reports: ``17.0.15``, ``1.8.0_402``.
 
-    :raises FlinkError: It reports none.
+    :raises FlinkError: It does not report a version.
     """
     try:
         result = subprocess.run(

@@ -86,7 +86,7 @@ class Job:
         self._wait(lambda: self.checkpoints() > before, "has one more checkpoint", timeout)
 
     def wait_restart(self, since: int = 0, timeout: float = 60.0) -> None:
-        """Wait until it has been restarted and runs.
+        """Wait until it has restarted and runs.
 
         :param since: The earlier result of :meth:`restarted`.
         :param timeout: In seconds.
@@ -96,7 +96,7 @@ class Job:
     def savepoint(self, folder: pathlib.Path | None = None, timeout: float = 60.0) -> str:
         """Write the whole state to a folder, and return its path for a later submit.
 
-        :param folder: The folder; one that is removed with the cluster if not given.
+        :param folder: The folder; by default one that is removed with the cluster.
         :param timeout: In seconds.
         :raises FlinkError: The savepoint failed.
         """

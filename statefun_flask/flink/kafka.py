@@ -36,7 +36,7 @@ class Kafka:
 
     :param port: The port to listen on; 0 for a free one.
     :param topics: Topics that are created at the start.
-    :param report: Is called with lines of text about the progress of the start.
+    :param report: Called with lines of text about the progress of the start.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Kafka:
             except PortTaken as exc:
                 raise FlinkError(
                     f"Cannot start Kafka at {self.bootstrap}: the port is taken. Choose another"
-                    " one, or stop what listens there."
+                    " one, or stop the program that listens there."
                 ) from exc
             self.create_topics(self._topics)
         except BaseException:

@@ -1,10 +1,10 @@
-"""Runs a command that does not outlive the process which started it, not even a killed one.
+"""Runs a command that ends with the process that started it, even if that process is killed.
 
 Run as a script, ``leash.py FOLDER COMMAND…``, with a pipe as its standard input that the starting
 process holds open. The script forks and then becomes the command, so that the command has its
 process id. The fork waits until the pipe closes, which happens however the starting process ends;
-then it kills the command and removes the folder. Meanwhile it keeps the command's output small if
-that is a file. The script imports nothing that takes long.
+then it kills the command and removes the folder. Until then it limits the size of the command's
+output file. The script imports only modules that load fast.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import time
 #: The size at which a log is cut, and the size that is kept of its end, in bytes.
 LIMIT = 16 << 20
 KEPT = 1 << 20
-#: The time between two looks at a log's size, in seconds.
+#: The time between two checks of the size of a log, in seconds.
 PAUSE = 2.0
 
 
 def main(folder: str, *command: str) -> None:
-    """Become the command, with a fork of this process on watch."""
+    """Become the command, and watch it from a fork of this process."""
     pid = os.getpid()
     if os.fork() == 0:
         watch(pid, folder)
@@ -38,7 +38,7 @@ def main(folder: str, *command: str) -> None:
 
 
 def watch(pid: int, folder: str) -> None:
-    """Wait until the pipe says that the command has ended, or closes; then kill the command.
+    """Wait for a byte in the pipe, which means that the command ended. Kill it if the pipe closes.
 
     The command is the parent of this process, so another process cannot get its id unnoticed.
     """
@@ -60,8 +60,8 @@ def watch(pid: int, folder: str) -> None:
 def cut(log: int) -> None:
     """Keep only the end of a log that is longer than the limit.
 
-    The command goes on at the new end, because the log is open for appending. Lines that it writes
-    in this moment are lost.
+    The command continues at the new end, because the log is open for appending. Lines that are
+    written at this moment are lost.
     """
     size = os.fstat(log).st_size
     if size <= LIMIT:

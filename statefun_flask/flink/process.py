@@ -1,4 +1,4 @@
-"""Processes of Flink and Kafka, which write to a log file and never outlive this process."""
+"""Processes of Flink and Kafka, which write to a log file and end with this process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Process:
     :param command: The program and its arguments.
     :param folder: The folder of the log, which is removed if this Python process is killed. A log
         keeps its last megabyte when it grows beyond 16.
-    :param env: The whole environment, if not this process's.
+    :param env: The whole environment; None for the environment of this process.
     """
 
     def __init__(

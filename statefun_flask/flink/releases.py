@@ -49,7 +49,7 @@ class Release:
     def check_format(self, module: Module) -> None:
         """Raise if the release does not read the format of a module.
 
-        :raises FlinkError: It does not.
+        :raises FlinkError: The release does not read the format.
         """
         if module.version in self.formats:
             return
@@ -97,7 +97,7 @@ KAFKA = Bundle(
     name="Kafka 4.1.2",
     artifacts=(
         "org.apache.kafka:kafka_2.13:4.1.2",
-        # Without it the broker logs nothing, not even why it ends.
+        # Without it the broker logs nothing, not even the reason of a failure.
         "org.apache.logging.log4j:log4j-slf4j-impl:2.25.3",
     ),
 )
@@ -106,7 +106,7 @@ KAFKA = Bundle(
 def release(version: str) -> Release:
     """Return the release of a version.
 
-    :raises FlinkError: There is none of that version.
+    :raises FlinkError: The version is not supported.
     """
     try:
         return RELEASES[version]

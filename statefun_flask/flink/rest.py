@@ -7,7 +7,7 @@ import typing as t
 import urllib.error
 import urllib.request
 
-# Proxies of the environment are for other machines.
+# The proxies of the environment are for other machines.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

@@ -69,8 +69,8 @@ class WorkerServer:
             listening = socket.create_server((self._host, self._port), family=family)
         except OSError as exc:
             raise FlinkError(
-                f"Cannot serve the app at {self.url}: {os.strerror(exc.errno or 0)}. Stop what"
-                " listens there, or choose another port."
+                f"Cannot serve the app at {self.url}: {os.strerror(exc.errno or 0)}. Stop the"
+                " program that listens there, or choose another port."
             ) from None
         self._port = listening.getsockname()[1]
         self._sockets: dict[int, t.Any] = {}

@@ -53,7 +53,7 @@ class Watch:
 
 
 class Log:
-    """A log file that grows, and now and then loses all but its end."""
+    """A log file that grows, and that is sometimes cut to its end."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path

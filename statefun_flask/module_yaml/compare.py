@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import pathlib
 import typing as t
 import urllib.parse
 
@@ -16,12 +17,37 @@ from .declared import Function
 from .durations import expiration
 from .durations import written
 from .findings import Finding
+from .findings import ModuleError
 from .job_rules import at
 from .model import HttpEndpoint
 from .model import Module
 from .model import State
 from .model import V2_VERSIONS
 from .nodes import Node
+from .reader import read
+from .reader import ReadResult
+
+
+def compare_files(
+    files: cabc.Sequence[str], registry: FunctionRegistry, settings: Settings
+) -> list[Finding]:
+    """Return the findings of the module files of one job, read and compared with an app.
+
+    A file with an error is not compared: its components would seem to be missing.
+
+    :param settings: The app's settings.
+    """
+    results: list[ReadResult] = []
+    found: list[Finding] = []
+    for file in files:
+        try:
+            results.append(read(pathlib.Path(file)))
+        except ModuleError as exc:
+            found += exc.findings
+    found += [finding for result in results for finding in result.findings]
+    if results and not any(finding.severity == "error" for finding in found):
+        found += compare([result.module for result in results], registry, settings)
+    return found
 
 
 def compare(
@@ -211,7 +237,7 @@ def _topics(
                     module,
                     topic.place("typeUrl" if module.version in V2_VERSIONS else "valueType"),
                     "other-type",
-                    f"'{target}' takes no messages of type '{topic.value_type}', only"
+                    f"'{target}' does not accept messages of type '{topic.value_type}', only"
                     f" {function.table.accepted()}.",
                     "Correct the type, or annotate a function with it.",
                 )

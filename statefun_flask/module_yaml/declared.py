@@ -54,6 +54,12 @@ def functions(registry: FunctionRegistry) -> dict[str, Function]:
     return found
 
 
+def egresses(registry: FunctionRegistry) -> tuple[str, ...]:
+    """Return the ids of all egresses that functions declare, each once."""
+    declared = [id for each in functions(registry).values() for id in each.egresses]
+    return tuple(dict.fromkeys(declared))
+
+
 def state(spec: ValueSpec[t.Any]) -> State:
     """Return a declared state as formats 1.0 and 2.0 declare it."""
     if spec.expire_after_write is not None:

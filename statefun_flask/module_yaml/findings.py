@@ -68,7 +68,7 @@ class ModuleError(StateFunError, ValueError):
 
 
 class FormatError(StateFunError, ValueError):
-    """A format of module.yaml cannot express what a module holds."""
+    """A format of module.yaml cannot express a module."""
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))

@@ -22,7 +22,7 @@ def at(
 
 
 def check(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
-    """Yield what the runtime refuses, or fails on later, in all the files of a job."""
+    """Yield findings about all the files of a job: errors at the start or later."""
     # An extension may be an endpoint or an ingress.
     foreign = any(module.extensions for module in modules)
     parts = [part for module in modules for part in module.components]
@@ -54,7 +54,7 @@ _ROUTING = ("functions", "endpoints", "extensions")
 
 
 def _duplicates(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
-    """Yield components that two files have; the reader finds those that one file has twice."""
+    """Yield components that two files have. The reader finds repetitions within one file."""
     seen: dict[tuple[str, str], str] = {}
     for module in modules:
         own: dict[tuple[str, str], str] = {}

@@ -18,6 +18,9 @@ from . import declared
 from . import durations
 from .findings import Finding
 from .findings import ModuleError
+from .stored_fields import Fields
+from .stored_fields import fields_of
+from .stored_fields import OPTIONAL
 
 FILE = "statefun.lock"
 
@@ -30,17 +33,19 @@ class Entry:
     """A state in the lock.
 
     :param type: Its typename.
+    :param fields: The fields of its values.
     """
 
     type: str
     life: Life = None
+    fields: Fields = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: ValueSpec[t.Any]) -> t.Self:
         """Return the entry of a declared state."""
         state = declared.state(spec)
         life = None if state.expire_after is None else (state.expire_after, state.expire_mode)
-        return cls(spec.type.typename, life)
+        return cls(spec.type.typename, life, fields_of(spec.type))
 
     def __str__(self) -> str:
         return durations.expiration(*(self.life or (None, "")))
@@ -52,6 +57,7 @@ class _State(msgspec.Struct, omit_defaults=True):
     type: str
     expire: str = ""
     after: t.Literal["invoke", "write", ""] = ""
+    fields: Fields = {}
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -81,9 +87,9 @@ class Lock:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> t.Self | None:
-        """Return the lock in a file, None if there is no file.
+        """Return the lock in a file; None if the file does not exist.
 
-        :raises ModuleError: The file is no lock.
+        :raises ModuleError: The file is not a lock.
         """
         name = os.fspath(path)
         try:
@@ -120,26 +126,29 @@ class Lock:
             if entry.life is not None:
                 expire = durations.written(entry.life[0])
                 after = entry.life[1].removeprefix("after-")
-            state = _State(entry.type, expire, t.cast("t.Any", after))
+            state = _State(entry.type, expire, t.cast("t.Any", after), entry.fields)
             states.setdefault(typename, {})[name] = msgspec.to_builtins(state)
         return json.dumps({"version": 1, "states": states}, indent=2) + "\n"
 
     def check(self, app: Lock) -> list[Finding]:
         """Return the differences between the lock and an app."""
         found = [self._changed(key, app.entries[key]) for key in self.entries if key in app.entries]
+        found += [self._fields(key, app.entries[key]) for key in self.entries if key in app.entries]
         found += [self._vanished(key) for key in self.entries if key not in app.entries]
         found += [self._new(key) for key in app.entries if key not in self.entries]
         return [each for each in found if each is not None]
 
     def refused(self, app: Lock, accepted: cabc.Collection[str]) -> list[Finding]:
-        """Return the changed and vanished entries that a new lock may not take over."""
+        """Return the changed and removed entries that a new lock must not contain."""
         return [
             finding
             for key in self.entries
             if key not in accepted
-            for finding in [
-                self._changed(key, app.entries[key]) if key in app.entries else self._vanished(key)
-            ]
+            for finding in (
+                [self._changed(key, app.entries[key]), self._unreadable(key, app.entries[key])]
+                if key in app.entries
+                else [self._vanished(key)]
+            )
             if finding is not None
         ]
 
@@ -171,6 +180,50 @@ class Lock:
             "warning",
         )
 
+    def _fields(self, key: str, new: Entry) -> Finding | None:
+        """Return a finding about the fields of values of an unchanged type."""
+        found = self._unreadable(key, new)
+        old = self.entries[key]
+        if found is None and old.type == new.type and old.fields != new.fields:
+            return self._finding(
+                "changed-fields",
+                f"The fields of the state '{key}' are not those in the lock; stored values can"
+                " still be read.",
+                "Run 'flask statefun lock', and commit the file.",
+                "warning",
+            )
+        return found
+
+    def _unreadable(self, key: str, new: Entry) -> Finding | None:
+        """Return a finding if new code cannot read the values that old code has stored."""
+        old = self.entries[key]
+        if old.type != new.type or not old.fields:
+            return None
+        for path, kind in new.fields.items():
+            before = old.fields.get(path)
+            if before is None:
+                if kind.startswith(OPTIONAL) or not _had_place_for(path, old.fields):
+                    continue
+                text, fix = "is new and required, and stored values lack it", "Give it a default"
+            elif before.startswith(OPTIONAL) and not kind.startswith(OPTIONAL):
+                text, fix = "is now required, and stored values may lack it", "Give it a default"
+            elif before.removeprefix(OPTIONAL) != kind.removeprefix(OPTIONAL) and not _widens(
+                before, kind
+            ):
+                text = (
+                    f"was '{before.removeprefix(OPTIONAL)}' and is now"
+                    f" '{kind.removeprefix(OPTIONAL)}'"
+                )
+                fix = "Keep what it was, or add a field of another name with a default"
+            else:
+                continue
+            return self._finding(
+                "unreadable-field",
+                f"The field '{path}' of the state '{key}' {text}: a function that reads one fails.",
+                f"{fix}, or run 'flask statefun lock --accept {key}' if no value is stored.",
+            )
+        return None
+
     def _vanished(self, key: str) -> Finding:
         return self._finding(
             "vanished-state",
@@ -198,10 +251,25 @@ def _past(entry: Entry) -> str:
     return "never expired" if entry.life is None else str(entry).replace("expires", "expired", 1)
 
 
+def _had_place_for(path: str, fields: Fields) -> bool:
+    """Return whether old values have the object that a field belongs to."""
+    owner = path.rpartition(".")[0]
+    return not owner or owner in fields
+
+
+def _widens(before: str, now: str) -> bool:
+    """Return whether everything that a field could hold is still allowed."""
+    old, new = (set(each.removeprefix(OPTIONAL).split(" | ")) for each in (before, now))
+    if "integer" in old and "number" in new:
+        old.remove("integer")
+    return old <= new or "any" in new
+
+
 def _entry(state: _State) -> Entry:
-    if not state.expire:
-        return Entry(state.type)
-    return Entry(state.type, (durations.parse(state.expire), f"after-{state.after or 'invoke'}"))
+    life: Life = None
+    if state.expire:
+        life = durations.parse(state.expire), f"after-{state.after or 'invoke'}"
+    return Entry(state.type, life, state.fields)
 
 
 def _unreadable(name: str, why: str) -> ModuleError:

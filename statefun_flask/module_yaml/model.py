@@ -65,7 +65,7 @@ class HttpEndpoint(Part):
 
     :param functions: ``ns/name`` or ``ns/*``.
     :param url: May contain ``{function.name}``, see :meth:`url_for`.
-    :param max_batch: The largest number of messages of a request; 0 or less is no limit.
+    :param max_batch: The largest number of messages in a request; 0 or less means no limit.
     :param transport: ``async`` or ``okhttp``.
     :param call: The time for a request, retries included; None is the default, see
         :attr:`call_timeout`. `read` and `write` exist for ``okhttp`` only.
@@ -297,6 +297,11 @@ class Module:
     file: str = dataclasses.field(default="module.yaml", compare=False)
 
     @property
+    def is_generated(self) -> bool:
+        """Whether no component was read from a file."""
+        return all(each.node is None for each in self.components)
+
+    @property
     def endpoints(self) -> list[HttpEndpoint]:
         """The HTTP endpoints."""
         return [each for each in self.components if isinstance(each, HttpEndpoint)]
@@ -327,5 +332,5 @@ class Module:
         return {each.functions: each for each in self.endpoints}
 
     def egress(self, identifier: str) -> Egress | None:
-        """Return the egress of an id, None if there is none."""
+        """Return the egress with an id; None if it does not exist."""
         return next((each for each in self.egresses if each.id == identifier), None)

@@ -195,7 +195,7 @@ class Report:
 def compose(text: str, report: Report) -> list[Node]:
     """Return a stream's documents without the empty ones.
 
-    YAML that the runtime does not support is reported and left out.
+    YAML that the runtime does not support is reported and skipped.
     """
     composer = _Composer(report)
     try:

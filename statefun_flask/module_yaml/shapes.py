@@ -25,7 +25,7 @@ from .model import Version
 class Shape:
     """A kind of component.
 
-    :param model: What it is read to.
+    :param model: The class that it is read to.
     :param section: Its section in formats of one document.
     :param kinds: The name of the kind in each format.
     :param fields: The fields of its ``spec``.

@@ -1,1 +1,1 @@
-"""The request-reply protocols of StateFun 2.x and 3.x: requests and answers as bytes."""
+"""The request-reply protocols of StateFun 2.x and 3.x: requests and replies as bytes."""

@@ -46,7 +46,7 @@ class RequestReader(t.Protocol):
     """Reads requests of one protocol or of both."""
 
     def __call__(self, body: bytes, declarations: Declarations) -> tuple[Codec, Batch]:
-        """Return a request, and the codec for its answer.
+        """Return a request, and the codec for its reply.
 
         :param declarations: The registered functions.
         :raises ProtocolError: The body is not a valid request of an accepted protocol.

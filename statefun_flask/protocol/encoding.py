@@ -1,7 +1,7 @@
-"""The part of an answer that both protocols share: the invocation result of a FromFunction.
+"""The part of a reply that both protocols share: the invocation result of a FromFunction.
 
 It is written by hand, in the order of the field numbers, as protobuf's serialiser does. Building
-protobuf messages instead takes twice as long for an answer with one message.
+protobuf messages instead takes twice as long for a reply with one message.
 """
 
 from __future__ import annotations

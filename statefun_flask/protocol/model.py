@@ -51,7 +51,7 @@ class BatchResult:
 
 
 class MissingStates(t.NamedTuple):
-    """The answer to a request that lacks declared states.
+    """The reply to a request that lacks declared states.
 
     :param specs: All missing states, in the order of declaration.
     """
@@ -62,7 +62,7 @@ class MissingStates(t.NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
 class Codec:
-    """One protocol version: reads requests and writes answers.
+    """One protocol version: reads requests and writes replies.
 
     :param setting: The value of ``STATEFUN_PROTOCOL`` that selects it.
     :param version: The StateFun version, for messages.
@@ -70,7 +70,7 @@ class Codec:
     :param resolve_states: Checks the stored values of the declared states against their types, and
         replaces them by what the types read. The request has all declared states. It raises
         :class:`~statefun_flask.errors.StateTypeError` for a value that does not fit.
-    :param encode: Writes an answer.
+    :param encode: Writes a reply.
     """
 
     setting: t.Literal["v2", "v3"]

@@ -116,29 +116,29 @@ def resolve_states(
         states[name] = content.typename, content.value
 
 
-def encode(answer: BatchResult | MissingStates) -> bytes:
+def encode(reply: BatchResult | MissingStates) -> bytes:
     """Write a FromFunction.
 
     :raises UnknownStateError: The request lacked states.
-    :raises StateFunError: The answer uses a feature that 2.x does not have.
+    :raises StateFunError: The reply uses a feature that 2.x does not have.
     """
-    if isinstance(answer, MissingStates):
-        raise _undeclared(answer)
+    if isinstance(reply, MissingStates):
+        raise _undeclared(reply)
 
     mutations: list[bytes] = []
-    for name, stored in answer.changes.items():
+    for name, stored in reply.changes.items():
         mutations += (
             deletion(name) if stored is None else mutation(name, b"", _state_value(name, *stored))
         )
     return encode_result(
         mutations,
-        [Send(*wrap(each.typename, each.payload), each.address) for each in answer.sent],
-        [_wrap_delayed(each, answer.typename) for each in answer.delayed],
+        [Send(*wrap(each.typename, each.payload), each.address) for each in reply.sent],
+        [_wrap_delayed(each, reply.typename) for each in reply.delayed],
         [
             EgressMessage(
                 *wrap(_RECORDS.get(each.typename, each.typename), each.payload), each.egress
             )
-            for each in answer.records
+            for each in reply.records
         ],
         type_url,
         _VALUE,

@@ -83,12 +83,12 @@ def resolve_states(
             raise stored_type_mismatch(spec, stored[0])
 
 
-def encode(answer: BatchResult | MissingStates) -> bytes:
+def encode(reply: BatchResult | MissingStates) -> bytes:
     """Write a FromFunction."""
-    if answer.__class__ is MissingStates:
-        return _encode_missing(answer.specs)
+    if reply.__class__ is MissingStates:
+        return _encode_missing(reply.specs)
 
-    result = t.cast("BatchResult", answer)
+    result = t.cast("BatchResult", reply)
     mutations: list[bytes] = []
     for name, stored in result.changes.items():
         if stored is None:

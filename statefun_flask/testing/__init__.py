@@ -3,8 +3,8 @@
 ``app.statefun.runtime()`` and the fixture ``statefun_engine`` of the pytest plugin both return a
 :class:`TestEngine`. docs/testing.md describes it.
 
-Every pytest of the environment imports this package, because the plugin is part of it. What an
-engine needs is imported when the first engine starts.
+Every pytest of the environment imports this package, because the plugin is part of it. The modules
+of an engine are imported when the first engine starts.
 """
 
 from .engine import TestEngine as TestEngine

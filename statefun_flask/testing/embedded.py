@@ -28,6 +28,7 @@ from ..embedded.records import EgressRecord
 from ..embedded.store import MemoryStore
 from ..embedded.store import SqliteStore
 from ..embedded.store.base import Changes
+from ..module_yaml import declared
 from ..transport.direct import DirectEndpoint
 from ..transport.direct import Servable
 from ..values.address import Address
@@ -98,8 +99,8 @@ class EmbeddedTestEngine(TestEngine):
     ) -> None:
         if kafka is not None and (module is None or clock != "real"):
             raise ValueError(
-                "Kafka topics are named by a module.yaml and read as records arrive. Start the"
-                " engine with module='…' and clock='real'."
+                "Kafka topics need a module.yaml and the real clock. Start the engine with"
+                " module='…' and clock='real'."
             )
         super().__init__()
         self._registry = functions(served)
@@ -110,7 +111,7 @@ class EmbeddedTestEngine(TestEngine):
         self._down: dict[str, str] = {}
         self._worker_stopped = False
         self._last_record = self._first_record = 0
-        #: What happened so far, see :mod:`statefun_flask.embedded.events`.
+        #: The events so far, see :mod:`statefun_flask.embedded.events`.
         self.events: list[events.Event] = []
         self._clock = RealClock() if clock == "real" else VirtualClock()
         self._data = data
@@ -125,7 +126,8 @@ class EmbeddedTestEngine(TestEngine):
             return direct.call(body)
 
         if self._module is None:
-            return _RoutesWithSender(LocalRoutes(InProcess(call), self._registry))
+            egresses = declared.egresses(self._registry)
+            return _RoutesWithSender(LocalRoutes(InProcess(call), self._registry, egresses))
         return _RoutesWithSender(ModuleRoutes(self._module, call, self._registry))
 
     def _open(self) -> None:
@@ -260,13 +262,13 @@ class EmbeddedTestEngine(TestEngine):
                 return value
 
     def _run(self) -> None:
-        """Handle what waits, in the calling thread if the engine has none."""
+        """Handle the waiting messages, in the calling thread if the engine has no thread."""
         if not self._is_real:
             self.engine.run_until_idle()
         self._raise_first()
 
     def _go_on(self, end: int) -> bool:
-        """Let time pass until something may happen; return whether the end is still to come."""
+        """Let time pass until the next event; return whether the deadline has not passed."""
         now = self._clock.now()
         if self._is_real:
             time.sleep(_PAUSE)
@@ -303,7 +305,7 @@ class EmbeddedTestEngine(TestEngine):
         super().begin_test()
 
     def close(self) -> None:
-        """Stop the engine, and commit what has happened."""
+        """Stop the engine, and commit all changes."""
         self._stop()
 
     def _stop(self) -> None:

@@ -1,4 +1,4 @@
-"""The base class of the test engines: what a test can do on each of them."""
+"""The base class of the test engines, with the methods that all of them have."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class TestEngine(abc.ABC):
         :param key: Only the records with this key.
         :param timeout: How long to wait, in seconds of the engine's clock.
         :raises WaitTimeoutError: There were fewer records in that time. The message lists them, and
-            what went wrong.
+            the errors.
         """
 
         def found() -> list[Record]:
@@ -164,12 +164,12 @@ class TestEngine(abc.ABC):
     ) -> T:
         """Run the engine until a condition holds, and return the condition's value.
 
-        Use it for what functions do beside their effects: the worker runs in the test's process.
+        Use it for side effects of functions, since the worker runs in the process of the test.
 
         :param condition: Returns a true value when it holds.
         :param what: Names the condition in the error message.
         :param timeout: In seconds of the engine's clock.
-        :param so_far: Returns what the error message lists as found.
+        :param so_far: Returns the results that the error message lists.
         :raises WaitTimeoutError: The condition did not hold in time.
         """
         value = self._poll(condition, timeout)
@@ -207,7 +207,7 @@ class TestEngine(abc.ABC):
     ) -> None:
         self.close()
 
-    # -- what an engine implements --------------------------------------------------------
+    # -- methods of the subclasses --------------------------------------------------------
 
     @abc.abstractmethod
     def _check_target(self, target: Address) -> None:
@@ -227,7 +227,7 @@ class TestEngine(abc.ABC):
 
     @abc.abstractmethod
     def _troubles(self) -> list[str]:
-        """Return what hinders the engine, in sentences for an error message."""
+        """Return the problems of the engine, in sentences for an error message."""
 
 
 def check_duration(duration: dt.timedelta) -> None:

@@ -30,7 +30,7 @@ class EngineUnavailableError(StateFunError):
 class EnginePool:
     """The engines of a test run; a context manager.
 
-    :param report: Called with a line of text when something takes time.
+    :param report: Called with lines of text about slow steps.
     :param unavailable: Called with the reason when an engine cannot run on this machine. It raises
         an exception, by default EngineUnavailableError.
     :param kafka: A running broker; by default one is started when it is needed.
@@ -154,7 +154,7 @@ def _raise(reason: str) -> t.NoReturn:
 
 
 def _lacking() -> str | None:
-    """Return what Flink and Kafka need and this machine lacks."""
+    """Return what this machine lacks to run Flink and Kafka."""
     from ..flink import FlinkError
     from ..flink import jars
     from ..flink import java

@@ -36,7 +36,7 @@ CHECKPOINTS = dt.timedelta(milliseconds=500)
 #: The time between two checks of a condition, in seconds.
 _PAUSE = 0.05
 
-#: How long a job may take to run again, in seconds. Flink takes most of it to notice the failure.
+#: The time limit for the restart of a job, in seconds. Flink takes long to detect a failure.
 _RECOVERY = 60.0
 
 

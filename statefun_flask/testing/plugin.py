@@ -1,7 +1,7 @@
 """The pytest plugin: tests of stateful functions that run on the embedded engine, and on Flink.
 
-Every pytest of the environment imports this module, and with it ``statefun_flask``. What an engine
-needs is imported by the first test that uses an engine.
+Every pytest of the environment imports this module, and with it ``statefun_flask``. The first test
+that uses an engine imports the modules of the engine.
 """
 
 from __future__ import annotations

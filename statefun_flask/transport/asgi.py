@@ -35,11 +35,11 @@ def asgi_app(
 
     :param servable: A registry, or an app that has the extension.
     :param threads: The number of requests that run at a time for typenames without an async
-        function. With 0 they run in the server's loop: faster, but one that waits holds up all
-        others.
+        function. With 0 they run in the loop of the server, which is faster, but a request that
+        waits blocks all others.
     :param skip_hooks: Serve an app although it has hooks that are not called.
-    :param fallback: Answers the requests for other paths, which get 404 otherwise. Adapters such as
-        asgiref's ``WsgiToAsgi(app)`` make one of the app itself, for its other routes.
+    :param fallback: An application for all other paths, which otherwise get 404. For the other
+        routes of the app, use an adapter such as asgiref's ``WsgiToAsgi(app)``.
     :param options: The settings of a registry. An app has its own.
     """
     return _Application(
@@ -133,7 +133,7 @@ class _Body:
 
 
 class _Lifespan:
-    """The lifespan events of a server, which an application may ignore or fail at."""
+    """The lifespan events of a server, which an application may not support."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._server_receive = receive
@@ -151,7 +151,7 @@ class _Lifespan:
             logger.debug("The fallback does not answer lifespan events", exc_info=True)
 
     async def acknowledge(self) -> None:
-        """Acknowledge what is open, and every event until the shutdown."""
+        """Acknowledge the current event, and every event until the shutdown."""
         while not self._ended:
             if not self._open:
                 await self._receive()

@@ -92,7 +92,7 @@ def _body(event: Event) -> bytes | None:
     try:
         if event.get("isBase64Encoded") is True:
             return base64.b64decode(body, validate=True)
-        # A body that the gateway took for text. One with ASCII characters only is undamaged.
+        # The gateway treated the body as text, which damages all characters other than ASCII.
         return str.encode(body)
     except (TypeError, ValueError):
         return None

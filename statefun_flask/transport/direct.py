@@ -95,7 +95,7 @@ def report(
         propagate = app.config["PROPAGATE_EXCEPTIONS"]
         if propagate if propagate is not None else is_developed:
             if isinstance(error, HTTPException):
-                # Flask would answer with it.
+                # Flask would send an HTTPException as the response.
                 error = RuntimeError(f"A stateful function raised {error!r}")
                 error.__cause__ = reply.error
             if not is_handled(error):
@@ -125,7 +125,7 @@ def endpoint_of(app: Flask) -> Endpoint:
 def refuse_options(options: cabc.Mapping[str, t.Any]) -> None:
     """Refuse settings beside an app.
 
-    :raises TypeError: There are some.
+    :raises TypeError: Settings were given.
     """
     if options:
         raise TypeError(
@@ -137,7 +137,7 @@ def refuse_options(options: cabc.Mapping[str, t.Any]) -> None:
 def _refuse_hooks(app: Flask) -> None:
     """Refuse an app whose hooks may guard the endpoint: they are not called on the direct path.
 
-    :raises RuntimeError: There are some; the message names them.
+    :raises RuntimeError: The app has such hooks; the message names them.
     """
     names = [
         f"'{getattr(hook, '__qualname__', repr(hook))}' (before_request)"

@@ -16,14 +16,14 @@ import typing as t
 
 from ..core.endpoint import Endpoint
 
-#: After how many seconds SIGTERM is sent again to a worker that is still running.
+#: The time after which SIGTERM is sent again to a running worker, in seconds.
 _PATIENCE = 0.5
 
 
 class DrainSignal:
     """Set once by the server's process, and seen by all of its workers.
 
-    :param delay: How many seconds the workers go on listening, and refusing, before they stop.
+    :param delay: The time in seconds for which the workers listen and refuse before they stop.
     """
 
     def __init__(self, delay: float) -> None:

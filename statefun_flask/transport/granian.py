@@ -23,12 +23,12 @@ from .waitress import DRAIN
 if t.TYPE_CHECKING:
     import collections.abc as cabc
 
-#: What a worker serves, or how it gets it: ``"module:app"``, or a function without arguments.
+#: The app or registry of a worker, its import path ``"module:app"``, or a function that returns it.
 Target: t.TypeAlias = "Servable | str | cabc.Callable[[], Servable]"
 
 
 class GranianOptions(SettingsOptions, total=False):
-    """The keyword options that the transports on granian have in common."""
+    """The keyword options of the transports on granian."""
 
     workers: int
     threads: int
@@ -41,7 +41,7 @@ class GranianOptions(SettingsOptions, total=False):
 
 
 class GranianServer:
-    """What the transports on granian have in common.
+    """The base class of the transports on granian.
 
     :param listen: ``host:port`` (port 0 takes a free one) or ``unix:path``.
     :param workers: The number of processes; one per core is a good start.
@@ -51,9 +51,9 @@ class GranianServer:
     :param certificate: The server's certificate, for TLS.
     :param key: Its private key.
     :param client_ca: The authority that must have signed the certificates of clients.
-    :param drain_seconds: How long the requests in progress may take after SIGTERM.
-    :param shutdown_delay: How many seconds the workers go on listening before that, and answer 503,
-        for load balancers that poll whether they are ready.
+    :param drain_seconds: The time limit for requests in progress after SIGTERM.
+    :param shutdown_delay: The time in seconds for which the workers continue to listen before that,
+        and answer 503. It is for load balancers that poll for readiness.
     :param options: The settings of a registry, see :class:`~statefun_flask.config.Settings`.
     """
 
@@ -118,7 +118,7 @@ class GranianServer:
         return application
 
     def _load(self, target: Target) -> tuple[t.Any, Endpoint]:
-        """Return what the server calls, and its endpoint."""
+        """Return the application that the server calls, and its endpoint."""
         raise NotImplementedError
 
     def _server(self, granian: t.Any, listen: ListenAddress) -> t.Any:

@@ -25,7 +25,7 @@ from .wsgi import application
 #: leaves the rest waiting until they time out, which stalls the job.
 CONNECTIONS = 10_000
 
-#: How many seconds the requests in progress may take after SIGTERM.
+#: The time limit for requests in progress after SIGTERM, in seconds.
 DRAIN = 30.0
 
 
@@ -39,9 +39,10 @@ class WaitressTransport:
     :param direct: Answer requests for functions without the app's request dispatch. A registry is
         always served so.
     :param skip_hooks: Serve directly an app although it has hooks that are not called.
-    :param drain_seconds: How long the requests in progress may take after SIGTERM.
-    :param shutdown_delay: How many seconds the server goes on listening after SIGTERM although no
-        request is in progress, for load balancers that poll whether the worker is ready.
+    :param drain_seconds: The time limit for requests in progress after SIGTERM.
+    :param shutdown_delay: The time in seconds for which the server continues to listen after
+        SIGTERM although no request is in progress. It is for load balancers that poll for
+        readiness.
     :param options: The settings of a registry, see :class:`~statefun_flask.config.Settings`.
     """
 
@@ -226,7 +227,7 @@ class WaitressServer:
 
 
 class _Dispatcher:
-    """Two thread pools of waitress: one thread is apart for requests that take no time.
+    """Two thread pools of waitress: one of them has a single thread for requests that take no time.
 
     Health checks, and refusals while draining, therefore do not wait for slow functions.
 
@@ -245,7 +246,7 @@ class _Dispatcher:
         self._quick.set_thread_count(1)
 
     def add_task(self, task: t.Any) -> None:
-        """Have a connection's next request answered."""
+        """Queue the next request of a connection."""
         path = getattr(task.requests[0], "path", "")
         endpoint = self._endpoint
         if path in endpoint.health_paths or (endpoint.draining and path in endpoint.function_paths):

@@ -43,7 +43,7 @@ def application(
     skip_hooks: bool = False,
     **options: t.Unpack[SettingsOptions],
 ) -> tuple[WSGIApplication, Endpoint]:
-    """Return what a WSGI server calls, and the endpoint that the server sets to draining.
+    """Return the application for a WSGI server, and the endpoint that the server sets to draining.
 
     :param direct: Answer without the app's request dispatch. A registry has none.
     """

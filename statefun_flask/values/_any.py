@@ -89,7 +89,7 @@ def read_any(data: bytes) -> Message:
         raise ValueError("its type_url is not UTF-8") from None
 
 
-#: The type of a state without a type: it takes every value that has a type.
+#: The type of a state without a type, which accepts every value that has a type.
 UNTYPED: Type[t.Any] = Type(
     ANY,
     object,

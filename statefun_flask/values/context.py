@@ -59,7 +59,7 @@ class Context:
     caller_address: Address | None
     _declared: cabc.Mapping[str, ValueSpec[t.Any]]
     _stored: cabc.Mapping[str, StoredValue]
-    #: The values that the maker of this context gave by name.
+    #: The values that were passed to this context by name.
     _named: cabc.Mapping[str, t.Any]
 
     @t.overload

@@ -1,4 +1,4 @@
-"""The effects of an invocation: what the runtime does after a function returned."""
+"""The effects of an invocation, which the runtime carries out after a function returned."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ class Effects:
             self._raise_sealed()
         if not isinstance(other, Effects):
             raise TypeError(
-                f"{other!r} is not an Effects object. Extend with what another function returned."
+                f"{other!r} is not an Effects object. Extend with the Effects of another function."
             )
         self.sent += other.sent
         self.delayed += other.delayed

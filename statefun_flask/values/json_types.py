@@ -39,17 +39,17 @@ def json_type(typename: str, python: t.Any = None, /) -> t.Any:
     """Give a class a typename. Its values travel as UTF-8 JSON.
 
     As a decorator it marks a dataclass, msgspec Struct, attrs class or pydantic model, and returns
-    it unchanged. With a second argument it returns a :class:`Type` for what cannot be decorated: a
-    TypedDict, ``list[Item]``, a class of another package. Use that Type in ``Annotated[X, T]`` and
-    ``type=``.
+    it unchanged. With a second argument it returns a :class:`Type` for an annotation that cannot
+    be decorated: a TypedDict, ``list[Item]``, a class of another package. Use that Type in
+    ``Annotated[X, T]`` and ``type=``.
 
     Reading is strict: the text ``"12"`` is not an int. A pydantic model is read in pydantic's
     strict mode too, unless its own ``model_config`` sets ``strict``: with
     ``ConfigDict(strict=False)`` pydantic converts values. The fields of a pydantic model are
     written and read by their aliases.
 
-    :raises RegistrationError: A field of a pydantic model is written under a name that it is not
-        read by.
+    :raises RegistrationError: A field of a pydantic model has different aliases for writing and
+        reading.
     """
     check_typename(typename)
     if python is not None:

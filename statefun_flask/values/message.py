@@ -63,13 +63,13 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         if reader is None:
             raise MessageTypeError(
                 f"A message of type '{self.typename}' cannot be read as '{wanted.typename}'."
-                " Check with 'is_type' first, or read it as the type it has."
+                " Check with 'is_type' first, or read the message as its own type."
             )
         return read_message(self, reader)
 
 
 def read_message(message: Message, reader: cabc.Callable[[bytes], T]) -> T:
-    """Return what a reader makes of the payload of a message.
+    """Return the value of a message that a reader returns for the payload.
 
     :raises MessageTypeError: The message has no value, or its payload is malformed.
     """

@@ -1,4 +1,4 @@
-"""The commands that ask an engine, against one that runs."""
+"""The commands that call an engine, against a running engine."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def greet(context: Context, name: str) -> Effects:
     return Effects().update_state(SEEN, seen).send(Address("example/relay", name), f"{name} {seen}")
 
 
-@app.statefun("example/escape")
+@app.statefun("example/escape", egresses=["example/out"])
 def escape(context: Context, text: str) -> Effects:
     record = kafka_record("greetings", key=text, value=text)
     later = dt.timedelta(days=9)
@@ -60,7 +60,7 @@ def escape(context: Context, text: str) -> Effects:
     )
 
 
-@app.statefun("example/relay")
+@app.statefun("example/relay", egresses=["example/out"])
 def relay(context: Context, text: str) -> Effects:
     record = kafka_record("greetings", key=context.self_address.id, value=text)
     return Effects().egress("example/out", record)
@@ -94,7 +94,7 @@ def either(context: Context, message: str | int) -> Effects:
 class Commands:
     """Runs commands on an engine.
 
-    :param settle: Waits until the engine has done what a command asks for.
+    :param settle: Waits until the engine has finished the work of a command.
     """
 
     def __init__(self, port: int, settle: cabc.Callable[[], None] = lambda: None) -> None:
@@ -196,7 +196,8 @@ def test_what_takes_longer_than_the_timeout(session: Session) -> None:
     run = Commands(session.server.port)
     refused = run("send", "example/slow/x", "x", "--wait", "--timeout", "0.05", status=5)
     assert refused == (
-        "Error: Message 1 is not finished after 0.05 s. Ask for it later with GET /-/trace/1.\n"
+        "Error: Message 1 is not finished after 0.05 s. Request its events later with GET"
+        " /-/trace/1.\n"
     )
 
 
@@ -233,7 +234,7 @@ def test_send_under_a_key_sends_once(run: Commands) -> None:
         ("/greeter/x", 2, "'/greeter/x' is not an address."),
     ],
 )
-def test_send_to_what_is_no_function(run: Commands, address: str, status: int, told: str) -> None:
+def test_send_to_an_unknown_function(run: Commands, address: str, status: int, told: str) -> None:
     output = run("send", address, "bob", status=status)
     assert told in output
     assert "Traceback" not in output
@@ -325,10 +326,10 @@ def test_several_parked_addresses_are_dropped_on_demand_only(run: Commands) -> N
     assert run("dead", "purge", "--all") == "1 dead letter is deleted\n"
 
 
-def test_what_is_not_parked(run: Commands) -> None:
+def test_retry_of_an_unknown_message(run: Commands) -> None:
     told = run("parked", "retry", "99", status=4)
     assert told == (
-        "Error: Nothing is parked at message 99. List what is parked to see what there is.\n"
+        "Error: Nothing is parked at message 99. List the parked messages to see their names.\n"
     )
     assert "is not an address" in run("parked", "drop", "a", status=2)
 

@@ -1,4 +1,4 @@
-"""The command as people run it: in a terminal, over pipes, killed, and in each other's way."""
+"""The command in a terminal, over pipes, killed, and beside a second one."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def greet(context: Context, name: str) -> Effects:
     return Effects().update_state(SEEN, seen).send(Address("example/relay", name), f"{name} {seen}")
 
 
-@app.statefun("example/relay")
+@app.statefun("example/relay", egresses=["example/out"])
 def relay(context: Context, text: str) -> Effects:
     return Effects().egress("example/out", kafka_record("greetings", key="k", value=text))
 '''
 
-#: Makes each commit of the app's engine take as long as on a slow disk.
+#: Makes each commit of the app's engine as slow as on a slow disk.
 SLOW_DISK = """
 import time
 
@@ -112,7 +112,7 @@ CONTROLLED = (
 
 
 class Run:
-    """The command at work in a folder; its output is read as it comes."""
+    """The running command in a folder. Its output is read while it runs."""
 
     def __init__(
         self, folder: pathlib.Path, *options: str, terminal: bool = False, plain: bool = False
@@ -196,7 +196,7 @@ class Run:
 
 @pytest.fixture
 def run(folder: pathlib.Path) -> cabc.Iterator[cabc.Callable[..., Run]]:
-    """Start the command; what still runs after the test is killed."""
+    """Start the command. It is killed if it still runs after the test."""
     started: list[Run] = []
 
     def start(*options: str, terminal: bool = False, plain: bool = False, port: str = "0") -> Run:
@@ -271,7 +271,7 @@ def test_broken_code_is_waited_for_and_loses_nothing(
     dev.ask("PUT", "/example/greeter/bob", "bob")
     dev.until(r"=> greetings k: bob 1$")
     (folder / "hello.py").write_text("this is no Python")
-    dev.until(r"The app cannot be loaded. Correct the code, and it is loaded again.")
+    dev.until(r"The app cannot be loaded. Correct the code to load it again.")
     assert "SyntaxError" in dev.text
     (folder / "hello.py").write_text(APP + "\n# corrected\n")
     # A request during the change waits for it.
@@ -367,7 +367,7 @@ def test_a_signal_ends_it_with_a_last_line(
 def test_a_stop_under_load_loses_no_acknowledged_message(
     run: cabc.Callable[..., Run], folder: pathlib.Path
 ) -> None:
-    """Clients keep their connections, so that they go on sending while the engine is closed."""
+    """Clients keep their connections, so they continue to send while the engine is closing."""
     (folder / "hello.py").write_text(APP + SLOW_DISK)
     data = str(folder / "data")
     sent: list[str] = []
@@ -539,7 +539,7 @@ LARGE = b"x" * 200_000
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_output_that_nobody_reads_stops_nothing(
+def test_an_unread_output_does_not_stop_the_engine(
     folder: pathlib.Path, number: signal.Signals
 ) -> None:
     with Unread(folder) as dev:
@@ -565,7 +565,7 @@ def test_a_finite_run_waits_for_its_reader_and_loses_no_line(folder: pathlib.Pat
     (folder / "names").write_bytes(b"".join(b"%d\t%s\n" % (x, LARGE) for x in range(40)))
     options = ("--input", "names", "--to", "example/greeter", "--exit-when-idle")
     with Unread(folder, *options) as dev:
-        # A line is as large as the pipe, so that the engine waits at the first ones.
+        # A line is as large as the pipe, so the engine waits at the first lines.
         found = [json.loads(line)["event"] for line in dev.output]
         assert dev.process.wait(20) == 0
     assert [found.count(each) for each in ("egress", "missed", "end")] == [40, 0, 1]
@@ -595,7 +595,9 @@ def test_an_output_that_cannot_hold_a_value_shows_it_escaped(
 # -- a file ---------------------------------------------------------------------------------
 
 
-def test_a_file_is_read_and_all_is_done(run: cabc.Callable[..., Run], folder: pathlib.Path) -> None:
+def test_a_file_is_read_and_its_messages_are_handled(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
     (folder / "names").write_text("a\tann\nb\tbob\n")
     dev = run("--input", "names", "--to", "example/greeter", "--exit-when-idle", "--quiet")
     assert dev.rest() == 0
@@ -631,14 +633,14 @@ def test_the_first_command_of_the_readme_greets_all_its_names() -> None:
 @pytest.mark.parametrize(
     ("content", "status", "told"),
     [
-        (b"ann\n\xff\tbob\n", 1, "names, line 2 is left out: 'utf-8' codec can't decode"),
+        (b"ann\n\xff\tbob\n", 1, "names, line 2 is skipped: 'utf-8' codec can't decode"),
         (b"ann\nbad\n", 1, "1 address parked"),
         (b"later\n", 0, "1 delay pending (next in 8 d 23 h) · lost with the temporary data"),
         (b"later\n", 0, " in 8 d 23 h  <- "),
         (b"", 0, "drained in"),
     ],
 )
-def test_the_exit_status_says_whether_all_went_well(
+def test_the_exit_status_reports_failures(
     run: cabc.Callable[..., Run], folder: pathlib.Path, content: bytes, status: int, told: str
 ) -> None:
     (folder / "names").write_bytes(content)
@@ -677,23 +679,25 @@ def test_standard_input_is_read(folder: pathlib.Path, content: bytes) -> None:
 # -- Kafka ----------------------------------------------------------------------------------
 
 
-def test_a_broker_that_does_not_answer_is_told_and_what_waits_for_it(
+def test_a_broker_that_does_not_answer_is_reported_with_the_waiting_records(
     run: cabc.Callable[..., Run], folder: pathlib.Path
 ) -> None:
     (folder / "module.yaml").write_text(
         'kind: io.statefun.endpoints.v2/http\nspec: {functions: example/*, urlPathTemplate: "http://'
         '127.0.0.1:1/"}\n---\nkind: io.statefun.kafka.v1/egress\nspec: {id: example/out, address:'
-        ' "nowhere:9092"}\n'
+        ' "nowhere:9092"}\n---\nkind: io.statefun.kafka.v1/ingress\nspec: {id: example/in, address:'
+        ' "nowhere:9092", consumerGroupId: g, topics: [{topic: names, valueType:'
+        " io.statefun.types/string, targets: [example/greeter]}]}\n"
     )
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         nowhere = f"127.0.0.1:{bound.getsockname()[1]}"
         dev = run("--kafka", nowhere)
-        dev.until(rf"^ Kafka +{nowhere}$")
+        dev.until(rf"^ Kafka +{nowhere} \(names -> example/greeter\)$")
         dev.ask("PUT", "/example/greeter/bob", "bob")
         dev.until(
-            rf"Kafka at {nowhere} does not answer \(Connection refused\): its topics wait, and go"
-            " on when it does$"
+            rf"Kafka at {nowhere} does not answer \(Connection refused\): its topics"
+            " continue when it answers$"
         )
         dev.process.send_signal(signal.SIGINT)
         assert dev.rest() == 0
@@ -781,7 +785,7 @@ def test_a_usage_error_ends_with_2(folder: pathlib.Path) -> None:
     assert "Error: --exit-when-idle needs an input that ends. Add --input or --kafka." in told
 
 
-def test_an_input_for_no_function_or_any_of_several(folder: pathlib.Path) -> None:
+def test_an_input_for_an_unknown_or_ambiguous_function(folder: pathlib.Path) -> None:
     (folder / "names").write_text("ann\n")
     status, told = fails(folder, "--port", "0", "--input", "names", "--to", "example/greter")
     assert status == 2
@@ -798,7 +802,7 @@ def test_two_on_one_port(run: cabc.Callable[..., Run], folder: pathlib.Path) -> 
         assert status == 1
         assert told == (
             f"Error: Cannot listen on 127.0.0.1:{port}: Address already in use."
-            " Stop what listens there, or choose another --port.\n"
+            " Stop the program that listens there, or choose another --port.\n"
         )
 
 
@@ -821,7 +825,7 @@ def test_two_on_one_folder(run: cabc.Callable[..., Run], folder: pathlib.Path) -
     assert "kept" in told
 
 
-def test_a_module_file_with_an_error_is_told_with_its_place(folder: pathlib.Path) -> None:
+def test_a_module_file_with_an_error_is_reported_with_its_place(folder: pathlib.Path) -> None:
     (folder / "module.yaml").write_text(
         textwrap.dedent(
             """\
@@ -835,6 +839,41 @@ def test_a_module_file_with_an_error_is_told_with_its_place(folder: pathlib.Path
     status, told = fails(folder, "--port", "0")
     assert status == 1
     assert told.startswith("Error: module.yaml:3:3: spec: 'urlPathTemplate' is missing.")
+
+
+def test_a_module_file_that_check_refuses_is_refused_with_the_same_sentence(
+    folder: pathlib.Path,
+) -> None:
+    (folder / "module.yaml").write_text(
+        textwrap.dedent(
+            """\
+            kind: io.statefun.endpoints.v2/http
+            spec: {functions: example/*, urlPathTemplate: "http://127.0.0.1:1/"}
+            ---
+            kind: io.statefun.kafka.v1/ingress
+            spec:
+              id: example/in
+              address: nowhere:9092
+              consumerGroupId: g
+              topics: [{topic: names, valueType: example/Wrong, targets: [example/greeter]}]
+            ---
+            kind: io.statefun.kafka.v1/egress
+            spec: {id: example/out, address: "nowhere:9092"}
+            """
+        )
+    )
+    sentence = (
+        "module.yaml:9:38: [1].spec.topics[0].valueType: 'example/greeter' takes no messages of"
+        " type 'example/Wrong', only 'io.statefun.types/string'. Correct the type, or annotate a"
+        " function with it."
+    )
+    checked = subprocess.run(
+        command("check"), cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert sentence in checked.stdout
+    status, printed = fails(folder, "--port", "0")
+    assert status == 1
+    assert sentence in printed
 
 
 # -- killed ---------------------------------------------------------------------------------

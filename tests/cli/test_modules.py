@@ -88,7 +88,7 @@ def test_check_finds_nothing_in_a_generated_module(version: str) -> None:
 
     result = run(app, "check", "module.yaml")
 
-    assert (result.exit_code, result.output) == (0, "No findings.\n")
+    assert (result.exit_code, result.output) == (0, "module.yaml: no findings.\n")
 
 
 def test_module_converts_a_file() -> None:
@@ -170,7 +170,7 @@ def test_check_lists_findings_and_fails() -> None:
         " file.\n"
         "module.yaml:3:14: spec.functions: 'greeter' is not the name of a function. Write it as"
         " 'namespace/name' or 'namespace/*', with one slash.\n"
-        "2 errors, 0 warnings.\n"
+        "module.yaml, nowhere.yaml: 2 errors, 0 warnings.\n"
     )
 
 
@@ -181,6 +181,7 @@ def test_check_writes_json() -> None:
 
     assert result.exit_code == 1
     assert json.loads(result.output) == {
+        "compared": ["module.yaml"],
         "findings": [
             {
                 "code": "bad-name",
@@ -192,7 +193,7 @@ def test_check_writes_json() -> None:
                 "column": 14,
                 "severity": "error",
             }
-        ]
+        ],
     }
 
 
@@ -227,11 +228,65 @@ def test_check_compares_with_the_app() -> None:
     assert result.exit_code == 1
     assert "no ingress" in result.output
     assert "egress 'example/greets'" in result.output
-    assert result.output.endswith("2 errors, 0 warnings.\n")
+    assert result.output.endswith("module.yaml: 2 errors, 0 warnings.\n")
 
 
-def test_check_without_files_looks_at_the_lock() -> None:
-    assert run(app_with("seen"), "check").output == "No findings.\n"
+def test_check_without_files_checks_the_module_file_and_the_lock_of_the_folder() -> None:
+    app = app_with("seen")
+    good = run(app, "module", *KAFKA).output
+    pathlib.Path("module.yaml").write_text(good)
+    run(app, "lock")
+    assert run(app, "check").output == "module.yaml, statefun.lock: no findings.\n"
+
+    pathlib.Path("module.yaml").write_text(good.replace("example/greeter", "example/greetr"))
+    wrong = run(app, "check")
+
+    assert wrong.exit_code == 1
+    assert "The app has no function 'example/greetr'." in wrong.output
+    assert wrong.output.endswith("module.yaml, statefun.lock: 1 error, 0 warnings.\n")
+
+
+@pytest.mark.parametrize("output", ["text", "json", "github"])
+def test_check_fails_if_there_is_nothing_to_check(output: str) -> None:
+    result = run(app_with("seen"), "check", "--format", output)
+
+    assert result.exit_code == 2
+    assert result.output.endswith(
+        "Error: There is nothing to check: neither 'module.yaml' nor 'statefun.lock' exists here."
+        " Name a module file, or write one with 'flask statefun module'.\n"
+    )
+
+
+def test_check_fails_without_the_lock_that_was_named() -> None:
+    result = run(app_with("seen"), "check", "--lock", "other.lock")
+
+    assert result.exit_code == 2
+    assert "The lock 'other.lock' does not exist. Correct --lock" in result.output
+
+
+def test_check_tells_github_what_it_compared() -> None:
+    run(app_with("seen"), "lock")
+
+    result = run(app_with("seen"), "check", "--format", "github")
+
+    assert result.output == "::notice title=statefun::statefun.lock: no findings.\n"
+
+
+def test_module_says_that_no_function_declares_an_egress() -> None:
+    app = StateFunFlask("greetings")
+    app.statefun("example/greeter")(greet)
+
+    result = run(app, "module", *KAFKA)
+
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "No function declares an egress, and module.yaml has none. A function that writes records"
+        ' needs egresses=["namespace/name"] at its registration, or --egress here.\n'
+    )
+    assert run(app_with(), "module", *KAFKA).stderr == ""
+
+
+def test_check_without_a_module_file_checks_the_lock() -> None:
     assert run(app_with("seen"), "lock").output == "'statefun.lock' has 1 state, 1 of them new.\n"
     assert run(app_with("seen"), "check").exit_code == 0
 

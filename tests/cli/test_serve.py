@@ -36,7 +36,7 @@ def folder(tmp_path: pathlib.Path) -> pathlib.Path:
 
 @pytest.fixture
 def serve(folder: pathlib.Path) -> cabc.Iterator[cabc.Callable[..., t.Any]]:
-    """Return a function that starts ``flask statefun serve``, for the test's time."""
+    """Return a function that starts ``flask statefun serve``, until the test ends."""
     with contextlib.ExitStack() as stack:
 
         def start(*options: str) -> subprocess.Popen[str]:

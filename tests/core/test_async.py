@@ -174,7 +174,7 @@ def test_an_async_function_that_returns_nothing_is_refused(invoke: Invoke) -> No
         invoke(function, "x")
 
 
-def test_a_cancelled_function_fails_its_request_and_no_other(invoke: Invoke) -> None:
+def test_a_cancelled_function_fails_its_own_request_only(invoke: Invoke) -> None:
     async def function(context: Context, message: str) -> Effects:
         raise asyncio.CancelledError
 
@@ -189,7 +189,7 @@ def test_a_task_that_exits_does_not_stop_the_loop(
     caplog: pytest.LogCaptureFixture,
     error: type[BaseException],
 ) -> None:
-    """A request that waits at the same time goes on, and so does the request of the task."""
+    """A request that waits at the same time continues, and so does the request of the task."""
     waiting, released = threading.Event(), threading.Event()
 
     async def waits(context: Context, message: str) -> Effects:
@@ -303,7 +303,7 @@ def test_many_threads_share_the_loop(request_body: t.Any, answered: t.Any) -> No
 def test_a_call_from_the_loop_itself_is_refused_instead_of_hanging(
     request_body: t.Any, invoke: Invoke
 ) -> None:
-    """A coroutine that was never awaited would be a warning, and so an error."""
+    """A coroutine that is never awaited causes a warning, which is an error in the tests."""
     registry = FunctionRegistry()
     registry.register("test/inner", coroutine)
     handle = RequestHandler(registry)

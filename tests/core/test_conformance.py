@@ -6,9 +6,8 @@ Behaviours with tests elsewhere are not repeated here: names, expirations and er
 
 Behaviours that this package does not share: the Python SDK makes states attributes, so it rejects
 keywords and capitals as names; here any identifier names a state. It answers a request without an
-invocation with nothing; here that is an error. Contexts outlive their invocation, since they have
-no session behind them.
-"""
+invocation with an empty reply; here that is an error. Contexts outlive their invocation, since they
+have no session behind them."""
 
 from __future__ import annotations
 
@@ -60,14 +59,14 @@ def request(*messages: t.Any, **options: t.Any) -> bytes:
 
 
 def answer(function: Function, body: bytes, *states: t.Any) -> t.Any:
-    """Return the invocation result of a function's answer."""
+    """Return the invocation result of a function's reply."""
     reply = FromFunction.FromString(handler_of(function, *states)(body))
     assert reply.WhichOneof("response") == "invocation_result"
     return reply.invocation_result
 
 
 def missing(function: Function, body: bytes, *states: t.Any) -> list[t.Any]:
-    """Return the states that a function's answer asks for."""
+    """Return the missing states in a function's reply."""
     reply = FromFunction.FromString(handler_of(function, *states)(body))
     assert reply.WhichOneof("response") == "incomplete_invocation_context"
     return list(reply.incomplete_invocation_context.missing_values)
@@ -78,7 +77,7 @@ def never(context: Context, message: Message) -> t.NoReturn:
 
 
 def typed(typename: str, payload: bytes) -> t.Any:
-    """Return the TypedValue of an answer."""
+    """Return the TypedValue of a reply."""
     return type(FromFunction().invocation_result.outgoing_messages.add().argument)(
         typename=typename, has_value=True, value=payload
     )
@@ -246,7 +245,7 @@ def test_three_messages_are_one_mutation() -> None:
 
 
 def test_synchronous_and_asynchronous_functions_are_called() -> None:
-    """Synchronous and asynchronous functions give the same answer."""
+    """Synchronous and asynchronous functions give the same reply."""
 
     async def function(context: Context, message: int) -> Effects:
         return Effects().send(RELAY, message)

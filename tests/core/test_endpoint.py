@@ -22,7 +22,7 @@ AGAIN = "The runtime tries the batch again; the worker's log has the traceback.\
 
 
 class Echo:
-    """Answers with the body, or raises what it was made with."""
+    """Replies with the body, or raises the exception that it was made with."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
@@ -69,7 +69,7 @@ def test_a_body_is_handled() -> None:
     )
 
 
-def test_only_the_bodys_bytes_are_read_of_a_connection_that_goes_on() -> None:
+def test_only_the_body_is_read_from_a_connection_that_stays_open() -> None:
     stream = io.BytesIO(b"bodynext request")
 
     reply = endpoint_of().respond("POST", "/statefun", headers("4"), stream.read)
@@ -225,7 +225,7 @@ class Speechless(Exception):
     ids=["a lone surrogate", "a control character", "no text at all"],
 )
 def test_an_error_that_cannot_be_shown_is_500_too(error: Exception, shown: str) -> None:
-    """An exception out of the endpoint would go to the app's error handlers."""
+    """An exception of the endpoint would reach the app's error handlers."""
     reply = ask(endpoint_of(failed(error))).detailed()
 
     assert reply.status == 500

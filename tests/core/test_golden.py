@@ -88,7 +88,7 @@ VALUES: list[tuple[Type[t.Any], t.Any, str]] = [
 
 
 def answer(function: t.Any, *states: t.Any, body: bytes = ONE_INT) -> str:
-    """Return the answer to a request in hexadecimal."""
+    """Return the reply to a request in hexadecimal."""
     registry = FunctionRegistry()
     registry.register("ns/fn", function, states=states)
     return RequestHandler(registry)(body).hex()

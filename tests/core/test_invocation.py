@@ -289,7 +289,7 @@ def test_a_request_whose_task_is_cancelled_is_cancelled(
 
 
 def test_a_closed_coroutine_does_not_fail(request_bytes: t.Any) -> None:
-    """A loop that is torn down closes coroutines in the middle of what they await."""
+    """A loop that is closed also closes coroutines that wait."""
 
     class Once:
         def __await__(self) -> t.Any:

@@ -1,5 +1,5 @@
-"""Since Python 3.14 annotations are evaluated when they are read, and may name what is missing."""
-# Without 'from __future__ import annotations', which makes texts of them on every version.
+"""Since Python 3.14 annotations are evaluated when they are read, and may name missing objects."""
+# Without 'from __future__ import annotations', which makes annotations text on every version.
 
 import functools
 import sys

@@ -243,7 +243,7 @@ StoredStates = dict[str, "tuple[str, bytes] | None"]
 
 
 def replay(context: Context, message: str) -> Effects:
-    """Do what a message says, letter by letter, depending on the states."""
+    """Carry out a message, letter by letter, depending on the states."""
     effects = Effects()
     count = context.get_state(COUNT)
     item = context.get_state(ITEM)
@@ -276,7 +276,7 @@ async def replay_async(context: Context, message: str) -> Effects:
 
 
 def replay_piecewise(context: Context, message: str) -> cabc.Iterator[Effects]:
-    """Give the same effects in two parts."""
+    """Return the same effects in two parts."""
     whole = replay(context, message)
     first, second = Effects(), Effects()
     first.changes, first.sent = whole.changes, whole.sent

@@ -258,7 +258,7 @@ def test_states_that_are_not_a_list_are_refused(registry: FunctionRegistry, stat
         ),
     ],
 )
-def test_a_state_that_the_runtime_would_not_take_is_refused(
+def test_a_state_that_the_runtime_would_not_accept_is_refused(
     registry: FunctionRegistry, state: t.Any, message: str
 ) -> None:
     with pytest.raises(RegistrationError) as info:
@@ -387,7 +387,7 @@ def test_an_unknown_typename_has_no_table(registry: FunctionRegistry) -> None:
 # -- types by prefix ------------------------------------------------------------------------------
 
 
-def test_a_protobuf_message_is_taken_under_any_prefix(registry: FunctionRegistry) -> None:
+def test_a_protobuf_message_is_accepted_under_any_prefix(registry: FunctionRegistry) -> None:
     registry.register("test/fn", take_wrapper)
     table = registry.table("test/fn")
 
@@ -395,7 +395,7 @@ def test_a_protobuf_message_is_taken_under_any_prefix(registry: FunctionRegistry
         assert table.route(Message(f"{prefix}google.protobuf.StringValue")).function
 
 
-def test_a_given_typename_is_taken_as_it_is(registry: FunctionRegistry) -> None:
+def test_a_given_typename_is_used_unchanged(registry: FunctionRegistry) -> None:
     kind = protobuf_type(wrappers_pb2.StringValue, typename="test/Text")
 
     def function(context: Context, message: t.Annotated[t.Any, kind]) -> Effects:

@@ -1,9 +1,8 @@
 """Images without Docker: stand-ins for the base images, and buildah to build and run the rest.
 
-buildah needs no daemon. What a stand-in proves: that the Dockerfiles build and that what they make
-runs, with the same Debian and the same minor version of Python. What it does not: what the real
-base images have inside.
-"""
+buildah needs no daemon. The stand-ins prove that the Dockerfiles build, and that the images run
+with the same Debian and the same minor version of Python. They do not prove what the real base
+images contain."""
 
 from __future__ import annotations
 
@@ -31,7 +30,7 @@ TOOLS = ("buildah", "mmdebstrap")
 
 
 def missing(text: str) -> t.NoReturn:
-    """Skip a test that a user's machine cannot run, and fail it on CI's."""
+    """Skip a test that a user's machine cannot run, and fail it on CI."""
     if os.environ.get("CI"):
         pytest.fail(text)
     pytest.skip(text)
@@ -56,7 +55,7 @@ def require() -> cabc.Callable[..., None]:
 
 
 class Container:
-    """A container of an image, with one program in it that runs as the image says."""
+    """A container that runs the command of an image."""
 
     def __init__(self, run: list[str], configured: dict[str, t.Any], log: pathlib.Path) -> None:
         self._run = run
@@ -69,11 +68,11 @@ class Container:
 
     @property
     def log(self) -> str:
-        """What it printed until now."""
+        """The output so far."""
         return self._log.read_text()
 
     def is_healthy(self) -> bool:
-        """Execute the image's health check in it."""
+        """Execute the image's health check in the container."""
         kind, *command = self._configured["Healthcheck"]["Test"]
         assert kind == "CMD"
         done = subprocess.run([*self._run, *command], capture_output=True, text=True, timeout=30)
@@ -81,7 +80,7 @@ class Container:
 
     @property
     def pid(self) -> int:
-        """The process that the image's command became; for Docker it has the number 1."""
+        """The process of the image's command, which has the id 1 under Docker."""
         pid = self.process.pid
         # buildah has processes between itself and the command.
         while children := _children(pid):
@@ -92,7 +91,7 @@ class Container:
 
     @property
     def user(self) -> tuple[int, int]:
-        """The numbers of the user and the group that it runs as."""
+        """The ids of the user and the group of the process."""
         status = pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines()
         ids = {line.split()[0]: int(line.split()[1]) for line in status if "id:" in line[:5]}
         return ids["Uid:"], ids["Gid:"]
@@ -106,7 +105,7 @@ def _children(pid: int) -> list[int]:
 class Buildah:
     """buildah with a storage of its own.
 
-    :param folder: Where it keeps images and containers.
+    :param folder: The folder of images and containers.
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
@@ -123,15 +122,15 @@ class Buildah:
         return ["buildah", *self._where, "--storage-driver", "vfs", *map(str, arguments)]
 
     def base(self, name: str, content: pathlib.Path | None) -> None:
-        """Make an image under a name of a FROM line; without content it is empty."""
+        """Make an image with the name of a FROM line; it is empty without content."""
         container = self("from", "scratch")
         if content is not None:
             self("add", "--quiet", container, content, "/")
         self("commit", "--quiet", "--format", "docker", "--rm", container, name)
 
     def build(self, dockerfile: str, image: str) -> dict[str, t.Any]:
-        """Build a Dockerfile as it is, and return what the image is configured to do."""
-        # The format of OCI has no health check.
+        """Build a Dockerfile unchanged, and return the configuration of the image."""
+        # The OCI format has no health check.
         options = ("--quiet", "--pull-never", "--format", "docker")
         where = ("--isolation", "chroot", "--network", "host")
         self("bud", *options, *where, "--tag", image, "--file", ROOT / dockerfile, ROOT)
@@ -144,7 +143,7 @@ class Buildah:
 
     @contextlib.contextmanager
     def mounted(self, image: str) -> cabc.Iterator[pathlib.Path]:
-        """Give the folder that has an image's files."""
+        """Yield the folder of an image's files."""
         container = self("from", "--pull-never", image)
         try:
             yield pathlib.Path(self("mount", container))
@@ -153,7 +152,7 @@ class Buildah:
 
     @contextlib.contextmanager
     def running(self, image: str, **environment: str) -> cabc.Iterator[Container]:
-        """Run an image's command with more environment, which is ended with the context."""
+        """Run an image's command with additional environment variables until the context ends."""
         container = self("from", "--pull-never", image)
         variables = [f"--env={name}={value}" for name, value in environment.items()]
         where = ("--isolation", "chroot", "--network", "host")
@@ -185,7 +184,7 @@ def buildah(require: cabc.Callable[..., None]) -> cabc.Iterator[Buildah]:
 
 
 def _roomy() -> str | None:
-    """Return a folder in memory where that is large, since each container copies its base."""
+    """Return a folder in memory if that is large enough, since each container copies its base."""
     memory = "/dev/shm"
     with contextlib.suppress(OSError):
         if shutil.disk_usage(memory).free > 4 * 2**30:
@@ -197,11 +196,11 @@ def _bootstrap(content: pathlib.Path) -> None:
     """Write the files of a Debian that looks like the official image of Python."""
     pip = content.with_name("pip.conf")
     pip.write_text(_pip_settings())
-    # The machine's own, which may be others than Debian's.
+    # The packages of this machine, which may differ from Debian's.
     authorities = ssl.get_default_verify_paths().cafile
     hooks = (
         'rm "$1"/usr/lib/python3.*/EXTERNALLY-MANAGED',
-        # Every container is a copy of it all.
+        # Every container is a copy of the whole folder.
         'cd "$1/usr/share" && rm -r doc info locale man perl',
         'ln -s /usr/bin/python3 "$1/usr/local/bin/python"',
         f'cp "{pip}" "$1/etc/pip.conf"',
@@ -222,7 +221,7 @@ def _bootstrap(content: pathlib.Path) -> None:
 
 
 def _pip_settings() -> str:
-    """Return how pip reaches its registry on this machine, as a file."""
+    """Return pip's configuration of this machine as a file."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     settings = {"cert": "/etc/ssl/certs/ca-certificates.crt"}

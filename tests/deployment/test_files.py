@@ -1,4 +1,4 @@
-"""The files of the deployment agree: every port, host, topic, path and name is followed."""
+"""The files of the deployment agree on every port, host, topic, path and name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NGINX = (HERE / "nginx.conf").read_text()
 
 
 class Image:
-    """A Dockerfile, as far as others rely on it."""
+    """The contents of a Dockerfile that other files rely on."""
 
     def __init__(self, name: str) -> None:
         self.text = (HERE / name).read_text().replace("\\\n", " ")
@@ -108,7 +108,7 @@ def test_the_deployed_module_is_the_examples_with_other_hosts() -> None:
     assert list(yaml.safe_load_all(moved)) == MODULE
 
 
-def test_the_module_has_nothing_to_complain_of() -> None:
+def test_the_module_has_no_findings() -> None:
     runner = greeter.app.test_cli_runner()
     checked = runner.invoke(args=["statefun", "check", str(HERE / "deployed.yaml")])
     assert checked.exit_code == 0, checked.output
@@ -179,7 +179,7 @@ def test_the_probes_ask_the_paths_of_the_worker() -> None:
         assert number(worker, asked["port"]) == PORT
 
 
-def test_everyone_calls_the_broker_by_its_name() -> None:
+def test_all_services_call_the_broker_by_its_name() -> None:
     address = INGRESS["address"]
     assert address == EGRESS["address"] == "kafka:9092"
     assert DATAGEN.environment["KAFKA_BOOTSTRAP"] == address
@@ -195,13 +195,13 @@ def test_everyone_calls_the_broker_by_its_name() -> None:
 
 
 def test_the_broker_is_set_up_as_the_one_of_the_tests() -> None:
-    """The e2e tests run a broker; what it is told must not be missing here."""
+    """The broker has all settings of the broker of the e2e tests."""
     told = configuration.kafka(pathlib.Path("/data"), 9092, 9093)
     compose = {
         key.removeprefix("KAFKA_").lower().replace("_", "."): str(value)
         for key, value in SERVICES["kafka"]["environment"].items()
     }
-    # The image has folders of its own, and the defaults of the rest are for a larger one.
+    # The image has its own folders. The other defaults are for a larger cluster.
     own = {key for key in told if key.endswith(".num.partitions") or "cleanup" in key}
     assert compose.keys() == told.keys() - own - {"log.dirs"}
     for key in compose.keys() - {"listeners", "advertised.listeners", "controller.quorum.voters"}:
@@ -246,7 +246,7 @@ def test_the_runtime_finds_its_master() -> None:
 
 
 def test_flink_is_set_up_as_the_engine_of_the_tests() -> None:
-    """What the e2e tests run with, which the runtime's image must not lack."""
+    """The configuration of the e2e tests, which the runtime's image must contain."""
     engine = RELEASES["3.3.0"]
     for key in (
         "classloader.parent-first-patterns.additional",
@@ -267,7 +267,7 @@ def test_flink_is_set_up_as_the_engine_of_the_tests() -> None:
 # -- limits and times ------------------------------------------------------------------------------
 
 
-def test_the_load_balancer_takes_the_largest_batch() -> None:
+def test_the_load_balancer_accepts_the_largest_batch() -> None:
     size = directive("client_max_body_size")
     assert int(size.removesuffix("m")) * 1024 * 1024 == Settings().max_request_bytes
 
@@ -287,7 +287,7 @@ def test_the_load_balancer_repeats_what_a_worker_refused() -> None:
     assert int(directive("keepalive")) > 0
 
 
-def test_everyone_waits_for_a_worker_that_drains() -> None:
+def test_all_time_limits_allow_a_worker_to_drain() -> None:
     assert WORKER.drain == DRAIN
     for name in ("worker-1", "worker-2"):
         assert seconds(SERVICES[name]["stop_grace_period"]) > WORKER.drain
@@ -300,7 +300,7 @@ def test_everyone_waits_for_a_worker_that_drains() -> None:
 
 
 @pytest.mark.parametrize("image", [WORKER, DATAGEN], ids=["worker", "datagen"])
-def test_the_images_are_slim_locked_and_nobody(image: Image) -> None:
+def test_the_images_are_slim_locked_and_unprivileged(image: Image) -> None:
     assert {line.split()[0] for line in image.lines("FROM")} == {"python:3.11-slim-bookworm"}
     user, _, group = image.lines("USER")[-1].partition(":")
     assert int(user) >= 1000
@@ -337,7 +337,7 @@ def test_compose_and_kubernetes_run_the_same_images() -> None:
             assert (ROOT / service["build"]["dockerfile"]).is_file()
 
 
-def test_what_the_images_copy_is_there_and_not_ignored() -> None:
+def test_the_files_that_the_images_copy_exist_and_are_not_ignored() -> None:
     kept = [
         line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] == "!"
     ]

@@ -1,4 +1,4 @@
-"""Every Dockerfile is built as it is, and what comes out is run."""
+"""Every Dockerfile is built unchanged, and its image is run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OCTET_STREAM = {"Content-Type": "application/octet-stream"}
 
 
 def ask(port: int, name: str, times: int) -> list[str]:
-    """Have the greeter called with a name some times, and return its greetings."""
+    """Call the greeter several times with a name, and return its greetings."""
     with contextlib.closing(
         http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     ) as connection:
@@ -44,7 +44,7 @@ def ask(port: int, name: str, times: int) -> list[str]:
 
 
 def status(port: int, path: str) -> int:
-    """Return how a path is answered, or 0 when nobody listens."""
+    """Return the status of a path, or 0 if no server listens."""
     try:
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
             connection.request("GET", path)
@@ -54,7 +54,7 @@ def status(port: int, path: str) -> int:
 
 
 def probed() -> set[str]:
-    """Return the paths that Kubernetes' probes of a worker ask."""
+    """Return the paths of Kubernetes' probes of a worker."""
     deployment = next(yaml.safe_load_all((GREETER / "k8s" / "functions.yaml").read_text()))
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     probes = [container[each] for each in ("livenessProbe", "readinessProbe", "startupProbe")]
@@ -62,7 +62,7 @@ def probed() -> set[str]:
 
 
 def worked(pid: int) -> float:
-    """Return for how many seconds a process had a processor."""
+    """Return the CPU seconds of a process."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -116,7 +116,7 @@ def test_datagen_is_healthy_and_delivers_what_it_sent(
 
 
 def names(kafka: Kafka) -> list[bytes]:
-    """Return what is in the topic of names by now."""
+    """Return the records of the topic of names so far."""
     from confluent_kafka import Consumer
     from confluent_kafka import TopicPartition
 

@@ -1,4 +1,4 @@
-"""The tools that know the formats accept the files, and would have found a mistake.
+"""The validators of the formats accept the files, and detect a mistake.
 
 The schema of the Compose specification comes with check-jsonschema, with its licence.
 """

@@ -39,7 +39,7 @@ class Order:
 
 
 def make_app() -> StateFunFlask:
-    """Return an app: ``words`` counts and passes on, the others take one type each."""
+    """Return an app. ``words`` counts and sends on; each other function accepts one type."""
     app = StateFunFlask("app")
 
     @app.statefun("dev/words", states=[SEEN])
@@ -53,7 +53,7 @@ def make_app() -> StateFunFlask:
             .send(Address("dev/out", message), f"{message} {seen}")
         )
 
-    @app.statefun("dev/out")
+    @app.statefun("dev/out", egresses=["dev/egress"])
     def out(context: Context, message: str) -> Effects:
         record = kafka_record("lines", key=context.self_address.id, value=message)
         return Effects().egress("dev/egress", record)
@@ -103,7 +103,7 @@ def app() -> StateFunFlask:
 
 @pytest.fixture(scope="session")
 def eventually() -> cabc.Callable[..., t.Any]:
-    """Return a function that calls another until it returns something true, and returns that."""
+    """Return a function that calls another one until its result is true, and returns the result."""
 
     def wait(what: cabc.Callable[[], t.Any], timeout: float = 10.0) -> t.Any:
         end = time.monotonic() + timeout
@@ -128,7 +128,7 @@ class Reply(t.NamedTuple):
 
 
 class ApiClient:
-    """Asks a session over HTTP, each time on a connection of its own."""
+    """Sends requests to a session, each on a connection of its own."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -197,7 +197,7 @@ def client(start: cabc.Callable[..., ApiClient]) -> ApiClient:
 def read(
     eventually: cabc.Callable[..., t.Any],
 ) -> cabc.Callable[..., tuple[FileInput, list[str]]]:
-    """Read a file to its end, and return the input with what it reported."""
+    """Read a file to its end, and return the input and its reports."""
 
     def run(
         session: Session,

@@ -153,7 +153,7 @@ def test_a_body_may_come_in_chunks(client: t.Any) -> None:
 
 
 def raw(client: t.Any, request: bytes, *, ends: bool = False) -> bytes:
-    """Return all that the server answers to bytes until it closes the connection.
+    """Return the response of the server to bytes until it closes the connection.
 
     :param ends: Close the sending half first.
     """
@@ -206,7 +206,9 @@ def test_a_request_with_wrong_framing_is_refused_and_its_connection_closed(
         (CHUNKED + b"0\r\nX: " + b"x" * server.MAX_HEAD, 400),
     ],
 )
-def test_what_has_no_end_is_refused(client: t.Any, request_: bytes, status: int) -> None:
+def test_a_request_without_a_valid_end_is_refused(
+    client: t.Any, request_: bytes, status: int
+) -> None:
     check_refused(client, raw(client, request_), status)
 
 
@@ -260,7 +262,7 @@ def test_one_connection_takes_many_requests(client: t.Any) -> None:
         connection.request("PUT", f"/dev/words/{number}", "x")
         assert json.loads(connection.getresponse().read()) == {"trace": number + 1}
     connection.close()
-    # An answer in two pieces would wait 40 ms each for the other side's acknowledgement.
+    # A response in two pieces would wait 40 ms for the acknowledgement of the client.
     assert time.monotonic() - began < 1.9
 
 
@@ -288,7 +290,7 @@ def test_any_origin_is_refused(client: t.Any, origin: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "localhost:1", "LOCALHOST:1"])
-def test_this_machine_may_ask_under_its_names(client: t.Any, host: str) -> None:
+def test_requests_under_the_names_of_this_machine_are_accepted(client: t.Any, host: str) -> None:
     assert client.request("GET", "/-/status", headers={"Host": host}).status == 200
 
 
@@ -307,7 +309,9 @@ def test_it_listens_on_loopback_alone(client: t.Any) -> None:
         {"Host": "127.0.0.1:80@evil"},
     ],
 )
-def test_a_page_of_another_site_takes_no_record(client: t.Any, headers: dict[str, str]) -> None:
+def test_a_page_of_another_site_cannot_remove_a_record(
+    client: t.Any, headers: dict[str, str]
+) -> None:
     client.put("/dev/out/bob", "hello")
     client.idle()
     assert client.request("GET", "/lines", headers=headers).status == 403
@@ -367,7 +371,7 @@ def test_looking_at_an_unknown_function(client: t.Any, path: str) -> None:
     )
 
 
-def test_a_number_that_is_none(client: t.Any) -> None:
+def test_a_value_that_is_not_a_number(client: t.Any) -> None:
     reply = client.request("GET", "/-/egress/lines?after=x")
     assert (reply.status, reply.json) == (
         400,
@@ -393,7 +397,7 @@ def test_status(client: t.Any) -> None:
 # -- what is parked -------------------------------------------------------------------------
 
 
-def test_parked_tells_the_message_the_error_and_what_waits(parked: t.Any) -> None:
+def test_parked_shows_the_message_the_error_and_the_waiting_messages(parked: t.Any) -> None:
     (each,) = parked.get("/-/parked")
     assert each["address"] == "dev/words/bob"
     assert (each["trace"], each["behind"], each["message"]["value"]) == (1, 1, "bad")
@@ -402,7 +406,9 @@ def test_parked_tells_the_message_the_error_and_what_waits(parked: t.Any) -> Non
 
 
 @pytest.mark.parametrize("which", ["1", "dev/words/bob"])
-def test_drop_lets_the_others_go_on_and_revive_puts_it_back(parked: t.Any, which: str) -> None:
+def test_drop_continues_with_the_others_and_revive_sends_it_again(
+    parked: t.Any, which: str
+) -> None:
     (dropped,) = parked.post(f"/-/drop/{which}")["dropped"]
     parked.idle()
     assert (dropped["value"], texts(parked)) == ("bad", ["good 1"])
@@ -434,17 +440,20 @@ def test_replace_gives_it_another_body(parked: t.Any) -> None:
     [
         (
             "/-/retry/99",
-            "Nothing is parked at message 99. List what is parked to see what there is.",
+            "Nothing is parked at message 99. List the parked messages to see their names.",
         ),
         (
             "/-/drop/dev/words/eve",
-            "Nothing is parked at 'dev/words/eve'. List what is parked to see what there is.",
+            "Nothing is parked at 'dev/words/eve'. List the parked messages to see their names.",
         ),
-        ("/-/revive/99", "There is no dropped message 99. List them to see their numbers."),
-        ("/-/fire/99", "There is no delay 99. List them to see their numbers."),
+        (
+            "/-/revive/99",
+            "There is no dropped message 99. List the dead letters to see their numbers.",
+        ),
+        ("/-/fire/99", "There is no delay 99. List the delays to see their numbers."),
     ],
 )
-def test_what_is_not_there_cannot_be_dealt_with(client: t.Any, path: str, told: str) -> None:
+def test_unknown_numbers_and_names_are_404(client: t.Any, path: str, told: str) -> None:
     reply = client.request("POST", path)
     assert (reply.status, reply.json) == (404, {"error": told})
 
@@ -483,7 +492,7 @@ def test_a_number_that_means_several_addresses_is_refused(
     assert client.get("/-/dead") == []
 
 
-def test_what_names_nothing(client: t.Any) -> None:
+def test_a_path_that_is_neither_a_number_nor_an_address(client: t.Any) -> None:
     reply = client.request("POST", "/-/retry/dev/words")
     assert (reply.status, reply.json) == (
         400,
@@ -558,7 +567,7 @@ def test_a_paused_function_is_told_at_the_next_start(
 # -- what a message caused ------------------------------------------------------------------
 
 
-def test_wait_answers_with_all_that_a_message_caused(client: t.Any) -> None:
+def test_wait_returns_all_resulting_events(client: t.Any) -> None:
     answer = client.put("/dev/words/bob?wait", "hello")
     kinds = [(each["event"], each.get("address", each.get("topic"))) for each in answer["events"]]
     assert kinds == [
@@ -575,7 +584,7 @@ def test_wait_answers_with_all_that_a_message_caused(client: t.Any) -> None:
     assert [each["seq"] for each in first["sends"]] == [each["seq"] for each in second["messages"]]
 
 
-def test_wait_ends_at_a_failure_and_at_what_waits_behind_one(parked: t.Any) -> None:
+def test_wait_ends_at_a_failure_and_at_messages_behind_one(parked: t.Any) -> None:
     assert parked.put("/dev/words/bob?wait=1", "more")["events"] == []
     answer = parked.put("/dev/words/eve?wait=1", "bad")
     (error,) = answer["events"]

@@ -77,7 +77,7 @@ def test_an_app_without_functions(start: cabc.Callable[..., t.Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["words", "later", "flag", "ratio", "greet", "order", "blob"])
-def test_what_it_says_to_try_works(
+def test_the_suggested_command_works(
     start: cabc.Callable[..., t.Any], app: StateFunFlask, name: str
 ) -> None:
     client = start(app)

@@ -45,7 +45,7 @@ def test_a_writer_that_waits_drops_nothing() -> None:
     assert found == list(range(100))
 
 
-def test_a_writer_that_waits_goes_on_when_the_queue_is_closed() -> None:
+def test_a_waiting_writer_continues_when_the_queue_is_closed() -> None:
     queue: BoundedQueue[int] = BoundedQueue(1)
     queue.put(1, 1)
     writer = threading.Thread(target=lambda: queue.put(2, 1, wait=True), daemon=True)

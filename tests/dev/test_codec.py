@@ -109,7 +109,7 @@ def test_every_name_that_a_function_of_int_takes_carries_the_number(
     assert message.as_type(int) == 7
 
 
-def test_a_type_that_nothing_knows_is_passed_on_as_it_is(codec: MessageCodec) -> None:
+def test_a_message_of_an_unknown_type_is_passed_on_unchanged(codec: MessageCodec) -> None:
     message = codec.message("dev/any", b"\x01", "application/vnd.other/Thing")
     assert (message.typename, message.value) == ("other/Thing", b"\x01")
 
@@ -132,7 +132,7 @@ def test_a_function_of_any_type_needs_a_content_type(codec: MessageCodec) -> Non
     )
 
 
-def test_an_unknown_function_is_told_with_near_names(codec: MessageCodec) -> None:
+def test_the_error_for_an_unknown_function_has_similar_names(codec: MessageCodec) -> None:
     assert refusal(codec, "dev/word", b"x") == (
         "404 The function 'dev/word' does not exist. Did you mean 'dev/words' or 'dev/order' or"
         " 'dev/out'? Run 'flask statefun routes' to list the functions."
@@ -176,7 +176,7 @@ def test_an_unknown_function_is_told_with_near_names(codec: MessageCodec) -> Non
         ),
     ],
 )
-def test_a_refused_body_is_told_with_the_path_and_what_is_expected(
+def test_the_error_for_a_body_has_the_path_and_the_expected_type(
     codec: MessageCodec, function: str, body: bytes, told: str
 ) -> None:
     assert refusal(codec, function, body) == f"400 {told}"
@@ -190,9 +190,7 @@ def test_a_field_that_a_protobuf_message_does_not_have(codec: MessageCodec) -> N
 
 
 @pytest.mark.parametrize("body", [b"9223372036854775808", b"1e400", b"", b"null", b"[" * 100_000])
-def test_what_is_no_long_is_a_bad_message_and_nothing_worse(
-    codec: MessageCodec, body: bytes
-) -> None:
+def test_a_number_that_is_not_a_long_is_a_bad_message(codec: MessageCodec, body: bytes) -> None:
     assert refusal(codec, "dev/later", body).startswith("400 ")
     assert refusal(codec, "dev/order", body).startswith("400 ")
     assert refusal(codec, "dev/greet", body).startswith("400 ")
@@ -236,7 +234,7 @@ def test_the_label_is_short_for_known_types(codec: MessageCodec) -> None:
     assert codec.label(Message("other/Thing", b"")) == "other/Thing"
 
 
-def test_what_cannot_be_read_is_shown_as_bytes(codec: MessageCodec) -> None:
+def test_an_unreadable_value_is_shown_as_bytes(codec: MessageCodec) -> None:
     assert codec.plain(Message("other/Thing", b"text")) == "text"
     assert codec.plain(Message(f"{TYPES}/int", b"\xff\xff")) == {"base64": "//8="}
 
@@ -257,7 +255,7 @@ def test_a_record_is_text_or_the_message_that_it_could_be(codec: MessageCodec) -
 
 
 class Point:
-    """A value whose text cannot be made."""
+    """A value whose repr raises an exception."""
 
     def __repr__(self) -> str:
         raise ZeroDivisionError

@@ -102,7 +102,7 @@ def test_a_file_is_sent_line_by_line(client: t.Any, read: Read, tmp_path: pathli
     assert sorted(written(client)) == [("one", "one 1"), ("three", "three 1"), ("two", "two 1")]
 
 
-def test_bad_lines_are_told_with_their_number_and_counted_and_the_rest_goes_on(
+def test_bad_lines_are_reported_and_counted_and_the_others_are_sent(
     client: t.Any, read: Read, tmp_path: pathlib.Path
 ) -> None:
     file = tmp_path / "lines"
@@ -111,11 +111,11 @@ def test_bad_lines_are_told_with_their_number_and_counted_and_the_rest_goes_on(
     assert (source.sent, source.bad) == (2, 2)
     assert told == [
         (
-            f"{file}, line 2 is left out: 'utf-8' codec can't decode byte 0xff in position 0:"
+            f"{file}, line 2 is skipped: 'utf-8' codec can't decode byte 0xff in position 0:"
             " invalid start byte"
         ),
         (
-            rf"{file}, line 3 is left out: b'\xff' is not a 'io.statefun.types/string' for"
+            rf"{file}, line 3 is skipped: b'\xff' is not a 'io.statefun.types/string' for"
             " 'dev/words': 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte."
             " Send UTF-8 text."
         ),
@@ -217,7 +217,7 @@ def test_a_shorter_file_is_another_one(
 # -- no faster than the engine --------------------------------------------------------------
 
 
-def test_reading_stops_above_a_number_of_waiting_messages_and_goes_on_below_another(
+def test_reading_stops_above_a_limit_and_continues_below_another(
     start: cabc.Callable[..., t.Any],
     eventually: cabc.Callable[..., t.Any],
     tmp_path: pathlib.Path,
@@ -249,7 +249,7 @@ def test_reading_stops_above_a_number_of_waiting_messages_and_goes_on_below_anot
     assert source.sent == 100
 
 
-def test_an_input_that_is_stopped_at_work_has_not_failed(
+def test_an_input_that_is_stopped_has_not_failed(
     start: cabc.Callable[..., t.Any],
     eventually: cabc.Callable[..., t.Any],
     tmp_path: pathlib.Path,

@@ -93,7 +93,7 @@ def test_senders_under_a_key_get_an_error_if_the_engine_ends_while_the_disk_is_f
     assert not any(each.done() for each in sent)
     full.session.close()
     for each in sent:
-        with pytest.raises(RuntimeError, match="does not run any more: it was closed"):
+        with pytest.raises(RuntimeError, match="no longer runs: it was closed"):
             each.result(10)
     store = SqliteStore(tmp_path / "data")
     assert store.key_use((BOB, "key")) is None

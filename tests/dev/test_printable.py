@@ -20,13 +20,13 @@ ODD = [
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_what_could_move_a_terminals_cursor_is_escaped(text: str) -> None:
+def test_unprintable_characters_are_escaped(text: str) -> None:
     assert printable(text).isprintable()
     assert printable_json({"id": text}).isprintable()
     assert json.loads(printable_json({text: [text]})) == {text: [text]}
 
 
 @pytest.mark.parametrize("text", ["", "bob", "naïve 名 🚀"])
-def test_other_text_stays_as_it_is(text: str) -> None:
+def test_other_text_is_unchanged(text: str) -> None:
     assert printable(text) == text
     assert printable_json(text) == f'"{text}"'

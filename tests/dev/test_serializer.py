@@ -1,4 +1,4 @@
-"""Events as JSON: an object for each, and one for each record that left."""
+"""Events as JSON: an object for each event, and one for each egress record."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from statefun_flask.embedded.errors import DataFolderError
 
 
 def nothing() -> None:
-    """Is called while it waits."""
+    """Called while the session waits."""
 
 
 def lines(client: t.Any) -> list[str]:

@@ -127,8 +127,8 @@ def show(app: StateFunFlask) -> Show:
         (
             events.Dropped(at=NOON, trace=2, address=BOB, envelope=envelope()),
             (
-                "#2 dev/words/bob goes on without message 3, which 'flask statefun dead revive 3'"
-                " puts back"
+                "#2 dev/words/bob continues without message 3, which 'flask statefun dead revive 3'"
+                " sends again"
             ),
         ),
         (
@@ -167,20 +167,20 @@ def show(app: StateFunFlask) -> Show:
         (
             events.Full(at=NOON, path="/data/db", size=4096, reason="disk full"),
             (
-                "/data/db (4096 bytes) cannot be written to: disk full. Nothing is called until it"
-                " can; free some space on its disk."
+                "/data/db (4096 bytes) cannot be written to: disk full. No function is called until"
+                " then; free some space on its disk."
             ),
         ),
         (events.Writable(at=NOON), "the data can be written again"),
         (
             events.Undelivered(at=NOON, error=OSError("gone"), delay=1500),
-            "records were not taken (gone); they are sent again in 1.5 s",
+            "records were not accepted (gone); they are sent again in 1.5 s",
         ),
         (
             events.Disconnected(at=NOON, broker="here:9092", reason="Connection refused"),
             (
-                "Kafka at here:9092 does not answer (Connection refused): its topics wait, and go"
-                " on when it does"
+                "Kafka at here:9092 does not answer (Connection refused): its topics"
+                " continue when it answers"
             ),
         ),
         (
@@ -193,7 +193,7 @@ def show(app: StateFunFlask) -> Show:
         ),
         (
             events.LeftOut(at=NOON, source="names/0", what="offset 2, which is gone"),
-            "names/0 leaves out offset 2, which is gone",
+            "names/0 skips offset 2, which is gone",
         ),
     ],
 )
@@ -211,15 +211,15 @@ def test_states_that_a_function_names_are_not_shown(show: Show) -> None:
     assert show(events.Registered(at=NOON, typename="dev/words", states=["seen"])) == []
 
 
-def test_a_failure_has_the_users_frames_and_what_to_do(show: Show) -> None:
+def test_a_failure_shows_the_users_frames_and_the_remedy(show: Show) -> None:
     lines = show(failed(raised()), package="/nowhere/")
     assert lines[0] == '#2 dev/words/bob  <- str "bad"  FAILED  ValueError: bad word'
     assert re.fullmatch(r"    .*test_text_log\.py:\d+ in raised", lines[1])
     assert lines[2:] == [
         "        raise ValueError(text)",
         (
-            "  dev/words/bob is parked at message 2 (3 more wait behind it); all others go on."
-            " Correct the code and start again (--reload does so by itself), or:"
+            "  dev/words/bob is parked at message 2 (3 more wait behind it); all others continue."
+            " Correct the code and start again (--reload does so automatically), or:"
         ),
         "    retry    flask statefun parked retry dev/words/bob",
         "    replace  flask statefun parked replace dev/words/bob BODY",
@@ -239,7 +239,7 @@ def test_the_commands_of_a_failure_can_be_pasted_in_a_shell(
     assert show(event)[-1] == f"    drop     flask statefun parked drop {which}"
 
 
-def test_frames_of_libraries_are_left_out_unless_all_are_asked_for(show: Show) -> None:
+def test_frames_of_libraries_are_hidden_by_default(show: Show) -> None:
     def through_a_library() -> BaseException:
         try:
             re.sub("a", lambda _: [][0], "a")
@@ -260,18 +260,18 @@ def test_a_failure_that_is_tried_again_and_one_of_our_own(show: Show) -> None:
     lines = show(failed(StateFunError("no such egress"), parked=False))
     assert lines == [
         '#2 dev/words/bob  <- str "bad"  FAILED  no such egress',
-        "  It is tried again, message by message.",
+        "  Its messages are sent again one at a time.",
     ]
 
 
-def test_quiet_shows_records_and_what_goes_wrong(show: Show) -> None:
+def test_quiet_shows_records_and_errors(show: Show) -> None:
     fired = events.Fired(at=NOON, trace=1, delay=delay(), seq=8)
     shown = show(invocation(records=[record()]), fired, failed(raised()), quiet=True)
     assert shown[0] == "lines k: hello"
     assert "FAILED" in shown[1]
 
 
-def test_above_a_number_a_second_some_are_left_out_and_counted(
+def test_invocations_above_a_limit_per_second_are_only_counted(
     show: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SHOWN", 3)
@@ -317,7 +317,7 @@ class Unreadable(Exception):
 def test_an_error_without_a_text_is_shown(show: Show) -> None:
     event = events.Undelivered(at=0, error=Unreadable(), delay=1000)
     text = "<its text cannot be read: ZeroDivisionError>"
-    assert show(event) == [f"records were not taken ({text}); they are sent again in 1.0 s"]
+    assert show(event) == [f"records were not accepted ({text}); they are sent again in 1.0 s"]
     assert (
         "Unreadable: <its text cannot be read: ZeroDivisionError>" in show(failed(Unreadable()))[0]
     )
@@ -327,7 +327,7 @@ def test_an_event_that_cannot_be_shown_is_named(show: Show) -> None:
     assert show(invocation(delays=[delay(2**62)])) == ["Invocation cannot be shown: OverflowError"]
 
 
-def test_an_instant_that_no_calendar_has_is_shown_as_its_number(app: StateFunFlask) -> None:
+def test_an_instant_outside_the_calendar_is_shown_as_a_number(app: StateFunFlask) -> None:
     lines: list[str] = []
     TextLog(MessageCodec(app.statefun.registry), lines.append).show(events.Writable(at=10**17))
     assert [click.unstyle(line) for line in lines] == [

@@ -1,7 +1,7 @@
-"""What the tests against the real engine stand on: a broker, clusters, a served app, records.
+"""Fixtures of the tests against Flink: a broker, clusters, a served app, records.
 
-Without Java or Maven these tests are skipped, unless the environment says ``CI``: then they fail.
-The first run fetches the engine.
+Without Java or Maven these tests are skipped; they fail if ``CI`` is set. The first run downloads
+Flink.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def kafka(require_engine: None, statefun_engine_pool: EnginePool) -> Kafka:
 
 @pytest.fixture
 def unique() -> cabc.Callable[[str], str]:
-    """Return a function that makes a name nobody else has: ``unique("names")``.
+    """Return a function that makes a unique name: ``unique("names")``.
 
-    For topics and consumer groups, as all tests share one broker.
+    Topics and consumer groups need unique names, since all tests share one broker.
     """
     suffix = uuid.uuid4().hex[:8]
     return lambda name: f"{name}-{suffix}"
@@ -68,7 +68,7 @@ def start_cluster(kafka: Kafka) -> cabc.Iterator[cabc.Callable[..., Cluster]]:
 
     ``start_cluster(module, release="3.3.0", endpoint=server.url, …)`` takes what
     :class:`~statefun_flask.flink.Cluster` takes; Kafka is the tests' broker, and checkpoints are
-    made twice a second if nothing else is said. When it returns, the module's job runs and has
+    made twice a second by default. When it returns, the module's job runs and has
     a checkpoint. Without a module, submit jobs with ``cluster.submit(module)``. The warnings in
     its logs are printed at the end, so a test that fails shows them.
     """
@@ -99,7 +99,7 @@ def serve() -> cabc.Iterator[cabc.Callable[..., WorkerServer]]:
 def produce(kafka: Kafka) -> Produce:
     """Return a function that writes records: ``produce(topic, [(key, value), …])``.
 
-    It returns when the broker has them all.
+    It returns when the broker has acknowledged all of them.
     """
     from confluent_kafka import Producer
 
@@ -118,9 +118,9 @@ def consume(kafka: Kafka) -> Consume:
     """Return a function that reads a topic from its start: ``consume(topic, count, timeout=60)``.
 
     Only records of committed transactions count. It returns ``(key, value)`` pairs in the order
-    of each key, as soon as there are ``count`` of them, and fails when they do not come in time.
-    To see that there are no more than expected, pass ``quiet=seconds``: so long it goes on
-    reading after the last one.
+    of each key, as soon as there are ``count`` of them, and fails if they do not arrive in time.
+    To check that there are no more records, pass ``quiet=seconds``: the function continues to read
+    for that time after the last one.
     """
     from confluent_kafka import Consumer
 

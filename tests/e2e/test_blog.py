@@ -1,4 +1,4 @@
-"""The blog post's program on the engine of its time, and on today's beside it."""
+"""The blog post's program on StateFun 2.2.2, and on StateFun 3.3.0 at the same time."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def requests(prefix: str, names: int, times: int) -> list[tuple[str, bytes]]:
 
 
 def greetings(prefix: str, names: int, times: int) -> dict[str, list[str]]:
-    """Return what is to come: each name's greetings, numbered without a gap and in order."""
+    """Return the expected greetings of each name, numbered without a gap and in order."""
     return {
         name: [blog.greeting_for(name, seen) for seen in range(1, times + 1)]
         for name in (f"{prefix}{number}" for number in range(names))
@@ -91,7 +91,7 @@ def by_name(records: list[tuple[str, bytes]]) -> dict[str, list[str]]:
 
 @pytest.fixture
 def topic(unique: Unique, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the topic that the blog's greetings are written to, which is this test's alone."""
+    """Return the topic of the blog's greetings, which only this test uses."""
     monkeypatch.setattr(blog, "TOPIC", unique("greetings"))
     return blog.TOPIC
 
@@ -134,7 +134,7 @@ def test_one_app_serves_both_engines_at_once(
     start_cluster(of_2, release="2.2.2", endpoint=server.url)
     start_cluster(of_3, release="3.3.0", endpoint=server.url)
 
-    # The same names, so that a state which got into the other engine would be seen.
+    # The names are the same, so that the test detects a state of the other engine.
     produce(unique("names-2"), requests("name", 50, 20))
     produce(unique("names-3"), requests("name", 50, 20))
 

@@ -1,4 +1,4 @@
-"""The engine itself, with endpoints that are written down byte by byte: no SDK in between."""
+"""Flink itself, with endpoints whose replies are scripted byte by byte, without an SDK."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_state_survives_a_killed_taskmanager_and_a_savepoint(
     assert by_key(consume(unique("out"), 1010)) == expected(10, range(1, 102))
 
 
-def test_failing_calls_and_jobs_are_told_in_sentences(
+def test_failing_calls_and_jobs_are_reported_in_sentences(
     start_cluster: StartCluster, serve: Serve, unique: Unique, produce: t.Any
 ) -> None:
     def failing(environ: dict[str, t.Any], start_response: t.Any) -> list[bytes]:
@@ -155,7 +155,7 @@ def test_failing_calls_and_jobs_are_told_in_sentences(
         told.extend(watch.news())
         return any("restarts" in sentence for sentence in told)
 
-    wait_until(restarts, "the job's restart is told", cluster.processes())
+    wait_until(restarts, "the job's restart is reported", cluster.processes())
     assert told[0] == (
         f"A call of example/counter at {server.url}/statefun failed (id 'bob', attempt 1): it"
         " answered 500 Oh No. It is tried again."
@@ -230,7 +230,7 @@ def greeter(temporary: pathlib.Path) -> Running:
 
 
 class Running:
-    """The command, from the moment on when it says that the job runs."""
+    """The command after it has reported that the job runs."""
 
     def __init__(self, command: list[str], temporary: pathlib.Path) -> None:
         self._process = subprocess.Popen(
@@ -263,7 +263,7 @@ class Running:
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the processes that a process started, and theirs."""
+    """Return all descendants of a process."""
     listing = subprocess.run(
         ["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""StateFun 2.2.2 itself, with an endpoint of the 2.x protocol that is written down byte by byte."""
+"""StateFun 2.2.2 itself, with an endpoint of the 2.x protocol that is scripted byte by byte."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_the_blog_posts_engine_counts_through_a_killed_taskmanager_and_a_savepoi
     assert found == {f"k{key}": [b"%d" % each for each in range(1, 102)] for key in range(10)}
 
 
-def test_a_failing_job_is_told_in_sentences(
+def test_a_failing_job_is_reported_in_sentences(
     start_cluster: StartCluster, serve: Serve, unique: Unique, produce: t.Any
 ) -> None:
     def failing(environ: dict[str, t.Any], start_response: t.Any) -> list[bytes]:
@@ -142,7 +142,7 @@ def test_a_failing_job_is_told_in_sentences(
         told.extend(watch.news())
         return bool(told)
 
-    wait_until(restarts, "the job's restart is told", cluster.processes())
+    wait_until(restarts, "the job's restart is reported", cluster.processes())
     assert told[0] == (
         "The job restarts from its last checkpoint: example/counter (id 'bob') failed: it"
         " answered 404."

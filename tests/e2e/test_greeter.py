@@ -1,4 +1,4 @@
-"""The greeter on StateFun 3.3.0 with Kafka: none lost, none twice, whatever dies meanwhile."""
+"""The greeter on StateFun 3.3.0 with Kafka: each name counts once, whatever is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Unique = cabc.Callable[[str], str]
 
 @pytest.fixture(autouse=True)
 def quiet_waitress(caplog: pytest.LogCaptureFixture) -> None:
-    """Keep waitress from a line for each of thousands of requests that wait for a thread."""
+    """Suppress waitress's log line for each request that waits for a thread."""
     caplog.set_level("ERROR", "waitress.queue")
 
 
@@ -84,7 +84,7 @@ def test_every_name_is_greeted_in_order_through_stops_and_kills(
     produce: cabc.Callable[..., None],
     consume: cabc.Callable[..., list[tuple[str, bytes]]],
 ) -> None:
-    """10,000 names in calm, then 10,000 more through a stopped worker and a killed TaskManager."""
+    """10,000 names without failures, then 10,000 with a stopped worker and a killed TaskManager."""
     before = len(consume("greetings", 0, quiet=5))
     calm, storm = unique("calm"), unique("storm")
     produce(topic, requests(calm, 0, TIMES))

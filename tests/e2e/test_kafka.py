@@ -1,4 +1,4 @@
-"""Kafka topics on the embedded engine, beside StateFun 3.3.0 where that says what is right."""
+"""Kafka topics on the embedded engine, compared with StateFun 3.3.0."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ def requests(times: range, keys: int = KEYS, prefix: str = "p") -> cabc.Iterator
 
 
 class Greetings:
-    """Reads greetings as a reader should: a number that it has seen is a repeat.
+    """Reads greetings and skips repeated numbers, as a consumer should.
 
-    :param prefix: Of the names that count, as tests share the topic.
+    :param prefix: The prefix of the names that count, since tests share the topic.
     """
 
     def __init__(self, bootstrap: str, prefix: str) -> None:
@@ -98,7 +98,7 @@ class Greetings:
             assert self.by_seq.setdefault(seq, found) == found
 
     def catch_up(self) -> None:
-        """Read until nothing comes for half a second."""
+        """Read until no record arrives for half a second."""
         before = -1
         while len(self.by_seq) > before:
             before = len(self.by_seq)
@@ -146,7 +146,7 @@ def expected(times: int, keys: int = KEYS, prefix: str = "p") -> dict[str, list[
 
 @pytest.fixture
 def own_kafka() -> cabc.Iterator[Kafka]:
-    """A broker of the test's own, to be killed."""
+    """A separate broker, which the test kills."""
     with Kafka(report=print) as broker:
         yield broker
 
@@ -225,7 +225,7 @@ def plain_records(bootstrap: str) -> dict[bytes, list[bytes]]:
     return found
 
 
-def test_exit_when_idle_ends_at_what_was_there_at_the_start(
+def test_exit_when_idle_reads_only_the_records_of_the_start(
     tmp_path: pathlib.Path, kafka: Kafka, unique: Unique, produce: Produce
 ) -> None:
     topic = unique("names")
@@ -242,7 +242,7 @@ def test_exit_when_idle_ends_at_what_was_there_at_the_start(
     produce(topic, [("odd", None)])
     with dev.run("--exit-when-idle", "--data", str(tmp_path / "data")) as process:
         assert process.wait(60) == 1, "a record was left out"
-    assert "1 record left out" in dev.said("end")[-1]["text"]
+    assert "1 record skipped" in dev.said("end")[-1]["text"]
     assert len(dev.said("egress")) == len(records), "it went on where it was"
 
 
@@ -267,7 +267,7 @@ def test_ten_thousand_records_count_once_each_through_kills(
                 while len(greetings.by_seq) == before:
                     greetings.read(0.01)
                     assert process.poll() is None
-                time.sleep(random.random() * 0.05)  # the instant in its work is left to chance
+                time.sleep(random.random() * 0.05)  # at a random instant
                 process.send_signal(signal.SIGKILL)
                 process.wait(10)
             greetings.catch_up()
@@ -292,7 +292,7 @@ def group_offsets(kafka: Kafka, dev: Dev, topic: str) -> int:
 
 
 def test_a_broker_that_goes_away_and_comes_back(own_kafka: Kafka, tmp_path: pathlib.Path) -> None:
-    """Nothing is lost, keys keep their order, and it is told once."""
+    """No record is lost, keys keep their order, and the failure is reported once."""
     own_kafka.create_topics(["names"], partitions=2)
     own_kafka.create_topics(["greetings"], partitions=2)
     (tmp_path / "module.yaml").write_text(MODULE.read_text())
@@ -310,7 +310,7 @@ def test_a_broker_that_goes_away_and_comes_back(own_kafka: Kafka, tmp_path: path
         wait_until(lambda: told(rt, events.Disconnected), "the engine tells that it is gone")
         rt.send("example/greeter/p-direct", GreetRequest(name="p-direct"))
         address = Address("example/greeter", "p-direct")
-        wait_until(lambda: rt.control.state(address), "the engine goes on")
+        wait_until(lambda: rt.control.state(address), "the engine continues")
 
         own_kafka.restart()
         for name, value in requests(range(30, 60)):
@@ -329,7 +329,7 @@ def told(rt: EmbeddedTestEngine, kind: type[events.Event]) -> list[t.Any]:
     return [event for event in list(rt.events) if isinstance(event, kind)]
 
 
-def test_what_a_broker_refuses_is_told_and_waits_with_its_key(
+def test_a_record_that_the_broker_refuses_is_reported_and_blocks_its_key(
     kafka: Kafka, unique: Unique, produce: Produce, tmp_path: pathlib.Path
 ) -> None:
     source, sink = unique("in"), unique("out")
@@ -419,7 +419,7 @@ Seen = dict[str, set[tuple[str, str]]]
 
 
 def probe_app(modes: cabc.Iterable[str], seen: Seen) -> StateFunFlask:
-    """Return an app whose functions note the ids and values that they get."""
+    """Return an app whose functions note the ids and values that they receive."""
     app = StateFunFlask("probe")
 
     def add(mode: str) -> None:
@@ -434,7 +434,7 @@ def probe_app(modes: cabc.Iterable[str], seen: Seen) -> StateFunFlask:
 
 
 def copying(topic: str) -> StateFunFlask:
-    """Return an app that writes what it gets to a topic."""
+    """Return an app that writes each message to a topic."""
     app = StateFunFlask("copying")
 
     @app.statefun("probe/copy")
@@ -462,11 +462,11 @@ def read(kafka: Kafka, topic: str, count: int) -> list[bytes]:
 def prepared(kafka: Kafka, topic: str, group: str) -> dict[str, str]:
     """Write ten records, a second apart, to each of two partitions.
 
-    Return the date of the sixth, and one of between the last and now.
+    Return the date of the sixth record, and a date between the last record and now.
     """
     kafka.create_topics([topic], partitions=2)
     producer = Producer({"bootstrap.servers": kafka.bootstrap})
-    # Not so old that the broker would delete it.
+    # The records must not be so old that the broker deletes them.
     base = (round(time.time()) - 3600) * 1000
     for partition in (0, 1):
         for number in range(10):
@@ -488,7 +488,7 @@ def prepared(kafka: Kafka, topic: str, group: str) -> dict[str, str]:
 
 
 def until_all_have_more(kafka: Kafka, topic: str, seen: Seen) -> None:
-    """Write further records until each function has had one of each partition."""
+    """Write further records until each function has received one of each partition."""
     producer = Producer({"bootstrap.servers": kafka.bootstrap})
 
     def more() -> bool:
@@ -508,11 +508,11 @@ def test_startup_positions_mean_what_they_mean_to_the_real_engine(
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All ingresses have one consumer group, which none moves before the last one has begun."""
+    """Ingresses share a consumer group. None moves it before the last one has started."""
     of_group = Startup._of_group
 
     def late(self: Startup, partitions: t.Any) -> t.Any:
-        # So long that the others would have told the group in this time, which nobody may see.
+        # Long enough for the other ingresses to commit offsets, which they must not do yet.
         time.sleep(2.5 * ingresses.COMMIT_INTERVAL)
         return of_group(self, partitions)
 
@@ -558,7 +558,7 @@ def test_startup_positions_mean_what_they_mean_to_the_real_engine(
 
 
 def odd_keys() -> list[bytes]:
-    """Return keys that are no UTF-8, many of them nearly so."""
+    """Return keys that are not UTF-8, many of them almost."""
     draw = random.Random(8)
     tricky = [0x00, 0x41, 0x7F, 0x80, 0x9F, 0xA0, 0xBF, 0xC0, 0xC2, 0xDF, 0xE0, 0xE1, 0xED, 0xEF]
     tricky += [0xF0, 0xF1, 0xF4, 0xF5, 0xFF]
@@ -601,7 +601,7 @@ UNUSUAL: dict[str, tuple[bytes | None, bytes | None]] = {
 
 
 @pytest.mark.parametrize("lacking", UNUSUAL)
-def test_a_record_that_ends_a_job_is_left_out_and_told(
+def test_a_record_that_would_end_a_job_is_skipped_and_reported(
     lacking: str,
     kafka: Kafka,
     unique: Unique,
@@ -631,7 +631,7 @@ def test_a_record_that_ends_a_job_is_left_out_and_told(
     assert ("k", "after") not in theirs["one"]
 
 
-def test_an_offset_that_is_gone_is_told(
+def test_an_offset_that_no_longer_exists_is_reported(
     kafka: Kafka, unique: Unique, produce: Produce, tmp_path: pathlib.Path
 ) -> None:
     topic = unique("gone")
@@ -650,7 +650,7 @@ def test_an_offset_that_is_gone_is_told(
     with runtime(tmp_path, app, module, kafka, data=data) as rt:
         wait_until(lambda: len(seen["one"]) == 4, "the last come")
         assert [(each.source, each.what) for each in told(rt, events.LeftOut)] == [
-            (f"{topic}/0", "offset 2, which is gone: it goes on at offset 5")
+            (f"{topic}/0", "offset 2, which no longer exists: reading continues at offset 5")
         ]
     assert seen["one"] == {("k", str(number)) for number in range(5, 9)}
 
@@ -692,7 +692,7 @@ def test_a_topic_that_is_made_later_is_read_from_its_start(
         assert (missing.topic, missing.broker) == (topic, kafka.bootstrap)
 
 
-def test_no_more_is_read_than_the_engine_has_room_for(
+def test_reading_stops_when_the_engine_has_no_room(
     kafka: Kafka,
     unique: Unique,
     produce: Produce,

@@ -1,6 +1,6 @@
 """A worker of a new version that declares one more state, on StateFun 3.3.0.
 
-What else the SDK promises is in the suite of both engines, ``tests/e2e/engines``.
+The suite of both engines, ``tests/e2e/engines``, has the other tests of the SDK.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Subject:
         self._count = 0
 
     def answer(self, value: object) -> Effects:
-        """Return the effect of answering something."""
+        """Return the effect that writes an answer."""
         record = kafka_record(f"{self.topic}-answers", value=str(value))
         return Effects().egress("test/answers", record)
 
@@ -72,7 +72,7 @@ class Subject:
         self._produce(self.topic, [("one", command.encode()) for command in commands])
 
     def ask(self, command: str) -> str:
-        """Send a command, and return what it is answered."""
+        """Send a command, and return its answer."""
         self.tell(command)
         return self.answers(self._count + 1)[-1]
 
@@ -95,7 +95,7 @@ def subject(
 def test_a_state_declared_after_the_job_started(
     subject: Subject, serve: Serve, start_cluster: StartCluster
 ) -> None:
-    """A worker of a new version asks for its new state, and finds the old one as it was."""
+    """A worker of a new version registers its new state, and finds the old one unchanged."""
     old, new = ValueSpec("old", int), ValueSpec("new", str)
 
     def version(states: list[ValueSpec[t.Any]]) -> StateFunFlask:
@@ -113,7 +113,7 @@ def test_a_state_declared_after_the_job_started(
         return app
 
     class Switch:
-        """Serves whichever version is current."""
+        """Serves the current version."""
 
         app = version([old])
 

@@ -1,4 +1,4 @@
-"""The modules that are written from apps, and what the lock says of states, on the real engine."""
+"""Generated modules, and the errors of the lock, on Flink."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SECOND = dt.timedelta(seconds=1)
 
 
 class Switch:
-    """A WSGI app that is another one from one moment to the next, as in a deployment."""
+    """A WSGI app that can be replaced while it is served, as in a deployment."""
 
     app: t.Any = None
 
@@ -95,7 +95,7 @@ def random_app(number: int, topic: str) -> tuple[StateFunFlask, list[str]]:
 
 
 def written(app: StateFunFlask, request: Request) -> str:
-    """Return the module of an app, which fits it."""
+    """Return the generated module of an app."""
     text = dump(generate(app.statefun.registry, request))
     reading = read(text)
     assert reading.findings == ()
@@ -212,8 +212,8 @@ kind: io.statefun.kafka.v1/ingress"""
 GROUP = "  consumerGroupId: group\n"
 DATE = "  startupPosition: {type: date, date: 2020-02-01 04:15:00.00 Z}\n"
 
-#: A change to a good file, and the code of its finding. Here are errors that the engine finds at
-#: once; others, such as placeholders in a URL, end the job when the function is first called.
+#: A change of a valid file, and the code of its finding. The engine finds these errors at once.
+#: Others, such as placeholders in a URL, end the job when the function is first called.
 BROKEN: list[tuple[str, str, str, str]] = [
     (GOOD, "example/*", "example/greet*", "bad-wildcard"),
     (GOOD, "example/*", "com/example/greeter", "bad-name"),
@@ -237,7 +237,7 @@ BROKEN: list[tuple[str, str, str, str]] = [
 ]
 
 
-def test_the_engine_refuses_what_is_called_an_error(start_cluster: StartCluster) -> None:
+def test_the_engine_refuses_every_error_of_check(start_cluster: StartCluster) -> None:
     cluster = start_cluster()
     accepted = []
     for good, before, after, code in BROKEN:
@@ -260,8 +260,8 @@ def test_the_engine_refuses_what_is_called_an_error(start_cluster: StartCluster)
 class Worker:
     """A function on the engine whose declaration is changed under a job.
 
-    It counts its messages in the state ``seen`` and writes the count; a message ``peek`` has it
-    write what it has, and change nothing.
+    It counts its messages in the state ``seen`` and writes the count. After a message ``peek`` it
+    writes the count without a change.
     """
 
     def __init__(
@@ -310,7 +310,7 @@ class Worker:
         return job
 
     def restart(self, job: Job) -> Job:
-        """Go on from a savepoint."""
+        """Continue from a savepoint."""
         savepoint = job.savepoint()
         job.cancel()
         return self.start(savepoint)
@@ -319,7 +319,7 @@ class Worker:
         self.produce(self.unique("in"), [("it", message)])
 
     def ask(self, message: bytes = b"count") -> str:
-        """Send a message and return what the function says to it."""
+        """Send a message and return the record that the function writes."""
         self.send(message)
         self.said += 1
         return str(self.consume(self.unique("out"), self.said)[-1][1].decode())
@@ -334,7 +334,7 @@ def worker(
     return Worker(start_cluster(), switch, server.url, unique, produce, consume)
 
 
-#: What the engine says of it.
+#: The error message of the engine.
 TYPE = "TypeName(io.statefun.types, long), new type is: TypeName(io.statefun.types, double)"
 EXPIRATION = "StateMigrationException: The new state serializer"
 
@@ -362,7 +362,7 @@ def grades(old: Lock, new: Lock) -> list[tuple[str, str]]:
     ],
     ids=["another type", "an expiration", "no expiration"],
 )
-def test_what_the_lock_calls_an_error_ends_the_job(
+def test_an_error_of_the_lock_ends_the_job(
     worker: Worker, before: ValueSpec[t.Any], after: ValueSpec[t.Any], code: str, cause: str
 ) -> None:
     old = worker.declare(before)
@@ -392,7 +392,7 @@ def test_another_duration_counts_after_a_restart(worker: Worker) -> None:
         answers.append(worker.ask(b"peek"))
     assert set(answers) == {"2"}
 
-    # It is more than a second since it was written, before the restart.
+    # More than a second has passed since the write, before the restart.
     worker.restart(job)
     assert worker.ask(b"peek") == "None"
 

@@ -1,4 +1,4 @@
-"""Two worker processes behind nginx, as they are deployed: one is replaced, the other is killed."""
+"""Two worker processes behind nginx, as in the deployment: one is replaced, the other is killed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.e2e
 
 GREETER = pathlib.Path(greeter.__file__).parent
 KEYS, ROUNDS = 100, 100
-#: What the access log says of each request: its size, the answer, and every worker that was asked.
+#: The format of the access log: the size of each request, its status, and every worker that got it.
 TRIED = "$request_length|$status|$upstream_addr|$upstream_status"
 
 Unique = cabc.Callable[[str], str]
@@ -56,7 +56,7 @@ def is_ready(port: int) -> bool:
 
 
 class Worker:
-    """A worker process at a port that stays the same, run as the image runs it."""
+    """A worker process at a fixed port, with the command of the image."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -76,7 +76,7 @@ class Worker:
         wait_for(lambda: is_ready(self.port), f"a worker at port {self.port}")
 
     def worked(self) -> float:
-        """Return for how many seconds it had a processor."""
+        """Return its CPU seconds."""
         assert self.process is not None
         stat = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text()
         user, system = stat.rpartition(")")[2].split()[11:13]
@@ -90,7 +90,7 @@ class Worker:
 
 
 class Try(t.NamedTuple):
-    """A request to the load balancer, as its log has it."""
+    """A request in the log of the load balancer."""
 
     size: int
     status: int
@@ -124,7 +124,7 @@ class Nginx:
         return text.replace(old, new)
 
     def without(self, pattern: str) -> None:
-        """Leave a directive out, as somebody may who has not read why it is there."""
+        """Remove a directive from the configuration."""
         text = self._configuration.read_text()
         assert len(re.findall(pattern, text)) == 1, pattern
         self._configuration.write_text(re.sub(pattern, "", text))
@@ -159,7 +159,7 @@ class Nginx:
         return True
 
     def tries(self, since: int = 0) -> list[Try]:
-        """Return what the access log has after that many lines."""
+        """Return the requests in the access log after that many lines."""
         lines = self._log.read_text().split("\n")[since:-1]
         return [self._try(*line.split("|")) for line in lines]
 
@@ -177,7 +177,7 @@ def workers() -> cabc.Iterator[list[Worker]]:
     finally:
         for worker in both:
             if worker.process is not None and worker.process.poll() is None:
-                worker.end(signal.SIGTERM)  # it may have processes of its own, which SIGKILL leaves
+                worker.end(signal.SIGTERM)  # SIGKILL does not end its children
 
 
 @pytest.fixture
@@ -197,9 +197,9 @@ def topic(unique: Unique) -> str:
 
 @pytest.fixture
 def greetings(kafka: Kafka) -> Greetings:
-    """Return a function that reads the greetings of some names until there are so many.
+    """Return a function that reads the greetings of some names: ``greetings(names, count)``.
 
-    It goes on for a moment, to see that there are no more: ``greetings(names, count)``.
+    It continues for a moment after so many greetings, to check that there are no more.
     """
 
     def read(names: cabc.Collection[str], count: int) -> dict[str, list[str]]:
@@ -252,7 +252,7 @@ def test_no_name_is_lost_while_workers_are_replaced_and_killed(
     produce: cabc.Callable[..., None],
     greetings: Greetings,
 ) -> None:
-    """10,000 names, and not one request failed before the load balancer or behind it."""
+    """10,000 names, without a failed request on either side of the load balancer."""
     names = [f"{unique('name')}-{number}" for number in range(KEYS)]
     for worker in workers:
         worker.start()
@@ -261,7 +261,7 @@ def test_no_name_is_lost_while_workers_are_replaced_and_killed(
     rounds = 0
 
     def produce_all() -> None:
-        """Produce 10,000 names and more, for as long as something is done to the workers."""
+        """Produce 10,000 names or more, until the workers have been stopped and started."""
         nonlocal rounds
         while rounds < ROUNDS or not done.is_set():
             produce(topic, [(name, GreetRequest(name=name).SerializeToString()) for name in names])
@@ -305,7 +305,7 @@ def test_no_name_is_lost_while_workers_are_replaced_and_killed(
 
 @contextlib.contextmanager
 def long_batch(worker: Worker) -> cabc.Iterator[None]:
-    """Have a worker at a batch that takes seconds, and which must be answered."""
+    """Send a worker a batch that takes seconds, and check that it is answered."""
     before = worker.worked()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(post, worker.port, request_of("long", 200_000))
@@ -315,7 +315,7 @@ def long_batch(worker: Worker) -> cabc.Iterator[None]:
 
 
 def post(port: int, body: bytes) -> int:
-    """Send a request to a worker or the load balancer, and return the status of its answer."""
+    """Send a request to a worker or the load balancer, and return the status."""
     headers = {"Content-Type": "application/octet-stream"}
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
         connection.request("POST", "/statefun", body, headers)
@@ -351,13 +351,13 @@ def test_a_batch_of_2_mb_passes(
     produce: cabc.Callable[..., None],
     greetings: Greetings,
 ) -> None:
-    """What comes while no worker is there is one batch when there is one."""
+    """Messages that arrive while no worker runs form one batch."""
     name = unique("long") + "g" * 10_000
     record = (name, GreetRequest(name=name).SerializeToString())
     sent = largest = 0
     with nginx:
         cluster = start_job()
-        # A worker may start before a busy engine has read all of them; then there is a next time.
+        # A worker may start before a busy engine has read all messages; then the test tries again.
         while largest < 2_000_000 and sent < 3_000:
             before = len(nginx.tries())
             produce(topic, [record])
@@ -418,5 +418,5 @@ def test_the_size_of_a_batch_is_the_workers_affair(
     workers[0].start()
     with nginx:
         answer = post(nginx.port, bytes(2_000_000))
-    # It is no ToFunction, which the worker finds out.
+    # The worker detects that the body is not a ToFunction.
     assert answer == (400 if left_out is None else 413)

@@ -60,7 +60,7 @@ class Answer:
         return self
 
     def missing(self, *specs: tuple[t.Any, ...]) -> Answer:
-        """Ask for states: (name, typename, mode, milliseconds)."""
+        """Reply with missing states: (name, typename, mode, milliseconds)."""
         values = self.message.incomplete_invocation_context
         values.SetInParent()
         for name, typename, *rest in specs:
@@ -81,7 +81,7 @@ def _fill(entry: t.Any, type: str, id: str, value: bytes, typename: str) -> None
 
 
 class Batch:
-    """What a scripted function is called with."""
+    """The arguments of a scripted function."""
 
     def __init__(self, request: t.Any) -> None:
         self.request = request
@@ -148,7 +148,7 @@ class Bench:
             self.engine.send(Address(type, id), Message(STRING, value))
 
     def run(self, type: str = "", id: str = "", *values: bytes) -> None:
-        """Send messages, if there are any, and run until idle."""
+        """Send messages, if any, and run until idle."""
         if type:
             self.send(type, id, *values)
         self.engine.run_until_idle()
@@ -160,7 +160,7 @@ class Bench:
         return [event for event in self.events if isinstance(event, kind)]
 
     def error(self) -> str:
-        """The text of what is parked."""
+        """The error of the parked address."""
         (waiting,) = self.control.parked()
         return waiting.parked.error
 

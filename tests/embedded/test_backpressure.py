@@ -16,12 +16,12 @@ from statefun_flask.embedded.backpressure import Backpressure
 
 @pytest.fixture
 def engine() -> Engine:
-    """An engine that handles nothing until it is told to."""
+    """An engine that handles messages only when a test says so."""
     return Engine(LocalRoutes(InProcess(lambda body: b"\xa2\x06\x00")), clock=VirtualClock())
 
 
 def wait(engine: Engine, pressed: Backpressure) -> list[int]:
-    """Wait for room, with one message handled meanwhile; return how many waited each time."""
+    """Wait for room while one message is handled at a time; return the queue lengths."""
     waiting: list[int] = []
 
     def handle_one() -> None:
@@ -40,7 +40,7 @@ def fill(engine: Engine, number: int) -> None:
     engine.submit(messages(number, 0))
 
 
-def test_reading_stops_above_a_number_of_messages_and_goes_on_below_four_fifths(
+def test_reading_stops_above_a_limit_and_continues_below_four_fifths_of_it(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backpressure, "MESSAGES", 10)
@@ -76,7 +76,7 @@ def test_a_message_larger_than_all_that_may_wait_is_waited_for(
         assert wait(engine, pressed) == [2, 1]
 
 
-def test_who_stops_waits_no_longer(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_ends_the_wait(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backpressure, "MESSAGES", 1)
     stopping = threading.Event()
     with engine:

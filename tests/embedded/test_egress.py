@@ -1,4 +1,4 @@
-"""The sink of an egress gets each record in order, and again after a restart if it has to."""
+"""The sink of an egress gets each record in order, and unacknowledged ones after a restart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from statefun_flask.embedded.store import base as stores
 
 
 class ListSink:
-    """Keeps the records that it is offered."""
+    """A sink that keeps the offered records."""
 
     def __init__(self) -> None:
         self.offers: list[list[EgressRecord]] = []
@@ -67,7 +67,7 @@ def test_records_are_pending_until_they_are_acknowledged(bench: t.Any) -> None:
 
 
 @pytest.mark.usefixtures("writer")
-def test_what_was_not_acknowledged_is_offered_after_a_restart(
+def test_unacknowledged_records_are_offered_after_a_restart(
     bench: t.Any, tmp_path: pathlib.Path
 ) -> None:
     made = bench(SqliteStore(tmp_path))

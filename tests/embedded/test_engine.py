@@ -74,7 +74,7 @@ def test_one_address_has_one_call_at_a_time_and_others_run_meanwhile(
     def meet(batch: t.Any) -> None:
         assert batch.id not in inside
         inside.add(batch.id)
-        both.wait()  # only passed when the other address is in a call, too
+        both.wait()  # passes only if the other address is in a call, too
         inside.remove(batch.id)
 
     script.add("ns/fn", meet)
@@ -95,7 +95,7 @@ def test_delay_fires_by_itself(script: t.Any, answer: t.Any, run: t.Any) -> None
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
-def test_exit_in_a_function_parks_its_message_and_the_engine_goes_on(
+def test_exit_in_a_function_parks_its_message_and_the_engine_continues(
     script: t.Any, run: t.Any, concurrency: int
 ) -> None:
     def leave(batch: t.Any) -> None:
@@ -111,7 +111,7 @@ def test_exit_in_a_function_parks_its_message_and_the_engine_goes_on(
     assert len(script.calls) == 2
 
 
-def test_none_of_several_messages_is_taken_if_one_has_no_receiver(
+def test_none_of_several_messages_is_accepted_if_one_has_no_receiver(
     script: t.Any, run: t.Any
 ) -> None:
     script.add("ns/fn", lambda batch: None)
@@ -122,7 +122,7 @@ def test_none_of_several_messages_is_taken_if_one_has_no_receiver(
     assert script.calls == []
 
 
-def test_events_are_told_after_their_commit(
+def test_events_are_reported_after_their_commit(
     script: t.Any, answer: t.Any, run: t.Any, tmp_path: t.Any
 ) -> None:
     count(script, answer)
@@ -177,10 +177,10 @@ def test_close_waits_for_calls_and_keeps_their_answers(
 
 
 class SlowSink:
-    """Takes the time of a Kafka egress to end, which is when senders meet a close."""
+    """A sink that closes as slowly as a Kafka egress, while messages are sent."""
 
     def offer(self, records: list[t.Any]) -> None:
-        """Take nothing."""
+        """Ignore the records."""
 
     def close(self, timeout: float) -> None:
         time.sleep(0.05)
@@ -218,8 +218,8 @@ def test_messages_acknowledged_during_a_close_are_in_the_folder(
     for sender in senders:
         sender.join(10)
     assert set(refused) <= {
-        "The engine is closing and accepts nothing more. Send to the next engine.",
-        "The engine does not run any more: it was closed. Start another one.",
+        "The engine is closing and accepts no more messages. Start another engine.",
+        "The engine no longer runs: it was closed. Start another engine.",
     }
     assert len(refused) == 6
     stored = {name for (name,) in store.connection.execute("select source from position")}
@@ -249,7 +249,7 @@ def test_a_close_whose_parts_fail_commits_and_releases_the_folder(
     store = SqliteStore(tmp_path / "data")
     assert store.counters()["trace"] == 1  # it was committed
     store.close()
-    with pytest.raises(RuntimeError, match="does not run any more: it was closed"):
+    with pytest.raises(RuntimeError, match="no longer runs: it was closed"):
         engine.send(Address("ns/fn", "1"), X)
 
 
@@ -259,11 +259,11 @@ def test_closed_engine_says_so(script: t.Any, run: t.Any) -> None:
     engine.close()
     with pytest.raises(RuntimeError) as info:
         engine.send(Address("ns/fn", "1"), X)
-    assert str(info.value) == "The engine does not run any more: it was closed. Start another one."
+    assert str(info.value) == "The engine no longer runs: it was closed. Start another engine."
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_engine_that_breaks_tells_all_who_wait(script: t.Any, run: t.Any) -> None:
+def test_failed_engine_raises_for_all_who_wait(script: t.Any, run: t.Any) -> None:
     script.add("ns/fn", lambda batch: None)
     store = MemoryStore()
     engine = run(store=store)
@@ -278,7 +278,7 @@ def test_engine_that_breaks_tells_all_who_wait(script: t.Any, run: t.Any) -> Non
         lambda: engine.wait_idle(10),
         lambda: engine.send(Address("ns/fn", "1"), X),
     ):
-        with pytest.raises(RuntimeError, match="does not run any more: no such table"):
+        with pytest.raises(RuntimeError, match="no longer runs: no such table"):
             act()
     assert isinstance(engine.failure, sqlite3.OperationalError)
 
@@ -289,7 +289,7 @@ def test_a_closed_engine_has_not_failed(script: t.Any, run: t.Any) -> None:
     assert engine.failure is None
 
 
-def test_a_listener_that_fails_is_logged_and_the_engine_goes_on(
+def test_a_listener_that_fails_is_logged_and_the_engine_continues(
     script: t.Any, run: t.Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     script.add("ns/fn", lambda batch: None)
@@ -368,8 +368,8 @@ def test_a_submission_that_is_cancelled_at_any_moment_does_not_end_the_engine(
     assert len(script.calls) == sent
 
 
-def test_no_delay_is_over_too_early(script: t.Any, answer: t.Any, run: t.Any) -> None:
-    """Not by the part of a millisecond that the clock does not show."""
+def test_no_delay_fires_too_early(script: t.Any, answer: t.Any, run: t.Any) -> None:
+    """Not even by the part of a millisecond that the clock does not show."""
     waited: list[float] = []
 
     def wait(batch: t.Any) -> t.Any:

@@ -1,4 +1,4 @@
-"""A message that the engine cannot deal with parks its address, at every start again."""
+"""A message that the engine cannot handle parks its address, after each start again."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_message_that_no_commit_could_write_parks_its_address_at_every_start(
 
 
 class FaultyRoutes(LocalRoutes):
-    """Routes with a bug in one egress and in the look-up of one function."""
+    """Routes with a bug in one egress and in the lookup of one function."""
 
     faulty = True
 
@@ -128,9 +128,8 @@ def test_unforeseen_exception_in_a_step_parks_and_leaves_nothing_of_the_step(
     made.run("ns/fn", "1", b"bad")
     made.run("ns/other", "1")
     expected = (
-        "The engine failed at the request or the answer of 'ns/fn' for id '1' (ZeroDivisionError: a"
-        " bug). This is a fault of the engine or of the answer: correct the function, or drop the"
-        " message, and report the traceback."
+        "The engine failed at the request or the reply of 'ns/fn' for id '1' (ZeroDivisionError: a"
+        " bug). Correct the function or drop the message, and report the traceback."
     )
     assert made.error() == expected
     (failed,) = made.told(events.Failed)

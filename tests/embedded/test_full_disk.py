@@ -1,4 +1,4 @@
-"""While the disk is full, nothing is lost, and commands act on what is true."""
+"""While the disk is full, no message is lost, and commands see all steps so far."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BOB = Address("ns/fn", "bob")
 
 
 class LimitedStore(SqliteStore):
-    """A store on a disk that a test makes full."""
+    """A store on a disk that a test fills."""
 
     is_full = False
 
@@ -65,7 +65,7 @@ def run(made: t.Any) -> None:
 
 
 def check(made: t.Any, expected: bytes) -> None:
-    """Free some space; the messages were handled in order, once, and so it is on disk."""
+    """Free some space, and check that the messages were handled once, in order, and stored."""
     made.bad.clear()
     made.engine.store.is_full = False
     made.run()
@@ -125,7 +125,7 @@ def test_messages_behind_a_parked_one_are_handled_in_order(made: t.Any, command:
     check(made, first + b"123")
 
 
-def test_what_is_shown_is_what_is_true(made: t.Any) -> None:
+def test_commands_see_steps_that_are_not_committed(made: t.Any) -> None:
     made.run("ns/fn", "bob", b"a")
     made.engine.store.is_full = True
     made.send("ns/fn", "bob", b"b")
@@ -144,7 +144,7 @@ def test_what_is_shown_is_what_is_true(made: t.Any) -> None:
 
 @pytest.fixture
 def counter(script: t.Any, answer: t.Any) -> None:
-    """A function that keeps what it got, and writes it to an egress."""
+    """A function that stores its messages, and writes them to an egress."""
 
     def count(batch: t.Any) -> t.Any:
         seen = int(batch.states["seen"] or 0) + len(batch.values)
@@ -162,7 +162,7 @@ def fill(made: t.Any) -> None:
 
 
 def check_recovery(made: t.Any, path: pathlib.Path) -> None:
-    """What was not written is not lost, and all is there once the disk has space again."""
+    """Unwritten changes are not lost, and they are written once the disk has space again."""
     (full,) = made.told(events.Full)
     assert full.path == str(path)
     assert full.size == pytest.approx(os.path.getsize(path), abs=10_000)
@@ -184,10 +184,10 @@ def test_full_by_the_number_of_pages(bench: t.Any, tmp_path: pathlib.Path) -> No
     path = tmp_path / "data/statefun.sqlite3"
     assert str(info.value) == (
         f"'{path}' ({os.path.getsize(path)} bytes) cannot be written to: database or disk is full."
-        " Free some space on its disk; the engine takes no input until then, and tries again every"
-        " 5 s."
+        " Free some space on its disk; the engine accepts no input until then, and tries again"
+        " every 5 s."
     )
-    assert made.engine.store.records(0, 1)[0].value == b"x" * 2000  # reads go on
+    assert made.engine.store.records(0, 1)[0].value == b"x" * 2000  # reads still work
     connection.execute("pragma max_page_count = 1000000")
     check_recovery(made, path)
 
@@ -221,7 +221,7 @@ def loop(
     engine.close()
 
 
-def test_no_calls_are_made_and_no_sender_hears_until_the_disk_has_space(loop: Engine) -> None:
+def test_no_call_and_no_acknowledgement_until_the_disk_has_space(loop: Engine) -> None:
     full = threading.Event()
     loop.listeners.append(lambda event: isinstance(event, events.Full) and full.set())
     loop.store.is_full = True  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Kafka topics as far as no broker is needed: keys, settings, and brokers that do not answer."""
+"""Kafka topics without a broker: keys, settings, and brokers that do not answer."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_an_ingress_keeps_its_properties_and_the_engine_its_offsets() -> None:
     assert settings.consumer(committed, "here:9092")["isolation.level"] == "read_committed"
 
 
-def test_an_egress_keeps_its_properties_but_for_what_would_lose_or_reorder() -> None:
+def test_an_egress_ignores_properties_that_would_lose_or_reorder_records() -> None:
     part = egress(("acks", "0"), ("retries", "1"), ("linger.ms", "50"), ("compression.type", "lz4"))
     found = settings.producer(part, "here:9092")
     assert "acks" not in found
@@ -143,7 +143,7 @@ def test_a_password_of_the_java_client_is_not_dropped_in_silence() -> None:
 
 
 class Client:
-    """Says whether there are brokers."""
+    """A client that reports whether there are brokers."""
 
     def __init__(self) -> None:
         self.answers = True
@@ -157,7 +157,7 @@ def error(text: str, code: int = KafkaError._TRANSPORT) -> KafkaError:
     return KafkaError(code, text)
 
 
-def test_a_broker_that_goes_and_comes_is_told_once_each(
+def test_a_broker_that_goes_and_comes_is_reported_once_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(broker, "INTERVAL", 0)
@@ -165,7 +165,7 @@ def test_a_broker_that_goes_and_comes_is_told_once_each(
     one, client = broker.Broker("here:9092", told.append, lambda: 7), Client()
     one.error(error("here:9092/bootstrap: Disconnected (after 5ms in state UP)"))
     one.look(client)
-    assert not told, "it answers, whatever that was"
+    assert not told, "the broker answers, whatever the error was"
 
     client.answers = False
     text = "here:9092/1: Connect to ipv4#1.2.3.4:9092 failed: Connection refused (after 0ms in …)"
@@ -209,7 +209,7 @@ def module(tmp_path: pathlib.Path) -> pathlib.Path:
 
 @pytest.fixture
 def nowhere() -> cabc.Iterator[str]:
-    """An address where nothing listens, and nothing will."""
+    """An address where nothing listens during the test."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{bound.getsockname()[1]}"
@@ -223,7 +223,7 @@ def until(what: cabc.Callable[[], t.Any]) -> t.Any:
     return found
 
 
-def test_an_engine_without_its_broker_works_and_tells_once(
+def test_an_engine_without_its_broker_works_and_reports_once(
     word_app: StateFunFlask,
     module: pathlib.Path,
     nowhere: str,
@@ -252,8 +252,8 @@ def test_kafka_needs_a_module_and_a_real_clock(
         with pytest.raises(ValueError, match="Kafka topics") as caught:
             word_app.statefun.runtime(kafka="here:9092", **t.cast("t.Any", options))
         assert str(caught.value) == (
-            "Kafka topics are named by a module.yaml and read as records arrive. Start the engine"
-            " with module='…' and clock='real'."
+            "Kafka topics need a module.yaml and the real clock. Start the engine with module='…'"
+            " and clock='real'."
         )
 
 
@@ -264,8 +264,8 @@ def test_a_module_without_kafka_cannot_be_connected(
     with pytest.raises(ValueError, match="no Kafka ingress") as caught:
         word_app.statefun.runtime(clock="real", module=module, kafka="here:9092")
     assert str(caught.value) == (
-        f"'{module}' has no Kafka ingress and no Kafka egress to connect. Add one, or leave --kafka"
-        " out."
+        f"'{module}' has no Kafka ingress and no Kafka egress to connect. Add one, or remove"
+        " --kafka."
     )
 
 
@@ -315,7 +315,7 @@ def test_the_example_can_be_connected_by_its_own_addresses() -> None:
 
 
 class Brokers:
-    """Topics for :class:`FakeConsumer`, and what consumers were asked for."""
+    """Topics for :class:`FakeConsumer`, and the calls of consumers."""
 
     def __init__(self) -> None:
         self.error: int | None = None
@@ -390,7 +390,7 @@ def assignment(rt: t.Any, brokers: Brokers, **options: t.Any) -> Assignment:
     )
 
 
-def test_a_look_that_failed_is_repeated_as_the_first_one(
+def test_a_failed_search_for_partitions_is_repeated_as_the_first_one(
     word_app: StateFunFlask, brokers: Brokers
 ) -> None:
     brokers.fail_assignments = 1
@@ -468,7 +468,7 @@ def test_a_topic_that_cannot_be_read_is_reported_and_fails_a_finite_run(
     assert "topics of 't/in' cannot be read: 'words' (Broker: Topic authorization" in said[-1]
 
 
-def test_a_topic_that_can_be_read_again_is_no_error(
+def test_a_topic_that_can_be_read_again_is_not_an_error(
     word_app: StateFunFlask, module: pathlib.Path, brokers: Brokers
 ) -> None:
     brokers.error = KafkaError.LEADER_NOT_AVAILABLE
@@ -486,7 +486,7 @@ def test_a_topic_that_can_be_read_again_is_no_error(
 
 
 class FakeProducer:
-    """A producer that acknowledges at the next poll, or fails as the test says."""
+    """A producer that acknowledges at the next poll, or fails as the test requires."""
 
     made: t.ClassVar[list[FakeProducer]] = []
     refuse: t.ClassVar[int] = 0

@@ -1,4 +1,4 @@
-"""The life of an engine: new, running, closing, closed or failed."""
+"""The states of an engine: new, running, closing, closed or failed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from statefun_flask.values.message import Message
 
 BOB = Address("ns/fn", "bob")
 X = Message("a/t", b"x")
-CLOSING = "The engine is closing and accepts nothing more. Send to the next engine."
-CLOSED = "The engine does not run any more: it was closed. Start another one."
+CLOSING = "The engine is closing and accepts no more messages. Start another engine."
+CLOSED = "The engine no longer runs: it was closed. Start another engine."
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def make(script: t.Any, tmp_path: pathlib.Path) -> cabc.Iterator[cabc.Callable[.
 
 
 class SlowSink:
-    """A sink that is closed when a test says so."""
+    """A sink that closes when a test says so."""
 
     def __init__(self) -> None:
         self.closing, self.go_on = threading.Event(), threading.Event()
@@ -118,7 +118,7 @@ def test_a_loop_that_runs_out_of_memory_in_a_commit_fails_and_releases_the_folde
 
     engine = make(Exhausted(tmp_path / "data"))
     engine.start()
-    with pytest.raises(EngineStopped, match="does not run any more") as info:
+    with pytest.raises(EngineStopped, match="no longer runs") as info:
         engine.send(BOB, X)
     assert isinstance(info.value.__cause__, MemoryError)
     assert engine.state is EngineState.FAILED
@@ -229,7 +229,7 @@ def test_a_sender_does_not_wait_for_calls_in_flight(
         go_on.set()
 
 
-def test_a_look_commits_nothing(make: t.Any, tmp_path: pathlib.Path) -> None:
+def test_reading_does_not_commit(make: t.Any, tmp_path: pathlib.Path) -> None:
     commits: list[Changes] = []
 
     class Counting(SqliteStore):

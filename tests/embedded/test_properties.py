@@ -1,4 +1,4 @@
-"""Random programs of functions, held against models."""
+"""Random programs of functions, compared with models."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ IDS = ("1", "2")
 ADDRESSES = [Address(type, id) for type in FUNCTIONS for id in IDS]
 
 
-# A message is a program: a label, and what it does where it arrives. It sends programs, too.
+# A message is a program: a label and the steps of the function. Steps send programs, too.
 
 labels = st.integers(0, 99)
 tokens = st.sampled_from(["t", "u"])
@@ -239,7 +239,7 @@ def sequential(given: t.Any) -> dict[Address, tuple[int, int]]:
 def test_commuting_programs_end_as_the_sequential_model_at_any_concurrency_and_restart(
     given: t.Any, concurrency: int, crashes: list[int]
 ) -> None:
-    """A crash is a copy of the log at a commit: what was not committed is sent again."""
+    """A crash is a copy of the log at a commit. Uncommitted messages are sent again."""
     with tempfile.TemporaryDirectory() as folder:
         sent = 0
         for stop in [*sorted(crashes), len(given)]:
@@ -267,7 +267,7 @@ def test_commuting_programs_end_as_the_sequential_model_at_any_concurrency_and_r
 
 
 def crash(engine: Engine) -> None:
-    """End an engine with all that is not committed thrown away."""
+    """Close an engine and discard all uncommitted changes."""
     engine.store.commit = lambda changes: None  # type: ignore[method-assign]
     engine.close()
 

@@ -1,4 +1,4 @@
-"""Answers that end the job of the runtime (docs/protocol.md): each parks its address."""
+"""Replies that end the job of the runtime (docs/protocol.md): each parks its address."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STATE = ("seen", "a/t")
 
 @pytest.fixture
 def refusal(script: t.Any, bench: t.Any) -> t.Any:
-    """Have a function answer once with something, and return why the address is parked."""
+    """Call a function with a given reply, and return the error of the parked address."""
 
     def refused(answered: t.Any, *states: t.Any, **options: t.Any) -> str:
         script.add("ns/fn", lambda batch: answered, *states)
@@ -22,8 +22,8 @@ def refusal(script: t.Any, bench: t.Any) -> t.Any:
         made = bench(**options)
         made.run("ns/fn", "1")
         made.run("ns/other", "1")
-        assert made.delivered("ns/other", "1") == [b""]  # others go on
-        assert made.state("ns/fn", "1") == {}  # and nothing of the answer happened
+        assert made.delivered("ns/other", "1") == [b""]  # other addresses continue
+        assert made.state("ns/fn", "1") == {}  # and the reply had no effect
         assert made.control.egress("ns/out") == []
         return str(made.error())
 
@@ -32,13 +32,13 @@ def refusal(script: t.Any, bench: t.Any) -> t.Any:
 
 def test_write_to_a_state_that_was_never_registered(refusal: t.Any, answer: t.Any) -> None:
     assert refusal(answer().put("sen", b"1"), STATE) == (
-        "'ns/fn' changes the state 'sen' of id '1', which it never registered. Did you mean"
-        " 'seen'? Declare the state: an SDK then asks for it in an incomplete invocation context."
+        "'ns/fn' changes the state 'sen' of id '1', which is not registered. Did you mean"
+        " 'seen'? Declare the state, so that the SDK registers it."
     )
 
 
 def test_delete_of_a_state_that_was_never_registered(refusal: t.Any, answer: t.Any) -> None:
-    assert "changes the state 'x' of id '1', which it never registered" in refusal(
+    assert "changes the state 'x' of id '1', which is not registered" in refusal(
         answer().delete("x")
     )
 
@@ -50,7 +50,7 @@ def test_write_of_another_type(refusal: t.Any, answer: t.Any) -> None:
     )
 
 
-def test_write_of_no_type(refusal: t.Any, answer: t.Any) -> None:
+def test_write_without_a_type(refusal: t.Any, answer: t.Any) -> None:
     assert "writes a value of type '' to the state 'seen'" in refusal(
         answer().put("seen", b"1", ""), STATE
     )
@@ -66,10 +66,11 @@ def test_unknown_kind_of_mutation(refusal: t.Any, answer: t.Any) -> None:
 def test_missing_states_that_the_request_had(
     refusal: t.Any, script: t.Any, answer: t.Any, bench: t.Any
 ) -> None:
-    """The runtime would send the batch again at once, for ever."""
+    """The runtime would send the batch again at once, without a limit."""
     assert refusal(answer().missing(STATE), STATE) == (
-        "'ns/fn' says for id '1' that states are missing ('seen'), but the request had them all."
-        " Answer with a result: a state without a value is present with its value unset."
+        "'ns/fn' replies for id '1' that states are missing ('seen'), but the request had all of"
+        " them. Reply with a result: a state without a value is in the request, with its value"
+        " unset."
     )
 
 
@@ -89,7 +90,7 @@ def test_missing_state_of_another_type(script: t.Any, bench: t.Any, answer: t.An
 
 
 @pytest.mark.parametrize("typename", ["plain", "a/b/c", "/a", "a/"])
-def test_state_type_that_is_no_typename(refusal: t.Any, answer: t.Any, typename: str) -> None:
+def test_state_type_that_is_not_a_typename(refusal: t.Any, answer: t.Any, typename: str) -> None:
     assert refusal(answer().missing(("seen", typename))) == (
         f"'ns/fn' declares the state 'seen' with the type '{typename}'."
         " Write the type as 'namespace/name', with one slash."
@@ -118,7 +119,7 @@ def test_message_to_an_unknown_function(refusal: t.Any, answer: t.Any) -> None:
     assert refusal(answer().send("ns/othr", "1")) == (
         "'ns/fn' sends a message to a function for id '1'. No endpoint serves the function"
         " 'ns/othr'. Did you mean 'ns/other'? Correct the typename, or add it to the app or to"
-        " module.yaml. Served are: ns/fn, ns/other."
+        " module.yaml. Functions with an endpoint: ns/fn, ns/other."
     )
 
 
@@ -133,7 +134,7 @@ def test_message_without_a_target(refusal: t.Any, answer: t.Any) -> None:
 def test_record_that_its_egress_cannot_write(refusal: t.Any, answer: t.Any) -> None:
     assert refusal(answer().egress("ns/out", b"\xff", KAFKA)) == (
         "'ns/fn' sends a record to an egress for id '1'. The egress 'ns/out' got 1 bytes that are"
-        f" no '{KAFKA}'. Make the record with 'kafka_record'."
+        f" not a '{KAFKA}'. Make the record with 'kafka_record'."
     )
 
 
@@ -200,14 +201,14 @@ def test_playground_record_that_cannot_be_stored(
 ) -> None:
     body = record.encode()
     assert refusal(answer().egress("ns/out", body, PLAYGROUND)) == (
-        "'ns/fn' sends a record to an egress for id '1'. The egress 'ns/out' takes a JSON object"
-        f" with the texts 'topic' and 'payload', and got {body[:60]!r}."
+        "'ns/fn' sends a record to an egress for id '1'. The egress 'ns/out' got"
+        f" {body[:60]!r}, which is not a JSON object with the strings 'topic' and 'payload'."
         " Make it with 'playground_record'."
     )
 
 
 @pytest.mark.parametrize("part", ["send", "later", "egress", "put"])
-def test_part_of_an_answer_that_no_row_can_hold(
+def test_part_of_a_reply_that_is_too_large_for_a_row(
     script: t.Any, bench: t.Any, answer: t.Any, part: str
 ) -> None:
     value = b"x" * 100_000
@@ -260,15 +261,15 @@ def test_cancellation_without_a_token(refusal: t.Any, answer: t.Any) -> None:
 def test_second_send_with_a_pending_token(refusal: t.Any, answer: t.Any) -> None:
     twice = answer().later(5, "ns/fn", "1", token="t").later(5, "ns/fn", "1", token="t")
     assert refusal(twice) == (
-        "'ns/fn' sends a delayed message for id '1' with the cancellation token 't', and one with"
-        " that token is pending. Cancel that first, or use another token: tokens belong to the"
-        " sender's id, whatever its function type."
+        "'ns/fn' sends a delayed message for id '1' with the cancellation token 't', but a message"
+        " with that token is pending. Cancel that message first, or use another token: functions of"
+        " different types with the same id share their tokens."
     )
 
 
-def test_answer_that_is_no_answer(refusal: t.Any) -> None:
+def test_reply_that_is_not_a_from_function(refusal: t.Any) -> None:
     assert refusal(b"\xff\xff") == (
-        "The answer of 'ns/fn' for id '1' (2 bytes) is not a FromFunction of StateFun 3.x."
+        "The reply of 'ns/fn' for id '1' (2 bytes) is not a FromFunction of StateFun 3.x."
         " Check what the endpoint serves under that URL."
     )
 

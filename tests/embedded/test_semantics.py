@@ -14,7 +14,7 @@ SEEN = ("seen", "a/t")
 
 
 def nothing(batch: t.Any) -> None:
-    """Answer with an empty result."""
+    """Reply with an empty result."""
 
 
 # -- batches -------------------------------------------------------------
@@ -27,7 +27,7 @@ def test_first_message_is_sent_alone(script: t.Any, bench: t.Any) -> None:
 
 
 def test_whole_buffer_is_the_next_batch(script: t.Any, bench: t.Any, answer: t.Any) -> None:
-    """What arrives during a flight makes one batch, in order."""
+    """Messages that arrive during a request form one batch, in order."""
 
     def send_to_self(batch: t.Any) -> t.Any:
         made.send("ns/fn", "1", b"x", b"y")
@@ -67,7 +67,7 @@ def test_argument_is_copied_verbatim(script: t.Any, bench: t.Any) -> None:
 # -- callers ----------------------------------------------------------------------------------
 
 
-def test_caller_is_unset_from_outside_and_the_sender_otherwise(
+def test_caller_is_the_sender_and_unset_from_outside(
     script: t.Any, bench: t.Any, answer: t.Any
 ) -> None:
     script.add("ns/a", lambda batch: answer().send("ns/b", "2").later(5, "ns/b", "2"))
@@ -98,7 +98,7 @@ def test_unknown_function_is_refused_on_the_senders_line(script: t.Any, bench: t
     assert str(info.value) == (
         "No endpoint serves the function 'example/greter'. Did you mean 'example/greeter'?"
         " Correct the typename, or add it to the app or to module.yaml."
-        " Served are: example/greeter."
+        " Functions with an endpoint: example/greeter."
     )
 
 
@@ -253,7 +253,7 @@ def test_states_belong_to_type_and_id(script: t.Any, bench: t.Any, answer: t.Any
 def test_after_write_counts_from_writes_and_after_invoke_from_calls_too(
     script: t.Any, bench: t.Any, answer: t.Any, mode: int, second: bytes | None
 ) -> None:
-    """1 s to live, called every 0.6 s: as it was seen on the real runtime."""
+    """A time to live of 1 s and a call every 0.6 s, as observed on StateFun."""
     script.add(
         "ns/a",
         lambda b: answer().put("seen", b"1") if b.values == [b"put"] else None,
@@ -374,7 +374,7 @@ def test_senders_of_equal_id_clash_on_a_token(script: t.Any, bench: t.Any, answe
     made = bench()
     made.run("ns/a", "1")
     made.run("ns/b", "1")
-    assert "one with that token is pending" in made.error()
+    assert "a message with that token is pending" in made.error()
 
 
 def test_token_is_free_after_delivery_and_after_cancellation(
@@ -399,7 +399,7 @@ def test_token_is_free_after_delivery_and_after_cancellation(
     assert made.delivered("ns/b", "1") == [b"first", b"third"]
 
 
-def test_unknown_token_is_cancelled_in_silence(script: t.Any, bench: t.Any, answer: t.Any) -> None:
+def test_unknown_token_may_be_cancelled(script: t.Any, bench: t.Any, answer: t.Any) -> None:
     script.add("ns/a", lambda batch: answer().cancel("none"))
     made = bench()
     made.run("ns/a", "1")
@@ -435,7 +435,7 @@ def stores(tmp_path: t.Any) -> t.Any:
     return lambda: SqliteStore(tmp_path / "data")
 
 
-def test_restart_registers_states_anew_and_has_their_values(
+def test_restart_registers_states_again_and_has_their_values(
     script: t.Any, bench: t.Any, answer: t.Any, stores: t.Any
 ) -> None:
     script.add("ns/a", lambda batch: answer().put("seen", batch.values[0]), SEEN)

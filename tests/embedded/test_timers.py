@@ -105,7 +105,7 @@ def test_an_endpoint_is_probed_by_another_address_if_the_first_cannot(
 def test_values_of_functions_that_are_gone_do_not_keep_others_from_expiring(
     script: t.Any, bench: t.Any, answer: t.Any
 ) -> None:
-    """A sweep looks at a part of the values only, the oldest first."""
+    """A sweep checks a part of the values only, the oldest first."""
     store = MemoryStore()
     script.add("ns/old", lambda batch: answer().put("n", b"1"), ("n", "a/t", 1, 1000))
     script.add("ns/new", lambda batch: answer().put("n", b"1"), ("n", "a/t", 1, 1000))

@@ -151,7 +151,7 @@ def test_a_warning_about_a_module_is_printed(runner: FlaskCliRunner, folder: pat
     assert "Error: Java is not installed" in output
 
 
-def test_a_byte_order_mark_is_no_error(runner: FlaskCliRunner, folder: pathlib.Path) -> None:
+def test_a_byte_order_mark_is_not_an_error(runner: FlaskCliRunner, folder: pathlib.Path) -> None:
     write(folder, "http://127.0.0.1:5000/statefun")
     path = folder / "module.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
@@ -213,8 +213,8 @@ def test_a_taken_port_is_named(runner: FlaskCliRunner, folder: pathlib.Path) -> 
         assert run(runner, "--kafka") == (
             1,
             (
-                f"Error: Cannot serve the app at {server.url}: Address already in use. Stop what"
-                " listens there, or choose another port.\n"
+                f"Error: Cannot serve the app at {server.url}: Address already in use. Stop the"
+                " program that listens there, or choose another port.\n"
             ),
         )
 

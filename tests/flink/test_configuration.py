@@ -75,7 +75,7 @@ def test_the_memory_of_a_taskmanager_fits_its_virtual_machine() -> None:
     assert f"-XX:MaxDirectMemorySize={direct}m" in configuration.TASKMANAGER
 
 
-def test_the_broker_tells_clients_the_address_it_listens_on() -> None:
+def test_the_broker_advertises_the_address_it_listens_on() -> None:
     chosen = configuration.kafka(FOLDER, 9092, 9093)
     assert chosen["advertised.listeners"] == "PLAINTEXT://127.0.0.1:9092"
     assert chosen["listeners"] == "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"

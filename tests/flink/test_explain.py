@@ -96,7 +96,7 @@ def test_the_log_may_be_cut_between_any_two_lines() -> None:
                 "java.io.UncheckedIOException: com.google.protobuf.InvalidProtocolBufferException"
                 "$InvalidWireTypeException: Protocol message tag had invalid wire type."
             ),
-            "its answer is not a FromFunction message: Protocol message tag had invalid wire type",
+            "its reply is not a FromFunction message: Protocol message tag had invalid wire type",
         ),
         ("java.net.SocketTimeoutException: timeout", "it took longer than its endpoint allows"),
         ("java.io.IOException: something new.", "something new"),

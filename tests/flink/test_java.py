@@ -48,7 +48,7 @@ def test_an_old_java_is_refused_with_the_needed_version(
 
 
 @pytest.mark.parametrize("version", ["17.0.15", "21-ea", "25"])
-def test_a_recent_java_is_taken(programs: pathlib.Path, version: str) -> None:
+def test_a_recent_java_is_accepted(programs: pathlib.Path, version: str) -> None:
     program = install(programs, "java", f'openjdk version "{version}" 2025-04-15')
     assert java.java() == str(program)
 

@@ -50,7 +50,7 @@ def test_stop_closes_connections_that_are_kept_open() -> None:
 
 
 def test_as_many_connections_as_the_engine_opens_are_answered() -> None:
-    # waitress takes 100 if it is not told otherwise, and then stops the engine for 20 seconds.
+    # waitress accepts 100 by default, which stops the engine for 20 seconds.
     with WorkerServer(app) as server:
         connections = [
             http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=5)
@@ -67,8 +67,8 @@ def test_a_taken_port_is_named() -> None:
     with WorkerServer(app) as server, pytest.raises(FlinkError) as info:
         WorkerServer(app, server.url).start()
     assert str(info.value) == (
-        f"Cannot serve the app at {server.url}: Address already in use. Stop what listens there,"
-        " or choose another port."
+        f"Cannot serve the app at {server.url}: Address already in use. Stop the program"
+        " that listens there, or choose another port."
     )
 
 

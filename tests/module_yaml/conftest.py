@@ -1,4 +1,4 @@
-"""Modules as hypothesis makes them."""
+"""Hypothesis strategies for modules."""
 
 from __future__ import annotations
 
@@ -171,5 +171,5 @@ def _section(component: t.Any) -> int:
 
 @pytest.fixture(scope="session")
 def modules_of() -> t.Callable[[Version], st.SearchStrategy[Module]]:
-    """Makes modules that a format can say."""
+    """Makes modules that a format can express."""
     return modules

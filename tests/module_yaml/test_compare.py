@@ -137,9 +137,9 @@ def test_components_in_two_files_are_found(registry: FunctionRegistry) -> None:
             V3,
             ("types/string", "types/int"),
             (
-                "0.yaml:13:18: [1].spec.topics[0].valueType: 'example/greeter' takes no messages of"
-                " type 'io.statefun.types/int', only 'io.statefun.types/string'. Correct the type,"
-                " or annotate a function with it."
+                "0.yaml:13:18: [1].spec.topics[0].valueType: 'example/greeter' does not accept"
+                " messages of type 'io.statefun.types/int', only 'io.statefun.types/string'."
+                " Correct the type, or annotate a function with it."
             ),
         ),
         (

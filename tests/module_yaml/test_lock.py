@@ -147,7 +147,8 @@ lives = st.none() | st.tuples(
     st.timedeltas(dt.timedelta(milliseconds=1), dt.timedelta(days=9999)),
     st.sampled_from(["after-write", "after-invoke"]),
 )
-entries = st.builds(Entry, st.sampled_from(["a/T", "b/T"]), lives)
+fields = st.dictionaries(st.text(min_size=1, max_size=5), st.sampled_from(["string", "integer"]))
+entries = st.builds(Entry, st.sampled_from(["a/T", "b/T"]), lives, fields)
 
 
 @given(st.dictionaries(st.sampled_from(["a/b/c", "a/b/d", "x/y/z"]), entries))

@@ -143,7 +143,7 @@ module:
     assert reading.module.endpoints[0].url_for("ns/a") == "http://host/a"
 
 
-def test_routers_and_grpc_of_2_x_are_no_finding() -> None:
+def test_routers_and_grpc_of_2_x_are_not_a_finding() -> None:
     text = """\
 version: "2.0"
 module:

@@ -1,4 +1,4 @@
-"""The reference of all fields. ``python tests/module_yaml/test_reference.py`` writes it anew."""
+"""The reference of all fields. ``python tests/module_yaml/test_reference.py`` generates it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answers of 2.x equal those of apache-flink-statefun 2.2.2, for one program in both SDKs.
+"""The replies of 2.x equal those of apache-flink-statefun 2.2.2, for one program in both SDKs.
 
 A message is a list of steps; ``official.py`` runs the same steps. Numbers are compared as Python
 values: this SDK writes an ``int`` as Int64Value where the official program uses Int32Value.
@@ -205,7 +205,7 @@ OTHERS = st.one_of(
 
 @st.composite
 def programs(draw: t.Any) -> list[t.Any]:
-    """Return steps that read first: here an invocation does not see its own writes, there it does.
+    """Return steps that read first: only the official SDK shows an invocation its own writes.
 
     Without any, the official SDK would be given an empty message.
     """
@@ -244,7 +244,7 @@ BATCHES = st.lists(st.tuples(st.none() | IDS, programs()), min_size=1, max_size=
 
 
 def meaning(answer: bytes) -> t.Any:
-    """Return an answer with its values read; mutations have no order between states."""
+    """Return a reply with its values read; mutations have no order between states."""
     result = FromFunction.FromString(answer).invocation_result
     return (
         {each.state_name: state_of(each) for each in result.state_mutations},
@@ -280,7 +280,7 @@ def value(carrier: t.Any) -> t.Any:
 
 
 def applied(states: cabc.Mapping[str, bytes], answer: bytes) -> dict[str, bytes]:
-    """Return the states after an answer, as the runtime keeps them."""
+    """Return the states after a reply, as the runtime stores them."""
     after = dict(states)
     for mutation in FromFunction.FromString(answer).invocation_result.state_mutations:
         after[mutation.state_name] = mutation.state_value

@@ -14,5 +14,5 @@ HERE = pathlib.Path(__file__).parent
 def official(
     start_official: cabc.Callable[..., cabc.Callable[[bytes], bytes]],
 ) -> cabc.Callable[[bytes], bytes]:
-    """Return a function that has the official SDK answer a request, by the same program."""
+    """Return a function that gets the reply of the official SDK, which runs the same program."""
     return start_official(HERE / "official.py", "apache-flink-statefun==3.3.0", "protobuf==3.20.3")

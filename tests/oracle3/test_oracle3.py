@@ -1,4 +1,4 @@
-"""The answers of 3.x equal those of apache-flink-statefun 3.3.0, for one program in both SDKs.
+"""The replies of 3.x equal those of apache-flink-statefun 3.3.0, for one program in both SDKs.
 
 A message is a list of steps; ``official.py`` runs the same steps. The official SDK lets an
 invocation see its own writes, and does not check tokens. The programs avoid these differences: each
@@ -229,7 +229,7 @@ def stored(values: cabc.Mapping[str, t.Any]) -> dict[str, tuple[str, bytes] | No
 
 
 def meaning(answer: bytes) -> t.Any:
-    """Return an answer with its values read; neither mutations nor missing states have an order."""
+    """Return a reply with its values read; neither mutations nor missing states have an order."""
     response = FromFunction.FromString(answer)
     if response.WhichOneof("response") == "incomplete_invocation_context":
         return {
@@ -277,7 +277,7 @@ def value(typed: t.Any) -> t.Any:
 def applied(
     states: cabc.Mapping[str, tuple[str, bytes] | None], answer: bytes
 ) -> dict[str, tuple[str, bytes] | None]:
-    """Return the states after an answer, as the runtime keeps them."""
+    """Return the states after a reply, as the runtime stores them."""
     after = dict(states)
     for each in FromFunction.FromString(answer).invocation_result.state_mutations:
         written = (each.state_value.typename, each.state_value.value)

@@ -1,4 +1,4 @@
-"""Telling 2.x and 3.x apart, row by row of the rule, and never answering in the other's form."""
+"""The detection of 2.x and 3.x, and replies in the protocol of the request only."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def handler(protocol: t.Any = "auto") -> RequestHandler:
 
 
 def protocol_of(answer: bytes) -> str:
-    """Return the protocol of the numbers that an answer sends."""
+    """Return the protocol of the numbers in a reply."""
     as_v3 = request_reply_v3.FromFunction.FromString(answer).invocation_result
     as_v2 = request_reply_v2.FromFunction.FromString(answer).invocation_result
     flags = {each.argument.has_value for each in as_v3.outgoing_messages}
@@ -235,7 +235,7 @@ def test_bytes_of_neither_protocol_are_refused() -> None:
         handler()(b"\xa2\x06\x05\x0a")
 
 
-def test_fields_that_nobody_knows_are_passed_over() -> None:
+def test_unknown_fields_are_skipped() -> None:
     unknown = b"\x29" + bytes(8) + b"\x35" + bytes(4) + b"\xc8\x3e\xff\x01"
 
     assert ask(Body("stateless").argument(USERS, unknown + VALUE_OF_2)) == "v2"

@@ -1,4 +1,4 @@
-"""Answers are encoded by hand: protobuf writes the same bytes for the same fields."""
+"""Replies are encoded by hand. Protobuf writes the same bytes for the same fields."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_an_id_with_lone_surrogates_is_not_written(codec: t.Any) -> None:
 
 
 def built(answer: BatchResult, kind: t.Any, fill: t.Any, fill_state: t.Any) -> bytes:
-    """Return the answer as the generated classes write it."""
+    """Return the reply as the generated classes write it."""
     response = kind()
     result = response.invocation_result
     result.SetInParent()

@@ -231,8 +231,8 @@ def test_an_untyped_state_can_be_read_as_the_any_that_it_is() -> None:
             stored(wrappers_pb2.StringValue(value="x")),
             (
                 f"A message of type '{PREFIX}StringValue' cannot be read as"
-                " 'io.statefun.types/long'. Check with 'is_type' first, or read it as the type it"
-                " has."
+                " 'io.statefun.types/long'. Check with 'is_type' first, or read the message"
+                " as its own type."
             ),
         ),
         (b"\x07", "its bytes are not a google.protobuf.Any"),
@@ -496,7 +496,7 @@ def test_a_malformed_body_is_refused(body: bytes, message: str) -> None:
     assert caught.value.body == body
 
 
-def test_watching_finds_no_change_in_a_state_of_another_type(caplog: t.Any) -> None:
+def test_debug_checks_ignore_a_state_of_another_stored_type(caplog: t.Any) -> None:
     seen = ValueSpec("seen", int)
     registry = FunctionRegistry()
 

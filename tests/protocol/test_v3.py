@@ -1,4 +1,4 @@
-"""The codec of StateFun 3.x: reading, rejecting, and answers that do not end the job."""
+"""The codec of StateFun 3.x: reading, rejecting, and replies that do not end the job."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ def test_a_stored_value_of_another_type_is_refused_before_any_function_runs() ->
 
 
 def test_states_that_the_runtime_knows_are_not_asked_for_again() -> None:
-    """Else the runtime would send the same request again, at once and for ever."""
+    """Otherwise the runtime would send the same request again, without a limit."""
     other = ValueSpec("other", str)
     reply = FromFunction.FromString(
         handler(never, SEEN, other)(request(states={"seen": None}).SerializeToString())

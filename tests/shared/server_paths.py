@@ -1,4 +1,4 @@
-"""The ways in which ``flask statefun serve`` answers, for tests that are the same on all."""
+"""The options of ``flask statefun serve``, for tests that are the same on all servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests as the runtime sends them, put together by protobuf, and answers with decoded values."""
+"""Requests of the runtime, written by protobuf, and replies with decoded values."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _fill(field: t.Any, value: t.Any) -> None:
 
 
 def _encoded(value: t.Any) -> tuple[str, bytes]:
-    # A Message is written as it is, even one that the package refuses to send.
+    # A Message is written unchanged, even one that the package refuses to send.
     return (value.typename, value.value) if isinstance(value, Message) else encode(value)
 
 
@@ -188,7 +188,7 @@ def invoke(
     states: cabc.Mapping[ValueSpec[t.Any], t.Any] | None = None,
     **options: t.Any,
 ) -> Answered:
-    """Register a function alone as ``test/fn``, and have it handle one batch for the id ``me``."""
+    """Register only a function as ``test/fn``, and call it with one batch for the id ``me``."""
     registry = FunctionRegistry()
     registry.register("test/fn", function, states=list(states or {}))
     body = request_bytes(*messages, target="test/fn", id="me", states=states)

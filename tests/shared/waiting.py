@@ -1,4 +1,4 @@
-"""Waiting in tests, for a condition and not for a time."""
+"""Waits for a condition in tests."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Runs the code in its argument as if the operating system were not POSIX.
 
-Only what this package uses of a POSIX system goes away. The libraries are imported first, since
-they look at ``os.name``.
+It removes only the parts of a POSIX system that this package uses. The libraries are imported
+first, since they check ``os.name``.
 """
 
 from __future__ import annotations

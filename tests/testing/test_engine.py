@@ -28,7 +28,7 @@ COUNT = ValueSpec("count", int)
 
 
 def count(context: Context, text: str) -> Effects:
-    """Count texts; those of some kinds go wrong, come late, or go elsewhere."""
+    """Count texts. Some texts fail, arrive late, or are sent to other functions."""
     if text == "bad":
         raise ValueError("a bad text")
     if text == "lost":
@@ -161,7 +161,9 @@ def test_a_condition_that_does_not_hold_in_time_is_an_error(engine: TestEngine) 
 
 def test_an_undeclared_egress_fails_as_on_flink(engine: TestEngine) -> None:
     engine.send("example/count/bob", "undeclared")
-    with pytest.raises(WaitTimeoutError, match=r"There is no egress 'example/undeclared'\."):
+    with pytest.raises(
+        WaitTimeoutError, match=r"No function declares the egress 'example/undeclared'\."
+    ):
         engine.records("counts", timeout=1)
 
 

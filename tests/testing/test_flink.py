@@ -22,7 +22,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture
 def pool(statefun_engine_pool: EnginePool) -> cabc.Iterator[EnginePool]:
-    """Return pool of the test's own, with everyone's broker."""
+    """Return a separate pool with the broker of all tests."""
     broker: Kafka = statefun_engine_pool.kafka
     with EnginePool(report=print, kafka=broker) as made:
         yield made

@@ -1,4 +1,4 @@
-"""The pytest plugin as a user's project meets it: in a pytest of its own."""
+"""The pytest plugin in a user's project, which runs in its own pytest."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_without_java_flink_fails_in_ci(
     result.stdout.fnmatch_lines(["*Java is not installed, or not on the PATH.*"])
 
 
-def test_a_setting_that_names_no_engine_is_refused(project: pytest.Pytester) -> None:
+def test_a_setting_with_an_unknown_engine_is_refused(project: pytest.Pytester) -> None:
     project.makepyfile(APP)
     project.makeini("[pytest]\nstatefun_engine = spark")
     result = project.runpytest()
@@ -106,7 +106,7 @@ def test_a_test_can_choose_its_engine(project: pytest.Pytester) -> None:
 
 
 def test_a_fixture_named_engine_stays_the_projects_own(project: pytest.Pytester) -> None:
-    """The plugin takes no common name."""
+    """The plugin does not use a common name."""
     project.makepyfile("""
         import pytest
 

@@ -1,4 +1,4 @@
-"""Records as a test reads them."""
+"""Records in tests."""
 
 from __future__ import annotations
 

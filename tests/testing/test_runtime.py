@@ -1,4 +1,4 @@
-"""The test kit as ``app.statefun.runtime()`` returns it."""
+"""The test engine that ``app.statefun.runtime()`` returns."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def app() -> StateFunFlask:
             .send_after(Address("example/relay", request.name), DAY, "still there?")
         )
 
-    @app.statefun("example/relay")
+    @app.statefun("example/relay", egresses=["example/greets"])
     def relay(context: Context, text: str) -> Effects:
         record = kafka_record("greetings", key=context.self_address.id, value=text)
         return Effects().egress("example/greets", record)
@@ -245,7 +245,7 @@ def test_a_state_of_an_unknown_function_is_refused(app: StateFunFlask) -> None:
 
 
 def test_an_egress_without_topics_keeps_the_type_of_a_value(app: StateFunFlask) -> None:
-    @app.statefun("example/plain")
+    @app.statefun("example/plain", egresses=["example/any"])
     def plain(context: Context, text: str) -> Effects:
         return Effects().egress("example/any", text)
 

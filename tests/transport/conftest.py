@@ -42,7 +42,7 @@ def encode() -> cabc.Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def decode() -> cabc.Callable[[bytes], list[str]]:
-    """Return a function that reads the texts of an answer's messages."""
+    """Return a function that reads the texts of a reply's messages."""
     return _decode
 
 
@@ -82,7 +82,7 @@ def _ask(url: str, typename: str, *texts: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def ask() -> cabc.Callable[..., list[str]]:
-    """Return a function that has a function called: ``ask(url, typename, *texts)``."""
+    """Return a function that calls a function: ``ask(url, typename, *texts)``."""
     return _ask
 
 
@@ -96,7 +96,7 @@ def _wait_for() -> cabc.Callable[..., None]:
 
 
 class Serving:
-    """A server process, with the URL that it announced."""
+    """A server process, with the URL that it printed."""
 
     def __init__(self, command: cabc.Sequence[str | pathlib.Path]) -> None:
         self.process = subprocess.Popen(
@@ -145,7 +145,7 @@ def _start(stack: contextlib.ExitStack, *options: str, app: str = "served.py") -
 
 @pytest.fixture
 def serve() -> cabc.Iterator[cabc.Callable[..., Serving]]:
-    """Return a function that starts ``flask statefun serve`` with options, for the test's time."""
+    """Return a function that starts ``flask statefun serve`` with options until the test ends."""
     with contextlib.ExitStack() as stack:
         yield functools.partial(_start, stack)
 

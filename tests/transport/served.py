@@ -37,7 +37,7 @@ def thread(context: Context, text: str) -> Effects:
 
 @app.statefun("test/slow")
 def slow(context: Context, text: str) -> Effects:
-    """Announce itself in the file that the message names, and end when that is gone."""
+    """Create the file that the message names, and return when the file is removed."""
     mark = pathlib.Path(text)
     mark.touch()
     while mark.exists():

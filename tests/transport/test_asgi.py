@@ -110,9 +110,7 @@ def test_a_body_in_pieces_is_joined(
     assert decode(answer) == ["MainThread"]
 
 
-def test_256_requests_that_wait_do_so_at_the_same_time(
-    registry: FunctionRegistry, encode: t.Any
-) -> None:
+def test_256_requests_wait_at_the_same_time(registry: FunctionRegistry, encode: t.Any) -> None:
     async def all_at_once() -> float:
         client = Client(asgi_app(registry))
         start = asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""The same heads of requests on every adapter, with the status that each one answers."""
+"""Invalid heads of requests on every adapter, with the status of each response."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LIMIT = 1000
 
 
 class Request(t.NamedTuple):
-    """A request as it is on the wire: a header may be there twice, and nothing is computed."""
+    """The bytes of a request: a header may be repeated, and no header is computed."""
 
     method: str
     path: str
@@ -41,13 +41,13 @@ class Request(t.NamedTuple):
     ends: bool = False
 
     def header(self, name: str) -> str | None:
-        """Return a header's values as a server joins them."""
+        """Return the values of a header, joined as by a server."""
         values = [value for each, value in self.headers if each.lower() == name]
         return ", ".join(values) if values else None
 
     @property
     def content(self) -> bytes:
-        """The body as a server that ends it gives it on: without a length there is none."""
+        """The body from a server that ends it: empty without a length."""
         is_framed = self.header("content-length") or self.header("transfer-encoding")
         return self.body if is_framed else b""
 
@@ -181,7 +181,7 @@ def make_wsgi() -> t.Any:
 
 
 def make_app() -> StateFunFlask:
-    """Return an app whose error handlers would answer everything with 200."""
+    """Return an app whose error handlers answer all exceptions with 200."""
     app = StateFunFlask("app")
     app.config["STATEFUN_MAX_REQUEST_BYTES"] = LIMIT
     app.statefun("test/echo")(echo)
@@ -240,7 +240,7 @@ TEXT = "text/plain; charset=utf-8"
 METHODS = ("GET", "HEAD", "OPTIONS", "DELETE", "BREW")
 WAITRESS = ("view on waitress", "direct on waitress")
 GRANIAN: dict[str, int | None] = {"view on granian": 200, "direct on granian": 200}
-#: What the app's own routes and error handlers answer.
+#: The responses of the app's own routes and error handlers.
 VIEWS: dict[str, int | None] = {"view": 308, "view, input terminated": 308}
 PAGES: dict[str, int | None] = dict.fromkeys(VIEWS, 200)
 UNDELIMITED: dict[str, int | None] = {"view": 411, "wsgi_app": 411}
@@ -297,7 +297,7 @@ TABLE: dict[str, tuple[Request, int, dict[str, int | None]]] = {
         413,
         dict.fromkeys([*GRANIAN, "asgi"], 400) | dict.fromkeys(WAITRESS, 0),
     ),
-    # Without wsgi.input_terminated nobody knows where the body ends.
+    # Without wsgi.input_terminated the end of the body is unknown.
     "chunked": (post(KIND, CHUNKED), 200, UNDELIMITED),
     "chunked with a length": (post(KIND, LENGTH, CHUNKED), 200, UNDELIMITED),
     "chunked over the limit": (
@@ -347,7 +347,7 @@ def expected(case: str, adapter: str) -> int | None:
 
 
 def check(case: str, adapter: str, answer: Answer) -> None:
-    """Compare an answer with the table, and with what each status comes with."""
+    """Compare a response with the table, and check the headers of each status."""
     request = TABLE[case][0]
     assert answer.status == expected(case, adapter), answer
     if answer.status == 405:
@@ -372,7 +372,7 @@ def test_a_head_on_an_adapter(adapter: str, case: str) -> None:
 
 @pytest.mark.parametrize("adapter", SERVERS)
 def test_heads_on_a_server(adapter: str, running: t.Any) -> None:
-    """All on one server, which answers a valid request after each."""
+    """The heads on one server, which answers a valid request after each of them."""
     server = running(*SERVERS[adapter])
     for case, (request, _, _) in TABLE.items():
         if expected(case, adapter) is None:

@@ -1,4 +1,4 @@
-"""SIGTERM on each server: what was begun is answered, the rest is sent elsewhere, the end is 0."""
+"""SIGTERM on each server: running requests are answered, others refused, and the status is 0."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def call(connect: t.Any) -> cabc.Callable[..., tuple[int, str]]:
 
 @pytest.fixture
 def is_ready(call: t.Any) -> cabc.Callable[[str], bool]:
-    """Return a function that asks as a load balancer does; a closed door is no."""
+    """Return a function that polls as a load balancer does, where a refusal means not ready."""
 
     def ask(url: str) -> bool:
         try:
@@ -58,7 +58,7 @@ def is_ready(call: t.Any) -> cabc.Callable[[str], bool]:
 
 @pytest.fixture
 def busy(ask: Ask, wait_for: t.Any, tmp_path: pathlib.Path) -> t.Any:
-    """Return a context in which a server is at a batch, which must be answered afterwards."""
+    """Return a context in which a server handles a batch, which must be answered afterwards."""
 
     @contextlib.contextmanager
     def begin(url: str, typename: str = "test/slow") -> cabc.Iterator[None]:
@@ -77,7 +77,7 @@ def busy(ask: Ask, wait_for: t.Any, tmp_path: pathlib.Path) -> t.Any:
 
 @each_server
 @pytest.mark.parametrize("typename", ["test/slow", "test/slow_async"])
-def test_what_was_begun_is_answered_and_the_process_ends_with_0(
+def test_running_requests_are_answered_and_the_process_ends_with_0(
     serve: Serve,
     busy: t.Any,
     is_ready: t.Any,
@@ -95,7 +95,7 @@ def test_what_was_begun_is_answered_and_the_process_ends_with_0(
     assert server.output.read() == ""
 
 
-def test_waitress_refuses_at_once_while_its_threads_are_at_what_was_begun(
+def test_waitress_refuses_at_once_while_its_threads_finish_requests(
     serve: Serve, busy: t.Any, call: t.Any, connect: t.Any, encode: t.Any
 ) -> None:
     server = serve("--threads", "1")
@@ -119,7 +119,7 @@ def test_waitress_refuses_at_once_while_its_threads_are_at_what_was_begun(
 
 @pytest.mark.slow
 @each_path
-def test_during_its_notice_a_worker_says_that_it_is_not_ready(
+def test_a_worker_is_not_ready_during_its_shutdown_delay(
     serve: Serve,
     busy: t.Any,
     call: t.Any,
@@ -146,7 +146,7 @@ def test_during_its_notice_a_worker_says_that_it_is_not_ready(
 
 @pytest.mark.slow
 @each_server
-def test_a_second_signal_ends_the_notice(
+def test_a_second_signal_ends_the_shutdown_delay(
     serve: Serve, is_ready: t.Any, wait_for: t.Any, options: tuple[str, ...]
 ) -> None:
     server = serve(*options, "--shutdown-delay", "60")
@@ -157,7 +157,7 @@ def test_a_second_signal_ends_the_notice(
 
 @pytest.mark.slow
 @each_server
-def test_what_does_not_end_is_given_up(
+def test_a_request_that_does_not_end_is_abandoned(
     serve: Serve,
     wait_for: t.Any,
     connect: t.Any,
@@ -177,7 +177,7 @@ def test_what_does_not_end_is_given_up(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", GRANIAN.values(), ids=GRANIAN)
-def test_granian_closes_its_door_at_once_without_a_notice(
+def test_granian_stops_listening_at_once_without_a_delay(
     serve: Serve, busy: t.Any, wait_for: t.Any, options: tuple[str, ...]
 ) -> None:
     server = serve(*options)
@@ -192,8 +192,8 @@ def test_granian_closes_its_door_at_once_without_a_notice(
 
     with busy(server.url):
         server.process.send_signal(signal.SIGTERM)
-        wait_for(is_closed, "the door to close")
-        # Meanwhile the workers are told once more, which must not end them.
+        wait_for(is_closed, "the socket to close")
+        # Meanwhile the workers get SIGTERM again, which must not end them.
         time.sleep(1)
         assert server.process.poll() is None
     assert server.process.wait(10) == 0

@@ -1,4 +1,4 @@
-"""Which features of Flask work on which path: the table of docs/transports.md, cell by cell."""
+"""The features of Flask on each path: the table of docs/transports.md, cell by cell."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ PATHS: dict[str, Post] = {
 
 
 class Called:
-    """An app with one function that does what a test wants of it, called on one path."""
+    """An app with one function, which a test provides, called on one path."""
 
     def __init__(self, post: Post, encode: t.Any) -> None:
         self.post = post
@@ -123,7 +123,7 @@ class Called:
         return self.post(self.app, self.body, skip_hooks=skip_hooks)[0]
 
     def refuses(self) -> bool:
-        """Whether the path does not start."""
+        """Whether the app is refused on the path."""
         try:
             self(skip_hooks=False)
         except RuntimeError as exc:
@@ -140,7 +140,7 @@ def current_app_and_g(called: Called) -> str:
 
     assert called(act) == 200
     assert called(act) == 200
-    # A g of each request's own.
+    # Each request has its own g.
     return "yes" if (called.trace, seen) == ([__name__] * 2, ["0", "1"]) else "no"
 
 
@@ -213,7 +213,7 @@ def other_routes(called: Called) -> str:
     called.app.add_url_rule("/other", view_func=lambda: "other")
     called.statefun.init_app(called.app)
     if called.post is post_to_lambda:
-        # It is a function of its own in Lambda, at whatever path.
+        # Lambda calls functions at every path.
         return "no"
     if called.post is post_to_asgi:
         assert call_asgi(asgi_app(called.app), "GET", "/other", b"")[0] == 404

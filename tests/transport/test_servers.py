@@ -1,4 +1,4 @@
-"""``flask statefun serve`` on each server, as a deployment runs it."""
+"""``flask statefun serve`` on each server, as in a deployment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Ask: t.TypeAlias = cabc.Callable[..., list[str]]
 Serve: t.TypeAlias = cabc.Callable[..., t.Any]
 
 
-def test_waitress_says_what_it_serves_where(serve: Serve) -> None:
+def test_waitress_prints_the_url_and_the_functions(serve: Serve) -> None:
     server = serve()
     assert server.announced == (
         "Serving 8 functions (test/echo, test/pid, test/raises, test/raises_async, test/slow,"
@@ -44,7 +44,7 @@ EXITS = ["SystemExit", "KeyboardInterrupt", "GeneratorExit", "CancelledError", "
 
 @each_path
 @pytest.mark.parametrize("typename", ["test/raises", "test/raises_async"])
-def test_a_function_that_exits_is_500_and_the_worker_goes_on(
+def test_a_function_that_exits_is_500_and_the_worker_continues(
     running: Serve,
     ask: Ask,
     connect: t.Any,
@@ -68,7 +68,7 @@ def test_a_unix_socket_is_served_and_removed(
     serve: Serve, ask: Ask, tmp_path: pathlib.Path, options: tuple[str, ...]
 ) -> None:
     path = tmp_path / "socket"
-    # One that was left behind by a server that was killed is no obstacle.
+    # A socket of a killed server does not prevent the start.
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
     server = serve(*options, "--unix", str(path))
@@ -116,7 +116,7 @@ def test_many_more_connections_than_threads_are_kept_open(
         assert ask(url, "test/echo", "hello") == ["hello"]
 
 
-def test_async_functions_wait_together_on_asgi_and_take_no_thread(running: Serve, ask: Ask) -> None:
+def test_async_functions_wait_together_on_asgi_without_a_thread(running: Serve, ask: Ask) -> None:
     url = running("--server", "asgi").url
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         start = time.monotonic()
@@ -171,7 +171,7 @@ def _fail(*options: str, app: str = "served.py") -> str:
 
 
 @pytest.mark.parametrize("server", ["waitress", "granian"])
-def test_a_taken_port_is_told(server: str) -> None:
+def test_a_taken_port_is_reported(server: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert _fail("--server", server, "--port", port) == (
@@ -181,7 +181,7 @@ def test_a_taken_port_is_told(server: str) -> None:
 
 
 @pytest.mark.parametrize("server", ["waitress", "granian"])
-def test_a_unix_socket_in_use_is_not_taken_away(
+def test_a_unix_socket_in_use_is_not_removed(
     serve: Serve, ask: Ask, tmp_path: pathlib.Path, server: str
 ) -> None:
     path = str(tmp_path / "socket")
@@ -192,7 +192,7 @@ def test_a_unix_socket_in_use_is_not_taken_away(
     assert ask(first.url, "test/echo", "hello") == ["hello"]
 
 
-def test_waitress_refuses_what_it_cannot() -> None:
+def test_waitress_refuses_options_that_it_does_not_have() -> None:
     assert _fail("--workers", "2") == (
         "Error: waitress is one process, and --workers is 2. Use --server granian, or start several"
         " of them."
@@ -213,6 +213,6 @@ def test_the_direct_path_does_not_start_past_hooks(options: tuple[str, ...]) -> 
     )
 
 
-def test_hooks_are_skipped_when_told_so(serve: Serve, ask: Ask) -> None:
+def test_hooks_are_skipped_on_request(serve: Serve, ask: Ask) -> None:
     server = serve("--direct", "--skip-hooks", app="guarded.py")
     assert ask(server.url, "test/echo", "hello") == ["hello"]

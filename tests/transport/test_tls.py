@@ -1,4 +1,4 @@
-"""Certificates on both sides, as the runtime's ``trust_cacerts`` and ``client_cert`` want them."""
+"""Certificates on both sides, for the runtime's ``trust_cacerts`` and ``client_cert``."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def _openssl(folder: pathlib.Path, *words: str) -> None:
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Return a folder with an authority (ca), and a server and a client that have its word."""
+    """Return a folder with an authority (ca), and certificates of it for a server and a client."""
     folder = tmp_path_factory.mktemp("certificates")
     new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     for name in ("ca", "other"):
         files = ("-keyout", f"{name}.key", "-out", f"{name}.pem")
-        # Python 3.13 verifies strictly: an authority says that it may sign.
+        # Python 3.13 verifies that an authority may sign.
         may_sign = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
         _openssl(folder, *new, "-x509", "-days", "1", "-subj", f"/CN={name}", *may_sign, *files)
     for name in ("server", "client"):
@@ -58,13 +58,13 @@ def _post(url: str, context: ssl.SSLContext, body: bytes) -> bytes:
 
 @pytest.fixture
 def guarded(serve: t.Any, certificates: pathlib.Path) -> t.Any:
-    """A server that lets in only clients with a certificate of the authority."""
+    """A server that accepts only clients with a certificate of the authority."""
     names = {"--cert": "server.pem", "--key": "server.key", "--client-ca": "ca.pem"}
     options = [word for key, name in names.items() for word in (key, str(certificates / name))]
     return serve("--server", "granian", "--direct", *options)
 
 
-def test_only_clients_with_a_certificate_of_the_authority_are_let_in(
+def test_only_clients_with_a_certificate_of_the_authority_are_accepted(
     guarded: t.Any, certificates: pathlib.Path, encode: t.Any, decode: t.Any
 ) -> None:
     body = encode("test/echo", "hello")

@@ -1,4 +1,4 @@
-"""A waitress server in a thread of this process: started, asked, stopped."""
+"""A waitress server in a thread of this process."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def registry() -> FunctionRegistry:
 def running(
     served: t.Any, listen: str = "127.0.0.1:0", **options: t.Any
 ) -> cabc.Iterator[ListenAddress]:
-    """Serve in a thread, and give the address that the server tells when it has started."""
+    """Serve in a thread, and yield the address of the started server."""
     server = WaitressTransport(listen, **options).bind(served)
     told: concurrent.futures.Future[ListenAddress] = concurrent.futures.Future()
     thread = threading.Thread(target=server.run, kwargs={"started": told.set_result})
@@ -127,7 +127,6 @@ def test_bad_requests_are_answered_and_the_next_one_is_served(
             (400, b"", {}),
             (400, b"\x00" * 1_000_000, {}),
             (400, good[:-1], {}),
-            (413, b"\x00" * 2_000_001, {}),
             (415, good, {"headers": {"Content-Type": "application/json"}}),
             (415, good, {"headers": {}}),
             (405, b"", {"method": "GET"}),
@@ -135,13 +134,16 @@ def test_bad_requests_are_answered_and_the_next_one_is_served(
             (503, encode("test/unknown", "hello"), {}),
             (404, good, {"path": "/other"}),
         ]
+        if kind != "registry":
+            # For a registry waitress itself refuses the length, and closes the connection while
+            # the client may still be sending: the next test sends no body.
+            cases.append((413, b"\x00" * 2_000_001, {}))
         for status, body, how in cases:
             answered, content_type, text = call(listen, body, **how)
             assert answered == status, (how, text)
             if status in (400, 413, 415, 503):
                 assert content_type == "text/plain; charset=utf-8"
-                # waitress itself refuses a body that is too large for a registry.
-                assert text.count(". ") >= 1 or (kind, status) == ("registry", 413), text
+                assert text.count(". ") >= 1, text
             assert ask(listen.url("/statefun"), "test/echo", "hello") == ["hello"]
 
 
@@ -203,7 +205,7 @@ def test_requests_at_the_same_time_are_answered_by_threads(
         assert [each.result(10) for each in asked] == [["0"], ["1"], ["2"], ["3"]]
 
 
-def test_what_is_in_flight_is_answered_when_it_stops(registry: FunctionRegistry, ask: Ask) -> None:
+def test_requests_in_flight_are_answered_at_a_stop(registry: FunctionRegistry, ask: Ask) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def wait(context: Context, text: str) -> Effects:
@@ -227,7 +229,7 @@ def test_what_is_in_flight_is_answered_when_it_stops(registry: FunctionRegistry,
         socket.create_connection((server.listen.host, server.listen.port), timeout=5)
 
 
-def test_a_server_that_never_ran_gives_its_port_back(registry: FunctionRegistry) -> None:
+def test_a_server_that_never_ran_releases_its_port(registry: FunctionRegistry) -> None:
     server = WaitressTransport("127.0.0.1:0").bind(registry)
     server.stop()
     server.run()

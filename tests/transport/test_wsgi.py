@@ -53,7 +53,7 @@ def test_a_registry_takes_settings(registry: FunctionRegistry, encode: t.Any) ->
     assert client.post("/statefun", data=body, content_type=OCTET_STREAM).status_code == 404
 
 
-def test_another_method_or_path_is_refused_with_what_is_allowed(registry: FunctionRegistry) -> None:
+def test_the_refusal_of_a_method_or_path_names_the_allowed_ones(registry: FunctionRegistry) -> None:
     client = Client(wsgi_app(registry))
 
     wrong = client.get("/statefun")

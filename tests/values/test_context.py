@@ -217,7 +217,8 @@ def test_an_untyped_state_is_not_read_as_another_type() -> None:
     assert str(caught.value) == (
         "The state 'anything' cannot be read as 'io.statefun.types/long'. A message of type"
         " 'type.googleapis.com/google.protobuf.StringValue' cannot be read as"
-        " 'io.statefun.types/long'. Check with 'is_type' first, or read it as the type it has."
+        " 'io.statefun.types/long'. Check with 'is_type' first, or read the message as its own"
+        " type."
     )
 
 

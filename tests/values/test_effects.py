@@ -318,7 +318,7 @@ def test_two_effects_are_joined_in_order() -> None:
 
 def test_only_effects_are_joined() -> None:
     assert error(Effects().extend, "text") == (
-        "'text' is not an Effects object. Extend with what another function returned."
+        "'text' is not an Effects object. Extend with the Effects of another function."
     )
     with pytest.raises(TypeError, match="unsupported operand"):
         Effects() + "text"  # type: ignore[operator]
@@ -350,7 +350,7 @@ def test_the_repr_of_effects_shows_the_calls() -> None:
     assert "KafkaProducerRecord" in repr(Effects().egress("a/b", kafka_record("t", value="x")))
 
 
-def test_sealed_effects_take_nothing_more() -> None:
+def test_sealed_effects_cannot_be_extended() -> None:
     effects = Effects().send(BOB, 1)
     effects.sealed = True
 

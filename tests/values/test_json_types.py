@@ -82,7 +82,7 @@ def error(function: t.Any, *args: t.Any) -> str:
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_a_marked_class_goes_as_json_under_its_name(cls: t.Any) -> None:
+def test_a_marked_class_is_sent_as_json_under_its_name(cls: t.Any) -> None:
     typename, payload = encode(cls(name="Bøb", ratio=0.5))
 
     assert typename == f"example/{cls.__name__}"

@@ -48,7 +48,7 @@ def test_a_message_is_not_read_as_another_type() -> None:
 
     assert str(caught.value) == (
         "A message of type 'io.statefun.types/long' cannot be read as 'io.statefun.types/string'."
-        " Check with 'is_type' first, or read it as the type it has."
+        " Check with 'is_type' first, or read the message as its own type."
     )
 
 
@@ -87,11 +87,11 @@ def test_plain_text_from_kafka_under_the_string_type_is_explained() -> None:
     )
 
 
-def test_a_message_goes_on_as_it_is() -> None:
+def test_a_message_is_encoded_unchanged() -> None:
     assert encode(Message("who/knows", b"\0")) == ("who/knows", b"\0")
 
 
-def test_a_message_without_a_value_does_not_go_on() -> None:
+def test_a_message_without_a_value_cannot_be_sent() -> None:
     assert error(encode, Message("who/knows", b"", has_value=False)) == (
         "Message(typename='who/knows', value=b'', has_value=False) has no value."
         " Send one that has a value, such as the empty b''."
@@ -99,7 +99,7 @@ def test_a_message_without_a_value_does_not_go_on() -> None:
 
 
 @pytest.mark.parametrize("args", [("who/knows", "text"), (7, b""), ("who/knows", None)])
-def test_a_message_of_other_things_than_text_and_bytes_does_not_go_on(args: t.Any) -> None:
+def test_a_message_must_consist_of_text_and_bytes(args: t.Any) -> None:
     assert error(encode, Message(*args)) == (
         f"{Message(*args)!r} does not consist of text and bytes. Write Message('a/b', b'…')."
     )

@@ -40,7 +40,7 @@ def error(function: t.Any, *args: t.Any) -> str:
     return str(caught.value)
 
 
-def test_no_decimal_text_is_taken_for_a_string_wrapper() -> None:
+def test_no_decimal_text_is_read_as_a_string_wrapper() -> None:
     for number in range(100_000):
         try:
             value = read_string(b"%d" % number)
@@ -107,7 +107,7 @@ def test_text_is_as_long_as_its_header_says(size: int) -> None:
     assert data == _wire.text(1, text)
     assert read(STRING, data) == text
 
-    # Around where the length grows by a byte, every other length that could pass for it.
+    # Around the sizes where the length grows by a byte, all similar lengths.
     for length in {size - 2, size - 1, size + 1, size + 2} & set(range(1, 1 << 20)):
         with pytest.raises(ValueError, match="its"):
             read(STRING, b"\x0a" + _wire.varint(length) + text.encode())
@@ -211,16 +211,16 @@ def test_a_long_value_is_cut_in_the_message() -> None:
     assert shorten("x" * 61) == "x" * 59 + "…"
 
 
-def test_an_int_goes_as_a_float() -> None:
+def test_an_int_is_sent_as_a_float() -> None:
     assert read(DOUBLE, DOUBLE.serialize(3)) == 3.0
 
 
 @pytest.mark.parametrize("value", [bytearray(b"ab"), memoryview(b"ab")])
-def test_other_bytes_go_as_bytes(value: t.Any) -> None:
+def test_other_bytes_are_sent_as_bytes(value: t.Any) -> None:
     assert read(BYTES, BYTES.serialize(value)) == b"ab"
 
 
-def test_subclasses_of_int_and_str_go_as_their_base() -> None:
+def test_subclasses_of_int_and_str_are_sent_as_their_base() -> None:
     class Color(enum.IntEnum):
         RED = 3
 

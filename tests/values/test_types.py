@@ -76,7 +76,7 @@ def test_a_primitive_class_stands_for_its_type(python: t.Any, type: Type[t.Any])
     assert type_of(type) is type
 
 
-def test_subclasses_of_primitives_go_as_their_base() -> None:
+def test_subclasses_of_primitives_are_sent_as_their_base() -> None:
     class Color(enum.IntEnum):
         RED = 3
 
@@ -171,11 +171,11 @@ def test_a_type_reads_only_the_typenames_that_it_lists(type: Type[t.Any]) -> Non
         if typename not in readable:
             assert error(message.as_type, type) == (
                 f"A message of type '{typename}' cannot be read as '{type.typename}'."
-                " Check with 'is_type' first, or read it as the type it has."
+                " Check with 'is_type' first, or read the message as its own type."
             )
 
 
-#: Pairs with one wire form, which only the typename tells apart.
+#: Pairs with one wire form, which only the typename distinguishes.
 ALIKE = [{STRING, BYTES}, {LONG, DOUBLE}, {INT, FLOAT}]
 SAMPLES = {BOOL: True, INT: 77, LONG: 77, FLOAT: 0.5, DOUBLE: 0.5, STRING: "hi", BYTES: b"hi"}
 
@@ -215,7 +215,7 @@ def test_a_name_without_a_package_is_read_under_its_prefix_only(typename: str) -
 # -- protobuf ---------------------------------------------------------------------------------
 
 
-def test_a_protobuf_message_goes_under_its_full_name() -> None:
+def test_a_protobuf_message_is_sent_under_its_full_name() -> None:
     stamp = timestamp_pb2.Timestamp(seconds=7)
 
     assert encode(stamp) == (f"{GOOGLE}Timestamp", stamp.SerializeToString())

@@ -1,4 +1,4 @@
-"""Workers on other SDKs, each built once in the cache folder and started for the tests."""
+"""Workers on other SDKs, each built once in the cache folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 HERE = pathlib.Path(__file__).parent
 
-#: What a worker is built with: its tools, the commands, and the command that runs it.
+#: The build of a worker: its tools, its commands, and the command that runs it.
 BUILDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "go": (("go",), ("go", "build", "-o", "greeter", "."), ("./greeter",)),
     "js": (
@@ -28,7 +28,7 @@ BUILDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
 
 
 def built(name: str) -> pathlib.Path:
-    """Return the folder where a worker is built; it is built when it is not yet."""
+    """Return the folder of a built worker, which is built if it is missing."""
     sources = HERE / name
     digest = hashlib.sha256()
     for path in sorted(sources.iterdir()):
@@ -46,7 +46,7 @@ def built(name: str) -> pathlib.Path:
 
 
 def command(name: str, interpreter: t.Any) -> tuple[list[str], pathlib.Path]:
-    """Return the command that runs a worker, and where.
+    """Return the command that runs a worker, and its folder.
 
     A missing toolchain skips the test. A build that fails does so too, but not in CI.
     """

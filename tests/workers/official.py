@@ -1,4 +1,4 @@
-"""The greeter on apache-flink-statefun 3.3.0 and aiohttp; prints the port that it got."""
+"""The greeter on apache-flink-statefun 3.3.0 and aiohttp; prints its port."""
 
 import socket
 

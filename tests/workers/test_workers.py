@@ -1,4 +1,4 @@
-"""Workers on other SDKs under the embedded engine, over HTTP and beside functions of ours."""
+"""Workers on other SDKs, which the embedded engine calls over HTTP beside our own functions."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def tell(context: Context, text: str) -> Effects:
 
 
 def app_of(*ours: str) -> StateFunFlask:
-    """Return an app that has the named ones of the two functions."""
+    """Return an app with the named functions."""
     app = StateFunFlask("mixed")
     if "greeter" in ours:
         app.statefun("example/greeter", states=[SEEN])(greet)
     if "relay" in ours:
-        app.statefun("example/relay")(tell)
+        app.statefun("example/relay", egresses=["example/greets"])(tell)
     return app
 
 

@@ -1,4 +1,4 @@
-"""Draw the pictures of ``docs/architecture.md`` anew: ``python -m tools.architecture``.
+"""Generates the pictures of ``docs/architecture.md``: ``python -m tools.architecture``.
 
 With ``--check`` nothing is written, and the exit status says whether the pictures are current.
 """

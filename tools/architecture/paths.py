@@ -27,8 +27,8 @@ SIZE = 12
 class Step(t.NamedTuple):
     """One step of a path.
 
-    :param column: The part to which its module belongs, or what is outside the package.
-    :param label: The module below its part, or the name of what is outside the package.
+    :param column: The part to which its module belongs, or a participant outside the package.
+    :param label: The module below its part, or the name of the participant.
     """
 
     column: str
@@ -103,7 +103,7 @@ def _step(item: re.Match[str], package: pathlib.Path, parts: cabc.Sequence[str])
 
 
 def _columns(path: Path, parts: cabc.Sequence[str]) -> list[str]:
-    """Return the columns: who begins the path, the highest part to the lowest, and others."""
+    """Return the columns: the start of the path, the highest part to the lowest, and others."""
     used = {step.column for step in path.steps}
     inside = [part for part in reversed(parts) if part in used]
     outside = [step.column for step in path.steps if step.is_outside]

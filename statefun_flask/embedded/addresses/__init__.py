@@ -1,1 +1,1 @@
-"""The life of every address: its messages, failures and pauses."""
+"""The addresses of an engine: their messages, failures and pauses."""

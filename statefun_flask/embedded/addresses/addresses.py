@@ -1,4 +1,4 @@
-"""The life of every address: one owner of mailboxes, ready queue, pauses and parked addresses."""
+"""The owner of all mailboxes, the ready queue, the pauses and the parked addresses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IN_FLIGHT = Condition.IN_FLIGHT
 class Addresses:
     """Moves addresses from one :class:`.mailbox.Condition` to another, and counts them.
 
-    It does no I/O: what is to be stored or told follows from what its methods return.
+    It does no I/O. Its methods return what the engine must store or report.
 
     :param parked: The addresses that are parked from the start.
     :param held: The function types that are held back from the start.
@@ -119,9 +119,10 @@ class Addresses:
     def take(self) -> Mailbox | None:
         """Remove the next address from the ready queue and return it.
 
-        It must begin then. Returns None if that address has to wait for its endpoint or a person.
+        The caller must start a batch of that address. Returns None if the address has to wait for
+        its endpoint or a person.
 
-        :raises IndexError: None is ready.
+        :raises IndexError: No address is ready.
         """
         mailbox = self._ready.take()
         if self._held and mailbox.address.type in self._held:
@@ -219,9 +220,9 @@ class Addresses:
         return pause if is_new else None
 
     def probe(self, typename: str, pause: Pause) -> Mailbox | None:
-        """Return the address that probes an endpoint now and must begin.
+        """Return the address that probes an endpoint now. The caller must start a batch of it.
 
-        Returns None if the endpoint has answered meanwhile, or no address waits for it any more.
+        Returns None if the endpoint has answered meanwhile, or if no address waits for it.
         A function type that a person holds back sends no probe: its pause ends, and its first call
         after the release begins another one if the endpoint is still down.
         """

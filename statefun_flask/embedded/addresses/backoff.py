@@ -1,4 +1,4 @@
-"""How long failed messages and endpoints that are down wait before they are tried again."""
+"""The delays before failed messages are sent again, and before endpoints are probed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import collections
 
 from .mailbox import Mailbox
 
-#: Before a message that failed on its own is tried again, in milliseconds, times its tries.
+#: The delay before a message that failed alone is sent again, in milliseconds for each try so far.
 RETRY_DELAY = 100
 
-#: Before an endpoint that is down is probed again, in milliseconds: at first, and at most.
+#: The first and the longest delay before an endpoint that is down is probed, in milliseconds.
 FIRST_DELAY = 100
 LONGEST_DELAY = 5_000
 
@@ -26,6 +26,6 @@ class Pause:
         self.probe: Mailbox | None = None
 
     def lengthen(self) -> None:
-        """Wait twice as long, since a probe failed."""
+        """Double the delay after a failed probe."""
         self.probe = None
         self.delay = min(2 * self.delay, LONGEST_DELAY)

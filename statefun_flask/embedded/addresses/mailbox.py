@@ -11,7 +11,7 @@ from ..records import Envelope
 
 
 class Condition(enum.Enum):
-    """What an address is doing. It always has exactly one condition."""
+    """The condition of an address. An address always has exactly one."""
 
     #: It has no messages and no mailbox.
     IDLE = "idle"
@@ -19,13 +19,13 @@ class Condition(enum.Enum):
     READY = "ready"
     #: A batch is being handled by its function.
     IN_FLIGHT = "in flight"
-    #: Its first message failed and is repeated in a moment.
+    #: Its first message failed and is sent again after a delay.
     BACKING_OFF = "backing off"
     #: It waits for its endpoint, which is down.
     PAUSED = "endpoint down"
     #: A person holds back its function type.
     HELD = "held"
-    #: Its first message failed for good, and a person decides. Its messages are in the store only.
+    #: Its first message failed, and a user decides what to do. Its messages are in the store only.
     PARKED = "parked"
 
 
@@ -37,13 +37,13 @@ class Mailbox(msgspec.Struct, eq=False):
     that those before the culprit are applied and the culprit is known.
 
     :param resend: The size of a batch that is to be sent again unchanged; 0 for none.
-    :param one_by_one: How many of the first messages are still to be sent one at a time. The first
-        message of an idle address is: the runtime sends it as it comes.
-    :param tries: How often the first message has failed on its own.
+    :param one_by_one: How many messages are still to be sent one at a time. The number is 1 for an
+        idle address, because the runtime sends the first message at once.
+    :param tries: How often the first message has failed alone.
     """
 
     address: Address
-    # A list: it has one message nearly always, and batches are slices of it.
+    # A list, because it usually has one message, and batches are slices.
     messages: list[Envelope] = []
     condition: Condition = Condition.READY
     in_flight: int = 0
@@ -73,7 +73,7 @@ class Mailbox(msgspec.Struct, eq=False):
         self.in_flight = self.resend = self.tries = 0
 
     def failed(self) -> bool:
-        """End the batch: nothing of it happened. Returns whether its one message is the culprit."""
+        """End a failed batch. Returns whether it had one message only, which is the culprit."""
         alone = self.in_flight == 1
         if alone:
             self.tries += 1

@@ -8,7 +8,7 @@ import typing as t
 
 T = t.TypeVar("T")
 
-#: How many entries of the first queue are taken before one of the second.
+#: The number of entries of the first queue that are taken before one of the second.
 TURNS = 8
 
 
@@ -16,10 +16,10 @@ class ReadyQueue(t.Generic[T]):
     """Two first-in, first-out queues: internal messages are handled before external ones.
 
     An address is internal if a function sent its next message, and external if that message came
-    from outside. So work that has begun is finished first. Most messages between functions are then
-    sent and consumed between two commits and are never written to disk, and external messages
-    gather to large batches. One external address is taken after every ``TURNS`` internal ones, so
-    that functions that send to each other forever cannot keep new messages out.
+    from outside. This order finishes started work first. As a result, most messages between
+    functions are sent and consumed between two commits and never written to disk, and external
+    messages form large batches. One external address follows every ``TURNS`` internal ones, so that
+    functions that send messages to each other forever cannot block new messages.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class ReadyQueue(t.Generic[T]):
     def take(self) -> T:
         """Remove the next entry and return it.
 
-        :raises IndexError: There is none.
+        :raises IndexError: Both queues are empty.
         """
         if self._internal and (self._turns < TURNS or not self._external):
             self._turns += 1

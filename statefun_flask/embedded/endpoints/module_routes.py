@@ -63,7 +63,8 @@ class ModuleRoutes:
         """
         found = self._formats.get(identifier)
         if found is None:
-            raise UnknownEgress(identifier, tuple(sorted(self._formats)))
+            known = tuple(sorted(self._formats))
+            raise UnknownEgress(identifier, known, declared=self._module.is_generated)
         return found
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import collections.abc as cabc
 import typing as t
 
 from ...values.message import Message
+from ..errors import UnknownEgress
 from ..errors import UnknownTarget
 from ..exchange import formats
 
@@ -78,16 +79,21 @@ class InProcess:
 
 
 class LocalRoutes:
-    """All functions in this process and every egress that is written to, without a module.yaml.
+    """All functions in this process, and the egresses that they declare, without a module.yaml.
 
     :param functions: The typenames that exist; None to send every message to the endpoint.
+    :param egresses: The identifiers of the egresses that exist; None for every identifier.
     """
 
     def __init__(
-        self, endpoint: FunctionEndpoint, functions: cabc.Iterable[str] | None = None
+        self,
+        endpoint: FunctionEndpoint,
+        functions: cabc.Iterable[str] | None = None,
+        egresses: cabc.Iterable[str] | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._functions = None if functions is None else frozenset(functions)
+        self._known = None if egresses is None else frozenset(egresses)
         self._egresses: dict[str, EgressFormat] = {}
 
     def endpoint(self, typename: str) -> FunctionEndpoint:
@@ -103,9 +109,14 @@ class LocalRoutes:
         return self._endpoint
 
     def egress(self, identifier: str) -> EgressFormat:
-        """Return an egress that takes everything."""
+        """Return an egress that takes everything.
+
+        :raises UnknownEgress: The egress is not among those that exist.
+        """
         found = self._egresses.get(identifier)
         if found is None:
+            if self._known is not None and identifier not in self._known:
+                raise UnknownEgress(identifier, tuple(sorted(self._known)), declared=True)
             found = self._egresses[identifier] = formats.AnyFormat(identifier)
         return found
 

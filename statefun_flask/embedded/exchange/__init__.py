@@ -1,1 +1,1 @@
-"""Requests to functions and the answers that come back."""
+"""Writes requests to functions, and reads and checks their replies."""

@@ -1,7 +1,7 @@
-"""Reading FromFunction, the engine's side of the 3.x protocol; :mod:`.requests` is the other half.
+"""Reads a FromFunction of the 3.x protocol. :mod:`.request` writes a ToFunction.
 
-What the real runtime would end its job for (docs/protocol.md) is refused here if the answer alone
-shows it; :mod:`.rules` refuses what only the engine's state tells.
+A reply that would end the job of the StateFun runtime (docs/protocol.md) is refused. This module
+refuses what the reply alone shows; :mod:`.checks` compares a reply with the state of the engine.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .states import StateSpec
 _DELETE = FromFunction.PersistedValueMutation.DELETE
 _MODIFY = FromFunction.PersistedValueMutation.MODIFY
 
-#: The type under which the runtime registers a state that names none.
+#: The type under which the runtime registers a state without a type.
 UNSET = "io.statefun.types/unset"
 
-#: The longest delay and expiration, in milliseconds: what Python's timedelta can express. Added to
-#: the time of day either fits into the 64 bits of the store.
+#: The longest delay and expiration, in milliseconds, which is the longest timedelta of Python. The
+#: sum of a delay and the current time fits into the 64 bits of a column of the store.
 LONGEST = dt.timedelta.max // dt.timedelta(milliseconds=1)
 
 # The runtime keeps its own states of every function under these names.
@@ -36,9 +36,9 @@ _RESERVED = ("batch", "request-state")
 
 
 class Later(msgspec.Struct, frozen=True, gc=False):
-    """A delayed send of an answer.
+    """A delayed message in a reply.
 
-    :param delay: In milliseconds.
+    :param delay: The delay in milliseconds.
     """
 
     delay: int
@@ -48,13 +48,13 @@ class Later(msgspec.Struct, frozen=True, gc=False):
 
 
 class Cancel(msgspec.Struct, frozen=True, gc=False):
-    """A cancellation of an answer."""
+    """A cancellation in a reply."""
 
     token: str
 
 
 class Mutation(msgspec.Struct, frozen=True, gc=False):
-    """A change of a state; the value is None to delete it."""
+    """A change of a state; the value None deletes the state."""
 
     name: str
     typename: str
@@ -62,7 +62,7 @@ class Mutation(msgspec.Struct, frozen=True, gc=False):
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
-    """What an answer wants to happen, each list in its order."""
+    """The effects in a reply, each list in the order of the reply."""
 
     sends: cabc.Sequence[tuple[Address, Message]] = ()
     delayed: cabc.Sequence[Later | Cancel] = ()
@@ -71,21 +71,21 @@ class Result(msgspec.Struct, frozen=True, gc=False):
 
 
 class IncompleteContext(msgspec.Struct, frozen=True, gc=False):
-    """An answer that asks for states to be registered first."""
+    """A reply that registers missing states."""
 
     specs: list[StateSpec]
 
 
 def read(address: Address, body: bytes) -> Result | IncompleteContext:
-    """Read the answer of an address.
+    """Read the reply of an address.
 
-    :raises AnswerRefused: It is no FromFunction, or breaks a rule of the protocol.
+    :raises AnswerRefused: The reply is not a FromFunction, or breaks a rule of the protocol.
     """
     try:
         response = FromFunction.FromString(body)
     except (DecodeError, UnicodeDecodeError):  # the latter by protobuf in pure Python
         raise AnswerRefused(
-            f"The answer of '{address.type}' for id '{address.id}' ({len(body)} bytes) is not a"
+            f"The reply of '{address.type}' for id '{address.id}' ({len(body)} bytes) is not a"
             " FromFunction of StateFun 3.x. Check what the endpoint serves under that URL."
         ) from None
 
@@ -93,8 +93,8 @@ def read(address: Address, body: bytes) -> Result | IncompleteContext:
         values = response.incomplete_invocation_context.missing_values
         return IncompleteContext([_spec(address, value) for value in values])
 
-    # Spelled out for what is most frequent: a function call would cost as much as the rest. And a
-    # slice is read, since a repeated field ends its own iteration with a costly exception.
+    # The frequent case is written inline, because function calls would double the time. The loops
+    # read slices, because iterating over a repeated field ends with an expensive exception.
     result = response.invocation_result
     sends: list[tuple[Address, Message]] = []
     for each in result.outgoing_messages[:]:

@@ -1,4 +1,4 @@
-"""What of an answer only the engine's state can refuse."""
+"""Checks of a reply that need the state of the engine."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Pending = cabc.Callable[[str, str], bool]
 def check(
     address: Address, result: Result, specs: StateSpecs, routes: Routes, pending: Pending
 ) -> list[RecordContent]:
-    """Refuse a result as a whole, before anything of it happens; return its egress records, read.
+    """Check a result before any of it is applied, and return the contents of its egress records.
 
     :param specs: The registered states of the function.
-    :param pending: Tells whether a delay with that caller id and token is pending.
-    :raises AnswerRefused: It breaks a rule.
+    :param pending: Returns whether a delay with that caller id and token is pending.
+    :raises AnswerRefused: The result breaks a rule.
     """
     try:
         for target, _ in result.sends:
@@ -57,9 +57,9 @@ def check(
 def check_sizes(
     address: Address, result: Result, contents: cabc.Sequence[RecordContent], largest: int
 ) -> None:
-    """Refuse a result with a part that is too large for a row of the store.
+    """Check that the parts of a result fit into rows of the store.
 
-    :param largest: How many bytes a row may have.
+    :param largest: The largest size of a row in bytes.
     :raises AnswerRefused: A message, a record or a state is larger.
     """
     own = text_size(address.type, address.id)
@@ -78,15 +78,15 @@ def check_sizes(
 
 
 def message_size(target: Address, message: Message) -> int:
-    """Return how many bytes a message to an address has in the store.
+    """Return the size of a message to an address in the store, in bytes.
 
-    :raises UnicodeEncodeError: One of its texts cannot be stored.
+    :raises UnicodeEncodeError: A text of the message cannot be stored.
     """
     return text_size(target.type, target.id, message.typename) + len(message.value)
 
 
 def text_size(*texts: str) -> int:
-    """Return how many bytes texts have in the store."""
+    """Return the size of texts in the store, in bytes."""
     return sum(len(text.encode()) for text in texts)
 
 
@@ -101,7 +101,7 @@ def _check_size(address: Address, what: str, size: int, largest: int) -> None:
 def _check_tokens(
     address: Address, delayed: cabc.Sequence[Later | Cancel], pending: Pending
 ) -> None:
-    """Refuse a second send under a pending token; the order within the answer counts."""
+    """Refuse a second message with a pending token. The order within the reply counts."""
     own: dict[str, bool] = {}
     for each in delayed:
         token = each.token
@@ -112,9 +112,9 @@ def _check_tokens(
         elif own[token] if token in own else pending(address.id, token):
             raise AnswerRefused(
                 f"'{address.type}' sends a delayed message for id '{address.id}' with the"
-                f" cancellation token '{token}', and one with that token is pending. Cancel that"
-                " first, or use another token: tokens belong to the sender's id, whatever its"
-                " function type."
+                f" cancellation token '{token}', but a message with that token is pending. Cancel"
+                " that message first, or use another token: functions of different types with the"
+                " same id share their tokens."
             )
         else:
             own[token] = True
@@ -126,8 +126,8 @@ def _check_states(address: Address, result: Result, specs: StateSpecs) -> None:
         if spec is None:
             raise AnswerRefused(
                 f"'{address.type}' changes the state '{mutation.name}' of id '{address.id}', which"
-                f" it never registered.{did_you_mean(suggestions(mutation.name, specs))} Declare"
-                " the state: an SDK then asks for it in an incomplete invocation context."
+                f" is not registered.{did_you_mean(suggestions(mutation.name, specs))} Declare"
+                " the state, so that the SDK registers it."
             )
         if mutation.value is not None and (mutation.typename or UNSET) != spec.typename:
             raise AnswerRefused(

@@ -1,4 +1,4 @@
-"""What the runtime's egresses take: records of Kafka, Kinesis and the playground."""
+"""The formats of the runtime's egresses: records of Kafka, Kinesis and the playground."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ...values.egress import KINESIS
 from ...values.egress import PLAYGROUND
 from ...values.message import Message
 
-#: What Kafka adds to a record's key and value at most, in bytes.
+#: The largest overhead of a Kafka record besides its key and value, in bytes.
 OVERHEAD = 100
 
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 
 class RecordContent(msgspec.Struct, frozen=True, gc=False):
-    """A record as its receiver sees it.
+    """The content of an egress record.
 
     :param key: None for a record without a key.
     """
@@ -36,7 +36,7 @@ class RecordContent(msgspec.Struct, frozen=True, gc=False):
 class KafkaFormat:
     """A Kafka egress.
 
-    :param largest: How large a record may be, in bytes; None for any size.
+    :param largest: The largest size of a record in bytes; None for no limit.
     """
 
     def __init__(self, identifier: str, largest: int | None = None) -> None:
@@ -54,7 +54,7 @@ class KafkaFormat:
         if self._largest is not None and len(value) + len(key or "") + OVERHEAD > self._largest:
             raise ValueError(
                 f"The egress '{self.identifier}' got a record of {len(value)} bytes for the topic"
-                f" '{topic}', which Kafka does not take. Make it smaller, or raise"
+                f" '{topic}', which Kafka does not accept. Make it smaller, or raise"
                 f" 'max.request.size' ({self._largest}) in the egress's properties and the topic's"
                 " own limit."
             )
@@ -63,8 +63,8 @@ class KafkaFormat:
     def _check(self, topic: str) -> None:
         if _TOPIC.fullmatch(topic) is None or topic in (".", ".."):
             raise ValueError(
-                f"The egress '{self.identifier}' got a record for the topic '{topic}', which is no"
-                " name of a Kafka topic. Use 1 to 249 letters, digits, '.', '_' and '-'."
+                f"The egress '{self.identifier}' got a record for the topic '{topic}', which is"
+                " not a name of a Kafka topic. Use 1 to 249 letters, digits, '.', '_' and '-'."
             )
 
 
@@ -101,8 +101,8 @@ class PlaygroundFormat:
             content = RecordContent(topic, None, payload.encode())
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ValueError(
-                f"The egress '{self.identifier}' takes a JSON object with the texts 'topic' and"
-                f" 'payload', and got {message.value[:60]!r}. Make it with 'playground_record'."
+                f"The egress '{self.identifier}' got {message.value[:60]!r}, which is not a JSON"
+                " object with the strings 'topic' and 'payload'. Make it with 'playground_record'."
             ) from None
         if self.topics is not None and topic not in self.topics:
             raise ValueError(
@@ -113,7 +113,7 @@ class PlaygroundFormat:
 
 
 class AnyFormat:
-    """An egress of which only the identifier is known: it takes all, and knows records by type."""
+    """An egress that accepts every message. The type of a message determines the format."""
 
     def __init__(self, identifier: str) -> None:
         self.identifier = identifier
@@ -124,7 +124,7 @@ class AnyFormat:
         }
 
     def read(self, message: Message) -> RecordContent:
-        """Return a record's topic, key and value; the egress is the topic of any other type."""
+        """Return the topic, key and value. The identifier is the topic of any other type."""
         found = self._by_type.get(message.typename)
         if found is None:
             return RecordContent(self.identifier, None, message.value)
@@ -138,13 +138,13 @@ def _parse(identifier: str, message: Message, typename: str, cls: t.Any, maker: 
         return cls.FromString(message.value)
     except (DecodeError, UnicodeDecodeError):  # the latter by protobuf in pure Python
         raise ValueError(
-            f"The egress '{identifier}' got {len(message.value)} bytes that are no"
+            f"The egress '{identifier}' got {len(message.value)} bytes that are not a"
             f" '{typename}'. Make the record with '{maker}'."
         ) from None
 
 
 def _other_type(identifier: str, message: Message, typename: str, maker: str) -> ValueError:
     return ValueError(
-        f"The egress '{identifier}' takes records of type '{typename}', not"
+        f"The egress '{identifier}' accepts records of type '{typename}', not"
         f" '{message.typename}'. Make the record with '{maker}'."
     )

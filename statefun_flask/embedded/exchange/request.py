@@ -1,4 +1,4 @@
-"""Writing ToFunction by hand, each field once: building its messages takes twice as long."""
+"""Writes a ToFunction by hand, because building protobuf messages takes twice as long."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write(
 ) -> bytes:
     """Return the ToFunction for a batch.
 
-    :param cells: The states with a value; the other registered ones are sent unset.
+    :param cells: The states with a value. Other registered states are sent without a value.
     """
     pieces: list[bytes] = []
     target = _fields(address)
@@ -43,7 +43,7 @@ def write(
     for envelope in batch:
         message = envelope.message
         payload = message.value
-        # Messages of one answer have one object as their caller.
+        # Messages of one reply share one caller object.
         if envelope.caller is not sender:
             sender = envelope.caller
             caller = b"" if sender is None else _wire.delimited(1, _fields(sender))
@@ -55,7 +55,7 @@ def write(
 
 @functools.lru_cache(maxsize=4096)
 def _value(typename: str, size: int, has_value: bool) -> bytes:
-    """Return the value of a state or an argument, but for its payload of so many bytes."""
+    """Return the part of a value before its payload of so many bytes."""
     value = typed(typename) if has_value else _wire.text(1, typename)
     if size:
         value += _FIELD_3[size]

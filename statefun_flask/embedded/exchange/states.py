@@ -1,4 +1,4 @@
-"""Which states a function type has registered, and when their values expire."""
+"""The states that function types have registered, and the expiration of their values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..store.transaction import Transaction
 
 
 class ExpireMode(enum.IntEnum):
-    """What restarts a value's time to live. The numbers are the protocol's."""
+    """The event that restarts the time to live of a value. The protocol defines the numbers."""
 
     NONE = 0
     AFTER_WRITE = 1
@@ -24,7 +24,7 @@ class ExpireMode(enum.IntEnum):
 class StateSpec(msgspec.Struct, frozen=True):
     """A registered state.
 
-    :param ttl: How long a value lives, in milliseconds; 0 with mode NONE.
+    :param ttl: The time to live of a value, in milliseconds; 0 with mode NONE.
     """
 
     name: str
@@ -44,10 +44,10 @@ StoredValues = dict[str, StoredValue]
 class RegisteredStates:
     """The registered states by function type.
 
-    A registration lasts as long as the engine runs: a restart learns states anew from the
-    functions. Only the type of a stored value outlives it.
+    A registration lasts as long as the engine runs. After a restart the functions register their
+    states again. Only the types of stored values are durable.
 
-    :param transaction: Has the typenames of stored values.
+    :param transaction: The transaction that has the typenames of stored values.
     """
 
     def __init__(self, transaction: Transaction) -> None:
@@ -61,12 +61,13 @@ class RegisteredStates:
     def register(
         self, address: Address, missing: cabc.Sequence[StateSpec], attached: cabc.Container[str]
     ) -> list[StateSpec]:
-        """Register what an answer said is missing, and return the specs that are new.
+        """Register the missing states of a reply, and return the new specs.
 
         The first registration wins, as in the runtime.
 
         :param attached: The states that the request had.
-        :raises AnswerRefused: All of it was attached, or a type differs from the registered one.
+        :raises AnswerRefused: The request had all these states, or a type differs from the
+            registered one.
         """
         known = self._specs.get(address.type, {})
         for spec in missing:
@@ -80,14 +81,14 @@ class RegisteredStates:
         if all(spec.name in attached for spec in missing):
             names = ", ".join(f"'{spec.name}'" for spec in missing)
             raise AnswerRefused(
-                f"'{address.type}' says for id '{address.id}' that states are missing"
-                f" ({names or 'an empty list'}), but the request had them all. Answer with a"
-                " result: a state without a value is present with its value unset."
+                f"'{address.type}' replies for id '{address.id}' that states are missing"
+                f" ({names or 'an empty list'}), but the request had all of them. Reply with a"
+                " result: a state without a value is in the request, with its value unset."
             )
         new = {spec.name: spec for spec in missing if spec.name not in known}
         for spec in new.values():
             self._transaction.set_state_type(address.type, spec.name, spec.typename)
-        # Another dict, since requests in flight hold the one that they were sent with.
+        # This makes a new dict, because requests in flight refer to the old one.
         self._specs[address.type] = {**known, **new}
         return list(new.values())
 
@@ -96,11 +97,11 @@ _NOTHING: StateSpecs = {}
 
 
 def attach(specs: StateSpecs, cells: StoredValues, now: int) -> StoredValues:
-    """Return the cells of a request: drop what has expired, restart what a call restarts.
+    """Return the values for a request: without expired values, and with restarted times to live.
 
-    Reading is a call: AFTER_INVOKE counts from the last request or write.
+    Each request is a call, so AFTER_INVOKE counts from the last request or write.
 
-    :param cells: All that is stored for the address; not changed.
+    :param cells: All stored values of the address. They are not changed.
     """
     seen: StoredValues = {}
     for name, spec in specs.items():

@@ -1,4 +1,4 @@
-"""The partitions that an ingress reads, and how far."""
+"""The partitions that an ingress reads, and their offsets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..engine import Engine
 from .startup import Partition
 from .startup import Startup
 
-#: How long the brokers may take to list the partitions of a topic, in seconds.
+#: The time limit for a list of the partitions of a topic, in seconds.
 TIMEOUT = 5.0
 
 
@@ -42,7 +42,7 @@ class Reading:
 
 
 class Assignment:
-    """Finds the partitions of an ingress and the offset at which each one goes on.
+    """Finds the partitions of an ingress and the offset at which reading each one continues.
 
     The name of a position contains the cluster's id, since another cluster has other records.
     """
@@ -64,7 +64,7 @@ class Assignment:
         self._consumer = consumer
         self._startup = Startup(ingress, consumer, group_consumer)
         self._topics = {each.topic: each for each in ingress.topics}
-        #: The topics whose later partitions are new ones.
+        #: The topics whose further partitions are new.
         self._begun: set[str] = set()
 
     def look(self) -> list[Reading]:
@@ -94,7 +94,7 @@ class Assignment:
         self._consumer.incremental_assign(
             [TopicPartition(*reading.partition, reading.offset) for reading in new]
         )
-        # Only now: after a failure the next look is the first one, and 'latest' is asked for again.
+        # This comes last: after a failure the next search starts anew and asks for 'latest' again.
         self._begun.update(self._topics.keys() - self.unreadable.keys())
         self.readings.update({reading.partition: reading for reading in new})
         return new
@@ -122,13 +122,13 @@ class Assignment:
         return cluster, [each for each in found if each not in self.readings]
 
     def reset(self, reading: Reading) -> int:
-        """Go on at another offset, since the present one is gone, and return the present one.
+        """Continue at another offset, since the current one no longer exists. Return the latter.
 
         :raises KafkaException: The brokers do not answer.
         """
         gone, reading.offset = reading.offset, self._startup.reset(reading.partition)
         reading.finished = reading.finished or reading.offset >= reading.end
-        # The client has stopped reading it, so there is nothing to seek in.
+        # The client has stopped reading the partition, so it cannot seek.
         where = [TopicPartition(*reading.partition, reading.offset)]
         self._consumer.incremental_unassign(where)
         self._consumer.incremental_assign(where)

@@ -16,7 +16,7 @@ from .. import events
 #: The pause between requests to brokers that do not answer, in seconds.
 INTERVAL = 0.5
 
-#: How long such a request may take, in seconds.
+#: The time limit for such a request, in seconds.
 TIMEOUT = 2.0
 
 _CAUSE = re.compile(r"(?:.*failed: |[^ ]*/[^ ]*: )?(?P<cause>.*?)(?: \(after .*| \(config.*)?")
@@ -25,7 +25,7 @@ _CAUSE = re.compile(r"(?:.*failed: |[^ ]*/[^ ]*: )?(?P<cause>.*?)(?: \(after .*|
 class Broker:
     """The state of the brokers at an address, shared by all clients of these brokers.
 
-    :param tell: Called with events, in any thread.
+    :param tell: Called with each event, in any thread.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Broker:
             self.came()
 
     def went(self, exc: KafkaException) -> None:
-        """Note that the brokers do not answer. The reason is known a little later, if at all."""
+        """Note that the brokers do not answer. The reason is known later, or never."""
         with self._lock:
             if self._down:
                 return

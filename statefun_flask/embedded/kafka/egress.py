@@ -1,4 +1,4 @@
-"""An egress: a thread that writes records to Kafka, each until the broker has it."""
+"""An egress: a thread that writes records to Kafka until the broker acknowledges them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .broker import Broker
 #: number.
 SEQ = "statefun-seq"
 
-#: The header that names the data folder that the number is of.
+#: The header with the id of the data folder that the number belongs to.
 DATA = "statefun-data"
 
 #: The pause before a refused record is written again, in seconds: the first one and the longest.
@@ -80,7 +80,7 @@ class Egress:
         self._deliveries: collections.deque[Delivery] = collections.deque()
         self._producers = 0
         self._refused: KafkaError | None = None
-        #: Send each record in a request of its own.
+        #: Whether each record is sent in a request of its own.
         self._singly = False
         self._reported = ""
         self._delay = RETRY
@@ -97,11 +97,11 @@ class Egress:
     # -- for the engine -------------------------------------------------------------------
 
     def offer(self, records: list[EgressRecord]) -> None:
-        """Take records."""
+        """Accept records."""
         self._offered.put(records)
 
     def close(self, timeout: float) -> None:
-        """Write the offered records, within so many seconds, and end."""
+        """Write the offered records within so many seconds, and stop."""
         self._deadline = time.monotonic() + timeout
         self._closing = True
         self._stop.set()
@@ -128,7 +128,7 @@ class Egress:
             self._broker.look(self._producer)
 
     def _recover(self, exc: Exception) -> None:
-        """Report an error that no other method expects, and write again all that is not written."""
+        """Report an unexpected error, and write all unacknowledged records again."""
         self._report(f"{type(exc).__name__}: {exc}")
         self._stop.wait(self._delay)
         self._delay = min(2 * self._delay, LONGEST)
@@ -152,7 +152,7 @@ class Egress:
         return done or stuck or time.monotonic() >= self._deadline
 
     def _take(self) -> None:
-        """Write offered records. Wait for them a little if no other record is on its way."""
+        """Write offered records. Wait for them briefly if no other record is in flight."""
         if self._singly and self._deliveries:
             return  # the records behind a refused one wait until the normal producer is back
         try:
@@ -191,7 +191,7 @@ class Egress:
             self._refused = self._refused or error
 
     def _acknowledge(self) -> None:
-        """Report the records that the broker has to the engine."""
+        """Report the records that the broker has acknowledged to the engine."""
         deliveries, last = self._deliveries, 0
         while deliveries and deliveries[0].done:
             last = deliveries.popleft().record.seq
@@ -199,13 +199,13 @@ class Egress:
             self._engine.acknowledge(self.part.id, last)
             self._reported, self._delay = "", RETRY
         if self._singly and not deliveries:
-            # The refused record and all that were on their way with it are written.
+            # The refused record and all records that were in flight with it are written.
             self._renew_producer(singly=False)
 
     def _write_again(self, error: KafkaError) -> None:
-        """Write all that is not acknowledged once more, in order, with a new producer.
+        """Write all unacknowledged records again, in order, with a new producer.
 
-        The present producer would let later records of a key overtake the refused one. The new
+        With the current producer, later records of a key would overtake the refused one. The new
         producer sends each record in a request of its own, so that no record is refused with
         another one.
         """
@@ -217,7 +217,7 @@ class Egress:
         self._renew_producer(singly=True)
 
     def _renew_producer(self, *, singly: bool) -> None:
-        """Replace the producer, and write all that is not acknowledged with the new one."""
+        """Replace the producer, and write all unacknowledged records with the new one."""
         self._producer.purge()
         self._poll(0)
         producer, _ = self._make(singly=singly)

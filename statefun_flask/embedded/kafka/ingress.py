@@ -28,20 +28,20 @@ from .assignment import Reading
 from .broker import Broker
 from .startup import Partition
 
-#: How many records are sent at a time, and how many batches before the first one is on disk.
+#: The number of records in a batch, and of batches that are sent before the first one is on disk.
 CHUNK, AHEAD = 500, 16
 
-#: How often partitions are looked for, in seconds: while a topic is missing or unreadable, and
-#: otherwise.
+#: The time between two searches for new partitions, in seconds: while a topic is missing or
+#: unreadable, and at other times.
 SOON, LATER = 1.0, 10.0
 
-#: After how many seconds a topic that cannot be read is an error. A new topic has no leader yet.
+#: The time after which an unreadable topic is an error, in seconds. A new topic has no leader yet.
 UNREADABLE_AFTER = 5.0
 
-#: How often offsets are committed to the consumer group, in seconds.
+#: The time between two commits of offsets to the consumer group, in seconds.
 COMMIT_INTERVAL = 1.0
 
-#: How long the end may take, in seconds.
+#: The time limit for closing, in seconds.
 STOP_TIMEOUT = 5.0
 
 
@@ -58,11 +58,11 @@ class Ingress:
     The offsets are part of the commit that accepts the messages, so that after a crash no record is
     lost and none is read twice. They are committed to a consumer group later, for monitoring only.
 
-    A record without a key or a value, for which Flink would end the job, is left out and reported.
+    A record without a key or a value, for which Flink would end the job, is skipped and reported.
 
     :param address: The addresses of the brokers.
     :param group: The consumer group that offsets are read from and committed to. Without one they
-        are read from that of module.yaml, and committed to a group of the engine's own.
+        are read from the group of module.yaml, and committed to a group of the engine's own.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class Ingress:
         group: str | None,
     ) -> None:
         self.part = part
-        #: Whether every record is read that the topics had at the start.
+        #: Whether all records that the topics had at the start are read.
         self.finished = False
         #: Whether the offset of every partition's first record is known.
         self.has_begun = False
         #: Returns whether offsets may be committed to the consumer group.
         self.may_commit: cabc.Callable[[], bool] = lambda: self.has_begun
-        #: How many records were left out.
+        #: The number of skipped records.
         self.bad = 0
         self.error: BaseException | None = None
         self._engine = engine
@@ -139,7 +139,7 @@ class Ingress:
             if not self._stopping.is_set():
                 self.error = exc
                 self.finished = True
-                self._leave_out(self.part.id, f"all that follows ({exc!r}); start again")
+                self._leave_out(self.part.id, f"all further records ({exc!r}); start it again")
         finally:
             self._consumer.close()
 
@@ -163,7 +163,7 @@ class Ingress:
         self._commit_to_group()
 
     def _look(self) -> None:
-        """Look for partitions when it is time, and begin to read the new ones."""
+        """Look for partitions when the time has come, and read the new ones."""
         if time.monotonic() < self._next_look:
             return
         new = self._assignment.look()
@@ -174,7 +174,7 @@ class Ingress:
         self._report_missing(missing)
         self._report_unreadable(unreadable)
         if new:
-            # So 'latest' is the same instant after a crash.
+            # Then 'latest' is the same instant after a crash.
             self._send([], new)
         self._note_end()
 
@@ -185,7 +185,7 @@ class Ingress:
         self._missing = missing
 
     def _report_unreadable(self, unreadable: dict[str, str]) -> None:
-        """Report each topic that cannot be read once for each reason."""
+        """Report each unreadable topic, once for each reason."""
         for topic, reason in sorted(unreadable.items()):
             if self._unreadable.get(topic) != reason:
                 at, broker = self._engine.clock.now(), self._broker.address
@@ -251,7 +251,9 @@ class Ingress:
             gone = self._assignment.reset(reading)
             place = "{}/{}".format(*reading.partition)
             self._leave_out(
-                place, f"offset {gone}, which is gone: it goes on at offset {reading.offset}"
+                place,
+                f"offset {gone}, which no longer exists: reading continues at offset"
+                f" {reading.offset}",
             )
             self._send([], [reading])
         elif code in (
@@ -267,7 +269,7 @@ class Ingress:
         readings = self._assignment.readings.values()
         for reading in readings:
             reading.finished = reading.finished or reading.offset >= reading.end
-        # A topic that cannot be read has records that are not read, until it is an error.
+        # An unreadable topic may have unread records, until it is an error.
         waits = bool(self._unreadable) and self.error is None
         self.finished = not waits and all(reading.finished for reading in readings)
 

@@ -43,7 +43,7 @@ class Links:
         links: list[Ingress | Egress] = [*self.ingresses, *self.egresses]
         for link in links:
             for name in link.unknown:
-                what = f"the property '{name}', which only Kafka's Java client knows"
+                what = f"the property '{name}', which only Kafka's Java client has"
                 at = self._engine.clock.now()
                 self._engine.tell(events.LeftOut(at=at, source=link.part.id, what=what))
         for ingress in self.ingresses:
@@ -72,7 +72,7 @@ def connect(
     if not sources and not sinks:
         raise ValueError(
             f"'{module.file}' has no Kafka ingress and no Kafka egress to connect. Add one, or"
-            " leave --kafka out."
+            " remove --kafka."
         )
     targets = {each for source in sources for topic in source.topics for each in topic.targets}
 

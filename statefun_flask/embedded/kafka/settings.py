@@ -29,7 +29,7 @@ _PRODUCER = (
 )
 _COMMON: Settings = {
     "client.id": "statefun_flask",
-    # A broker that is available again is found soon.
+    # Detect soon that a broker is available again.
     "reconnect.backoff.max.ms": 1000,
     # The engine reports errors. The library would write them to the terminal.
     "log_level": 0,
@@ -63,7 +63,7 @@ def consumer(ingress: module_yaml.KafkaIngress, address: str, group: str | None 
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "enable.partition.eof": True,
-        # The engine reports an offset that is gone, and decides where to go on.
+        # The engine reports an offset that no longer exists, and decides where to continue.
         "auto.offset.reset": "error",
     }
 
@@ -79,7 +79,7 @@ def producer(egress: module_yaml.KafkaEgress, address: str) -> Settings:
         # A key has the partition that the Java client gives it.
         "partitioner": "murmur2_random",
         "linger.ms": 5,
-        # The engine refuses larger values before. The limit of librdkafka includes the headers.
+        # The engine refuses larger values earlier. The limit of librdkafka includes the headers.
         "message.max.bytes": egress.largest + 1000,
         **_given(egress, _PRODUCER),
         "bootstrap.servers": address,

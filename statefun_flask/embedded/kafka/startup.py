@@ -11,7 +11,7 @@ from confluent_kafka import TopicPartition
 
 from ... import module_yaml
 
-#: How long the brokers may take for an answer, in seconds.
+#: The time limit for a response of the brokers, in seconds.
 TIMEOUT = 10.0
 
 Partition: t.TypeAlias = "tuple[str, int]"
@@ -31,7 +31,7 @@ class Startup:
 
     :param group_consumer: Returns a consumer of the group whose offsets are the start. It joins the
         group only if it subscribes to a topic, which it does not.
-    :raises ValueError: The position is in the future, which the real engine refuses as well.
+    :raises ValueError: The position is in the future, which Flink refuses as well.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Startup:
         return self._of_group(partitions)
 
     def reset(self, partition: Partition) -> int:
-        """Return the offset at which a partition goes on whose offset is gone or unknown."""
+        """Return the offset at which to continue if the stored offset no longer exists."""
         low, high = self.watermarks(partition)
         return low if self._ingress.auto_offset_reset == "earliest" else high
 
@@ -92,7 +92,7 @@ class Startup:
         return {each: found[each] if found[each] >= 0 else self.reset(each) for each in partitions}
 
     def _of_date(self, partitions: list[Partition]) -> dict[Partition, int]:
-        """Return the first offsets from a moment on; the end where there is none yet."""
+        """Return the first offsets from a moment on; the end if there is no such record."""
         asked = [TopicPartition(*each, self._moment) for each in partitions]
         found = self._consumer.offsets_for_times(asked, TIMEOUT)
         return {

@@ -1,8 +1,8 @@
-"""The functions of the suite: one namespace for each scenario, and what they say goes to a topic.
+"""The functions of the suite, with one namespace for each scenario.
 
-A scenario's function writes what it sees to the topic ``said``, under its own address as the key;
-the test of the scenario reads that. Most scenarios are written as steps that :func:`follow` takes.
-"""
+A function of a scenario writes its observations to the topic ``said``, with its own address as the
+key. The test of the scenario reads that topic. Most scenarios consist of steps, which
+:func:`follow` carries out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from statefun_flask import ValueSpec
 app = StateFunFlask(__name__)
 EGRESS = "suite/said"
 
-#: A text as a Kafka record has it, without protobuf's wrapper.
+#: A text in the form of a Kafka record, without protobuf's wrapper.
 Plain: t.TypeAlias = t.Annotated[str, utf8_type("suite/plain")]
 
 
@@ -45,7 +45,7 @@ def say(context: Context, *texts: object) -> Effects:
 @json_type("suite/step")
 @dataclasses.dataclass
 class Step:
-    """Something that a function shall do; the fields that it needs are set."""
+    """A step of a function. Only the fields that it needs are set."""
 
     do: t.Literal["say", "send", "later", "cancel"]
     text: str = ""
@@ -58,7 +58,7 @@ class Step:
 @json_type("suite/steps")
 @dataclasses.dataclass
 class Steps:
-    """What a function shall do in one invocation, in order."""
+    """The steps of one invocation, in order."""
 
     steps: list[Step]
 
@@ -209,7 +209,7 @@ CALLED = ValueSpec("called", str, expire_after_call=TTL)
 @json_type("suite/look")
 @dataclasses.dataclass
 class Look:
-    """Says what a state holds, and writes it if there is a value.
+    """Reports the value of a state, and writes a new value if one is given.
 
     :param at: In milliseconds after the first one.
     """
@@ -221,7 +221,7 @@ class Look:
 @json_type("suite/looks")
 @dataclasses.dataclass
 class Looks:
-    """When a state is looked at; the first is now."""
+    """The instants at which a state is read; the first is now."""
 
     looks: list[Look]
 
@@ -286,7 +286,7 @@ def write(context: Context, text: str) -> Effects:
 
 @app.statefun("surviving/delay")
 def plan(context: Context, text: str) -> Effects:
-    """Have a message sent after the failure, and cancel another one before it."""
+    """Schedule a message for after the failure, and cancel another one before."""
     if text != "plan":
         return say(context, text)
     me, soon = context.self_address, dt.timedelta(seconds=2)

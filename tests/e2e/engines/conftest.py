@@ -1,9 +1,9 @@
-"""One job an engine for the whole suite: all messages are sent at the start, tests look later.
+"""One job per engine for the whole suite. All messages are sent at the start; the tests read the
+results.
 
-The engines are the embedded one with a virtual clock, the same with threads and a real clock, and
-StateFun 3.3.0. Their worker is one Flask app, :mod:`behaving`, beside an endpoint of scripted
-answers, :mod:`scripted`, which both are called over HTTP for.
-"""
+The engines are the embedded one with a virtual clock, the embedded one with threads and a real
+clock, and StateFun 3.3.0. They call a Flask app, :mod:`behaving`, and an endpoint of scripted
+replies, :mod:`scripted`, over HTTP."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ spec:
 
 @pytest.fixture(scope="session")
 def require_engine() -> None:
-    """Let the embedded engine's half run without Java; the other one asks for it itself."""
+    """Let the tests on the embedded engine run without Java."""
 
 
 @dataclasses.dataclass
@@ -80,11 +80,11 @@ class Suite:
     threads: bool
 
     def said(self, address: str, count: int) -> list[str]:
-        """Return what a function said, at least so much of it."""
+        """Return the observations of a function, at least so many."""
         return [each.text for each in self.engine.records("said", count, key=address)]
 
     def calls(self, address: str, count: int) -> list[scripted.Call]:
-        """Return the requests that the scripted endpoint has got for an address."""
+        """Return the requests of the scripted endpoint for an address."""
         calls = self.worker.calls[address]
         self.engine.eventually(
             lambda: len(calls) >= count,
@@ -108,9 +108,9 @@ class Suite:
     ],
 )
 def suite(request: pytest.FixtureRequest, statefun_engine_pool: EnginePool) -> cabc.Iterator[Suite]:
-    """Return the suite on each engine, after everything was sent."""
+    """Return the suite on each engine, after all messages were sent."""
     name, _, threads = request.param.partition("-")
-    # Engines of its own, since the job of another test would take the place of this one.
+    # The suite has its own engines, since the job of another test would replace this job.
     kafka = statefun_engine_pool.kafka if name == "flink" else None
     options: dict[str, t.Any] = {"clock": "real"} if threads else {}
     worker = scripted.Worker(threads=bool(threads) or name == "flink")
@@ -127,7 +127,7 @@ def suite(request: pytest.FixtureRequest, statefun_engine_pool: EnginePool) -> c
 
 @pytest.fixture(scope="session")
 def aftermath(suite: Suite) -> Suite:
-    """Return the suite after its worker was away and the engine has failed, in that order."""
+    """Return the suite after its worker was stopped and the engine has failed, in that order."""
     engine = suite.engine
     suite.send("scripted/relearning/one", b"before")
     suite.send("scripted/replayed/one", b"before")
@@ -135,7 +135,7 @@ def aftermath(suite: Suite) -> Suite:
     for id in range(20):
         for _ in range(10):
             engine.send(f"counting/one/survivor-{id}", "before")
-    # Everything else is over, and in a checkpoint: what it said is there.
+    # All other scenarios are finished, and their records are in a checkpoint.
     suite.said("expiring/write/written", 6)
     suite.calls("scripted/relearning/one", 2)
     suite.calls("scripted/replayed/one", 2)

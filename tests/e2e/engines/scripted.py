@@ -1,4 +1,4 @@
-"""An endpoint of functions that are written down to the bytes, and that keeps what it is asked."""
+"""An endpoint of functions whose replies are scripted, which keeps its requests."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Answer:
         return self
 
     def missing(self, *specs: tuple[t.Any, ...]) -> Answer:
-        """Ask for states: (name, typename, mode, milliseconds)."""
+        """Reply with missing states: (name, typename, mode, milliseconds)."""
         context = self.message.incomplete_invocation_context
         context.SetInParent()
         for name, typename, *rest in specs:
@@ -61,7 +61,7 @@ class Answer:
 class Call:
     """A request.
 
-    :param number: How many the same address has got with it.
+    :param number: The number of requests for the same address, including this one.
     """
 
     number: int
@@ -99,7 +99,7 @@ SCRIPTS: dict[str, Script] = {}
 
 
 def script(name: str) -> cabc.Callable[[Script], Script]:
-    """Register what answers the calls of ``scripted/NAME``."""
+    """Register the script for the calls of ``scripted/NAME``."""
 
     def register(function: Script) -> Script:
         SCRIPTS[name] = function
@@ -109,15 +109,15 @@ def script(name: str) -> cabc.Callable[[Script], Script]:
 
 
 class Worker:
-    """A WSGI app that answers by the scripts.
+    """A WSGI app that replies as the scripts say.
 
-    :param threads: Whether several calls may come at a time.
+    :param threads: Whether several calls may arrive at a time.
     """
 
     def __init__(self, threads: bool) -> None:
         self.threads = threads
         self.calls: dict[str, list[Call]] = collections.defaultdict(list)
-        #: The most calls of one address at a time, and of all.
+        #: The largest number of concurrent calls of one address, and of all addresses.
         self.most_of_one = self.most = 0
         #: Set when calls that wait for the engine's failure may end.
         self.failed = threading.Event()
@@ -131,7 +131,7 @@ class Worker:
         return self._app(environ, start_response)
 
     def last(self, address: str) -> bytes | None:
-        """Return the value that an address got last."""
+        """Return the last value that an address received."""
         calls = self.calls[address]
         return calls[-1].values[-1] if calls else None
 
@@ -161,7 +161,7 @@ def reply(body: bytes = b"", status: int = 200, content_type: str = OCTETS) -> f
 
 
 def _after(times: int, failing: cabc.Callable[[], flask.Response]) -> Script:
-    """Return a script that fails so many times before it answers."""
+    """Return a script that fails so many times before it succeeds."""
     return lambda worker, call: failing() if call.number <= times else Answer()
 
 
@@ -251,7 +251,7 @@ SCRIPTS["redirecting"] = _after(1, lambda: flask.redirect("/elsewhere", 302))  #
 
 @script("registering")
 def register(worker: Worker, call: Call) -> Answer:
-    """Ask for two states, and write the second one."""
+    """Register two states, and write the second one."""
     if call.lacks("first", "second"):
         return Answer().missing(("first", TYPE), ("second", TYPE))
     return Answer().put("second", call.values[-1])
@@ -259,7 +259,7 @@ def register(worker: Worker, call: Call) -> Answer:
 
 @script("late")
 def register_late(worker: Worker, call: Call) -> Answer:
-    """Ask for one state, and from the third message on for another one."""
+    """Register one state, and from the third message on another one."""
     wanted = ("old", "new") if b"3" in call.values else ("old",)
     if call.lacks(*wanted):
         return Answer().missing(*((name, TYPE) for name in wanted if name not in call.states))
@@ -268,7 +268,7 @@ def register_late(worker: Worker, call: Call) -> Answer:
 
 @script("twice")
 def register_twice(worker: Worker, call: Call) -> Answer:
-    """Ask again for a state that is there, without the expiration that it has."""
+    """Register an attached state again, without its expiration."""
     if call.lacks("value"):
         return Answer().missing(("value", TYPE))
     if call.lacks("more"):

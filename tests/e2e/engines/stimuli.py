@@ -1,4 +1,4 @@
-"""What is sent at the start of the suite; the tests of test_*.py look at what came of it."""
+"""The messages that are sent at the start of the suite; the tests of test_*.py read the results."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Suite: t.TypeAlias = t.Any
 
 
 def send_all(suite: Suite) -> None:
-    """Send everything; what takes long goes on at the same time, once the engine is warm.
+    """Send all messages. Slow scenarios run at the same time, once the engine is warm.
 
-    On Flink the first call of each function holds all others up, so that timers are late.
+    On Flink the first call of each function blocks all others, so timers are late.
     """
     call(suite)
     deliver(suite)
@@ -100,7 +100,7 @@ def call(suite: Suite) -> None:
 
 IDS = ("", "a/b//c", "with space", "ünïcode ☃", "x" * 300)
 
-#: What is sent to functions that follow steps.
+#: The messages for functions that follow steps.
 FOLLOWED = {
     # Messages go to other functions and other ids, and know who sent them.
     "following/a/caller": [steps(send("following/b/called", saying("hello")))],
@@ -114,7 +114,7 @@ FOLLOWED = {
     ],
     # A delayed message has its sender for a caller, wherever it goes.
     "following/a/delayer": [steps(later(100, "following/b/delayed", saying("late")))],
-    # A delay of nothing comes after the messages that were sent with it.
+    # A delay of 0 arrives after the messages that were sent with it.
     "following/a/zero": [
         steps(
             later(0, "following/a/zero", saying("delayed")),
@@ -122,7 +122,7 @@ FOLLOWED = {
             send("following/a/zero", saying("sent 2")),
         )
     ],
-    # Within an answer the order of sending and cancelling counts.
+    # The order of sending and cancelling within a reply counts.
     "following/a/send-cancel": [
         steps(
             later(300, "following/a/send-cancel", saying("cancelled"), token="token"),
@@ -136,7 +136,7 @@ FOLLOWED = {
             later(300, "following/a/cancel-send", saying("sent"), token="token"),
         )
     ],
-    # What was sent is cancelled by a later message, and its token can be used again.
+    # A later message cancels the delay, and its token can be used again.
     "following/a/cancel-later": [
         steps(later(4000, "following/a/cancel-later", saying("cancelled"), token="token")),
         steps(cancel("token")),
@@ -152,13 +152,13 @@ FOLLOWED = {
                 100,
                 "following/a/delivered",
                 saying("delivered"),
-                cancel("token"),  # which is nothing to cancel any more
+                cancel("token"),  # which has no delay to cancel any more
                 later(100, "following/a/delivered", saying("again"), token="token"),
                 token="token",
             )
         )
     ],
-    # To cancel what nobody sent is fine.
+    # Cancelling an unknown token is allowed.
     "following/a/unknown": [steps(cancel("unknown"), saying("fine"))],
     # A token belongs to the id of the sender: another function of the same id cancels it,
     "following/a/same-id": [
@@ -191,7 +191,7 @@ FOLLOWED = {
     ],
 }
 
-#: What is sent to the functions of the scripted endpoint, round by round; None is nothing.
+#: The messages for the functions of the scripted endpoint, round by round; None for no message.
 CALLED: dict[str, list[bytes | None]] = {
     "scripted/plain/one": [b"\x00value\xff"],
     "scripted/exact/one": [b"1"],

@@ -1,4 +1,4 @@
-"""Delayed messages and their cancellation; conftest.py has what was sent."""
+"""Delayed messages and their cancellation; stimuli.py has the messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Suite: t.TypeAlias = t.Any
 
 
 def itself(address: str, *texts: str) -> list[str]:
-    """Return what a function says that was sent it by itself."""
+    """Return the observations of a function about its own messages."""
     return [f"{text} (from {address})" for text in texts]
 
 
@@ -39,14 +39,14 @@ def test_the_target_cannot_cancel_what_is_sent_to_it(suite: Suite) -> None:
     assert said == itself("following/a/source", "has not cancelled", "kept")
 
 
-def test_who_cancels_is_called_as_well(suite: Suite) -> None:
+def test_the_cancelling_function_is_called_as_well(suite: Suite) -> None:
     assert suite.said("following/b/same-id", 1) == itself("following/a/same-id", "has cancelled")
     assert suite.said("following/a/that-id", 1) == itself(
         "following/a/this-id", "has not cancelled"
     )
 
 
-def test_a_token_that_nobody_knows_is_cancelled_in_silence(suite: Suite) -> None:
+def test_cancelling_an_unknown_token_has_no_effect(suite: Suite) -> None:
     (said,) = suite.said("following/a/unknown", 1)
     assert said.startswith("fine")
 
@@ -55,7 +55,7 @@ def test_a_delayed_message_has_its_sender_for_a_caller(suite: Suite) -> None:
     assert suite.said("following/b/delayed", 1) == itself("following/a/delayer", "late")
 
 
-def test_a_delayed_message_comes_no_earlier_than_asked(suite: Suite) -> None:
+def test_a_delayed_message_does_not_arrive_early(suite: Suite) -> None:
     (waited,) = suite.said("waiting/measured/one", 1)
     if not suite.threads:
         pytest.skip("a virtual clock does not move the machine's, which the function reads")

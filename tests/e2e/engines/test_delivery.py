@@ -40,7 +40,7 @@ def test_any_text_is_an_id(suite: Suite, id: str) -> None:
     assert suite.said(f"typed/mixed/{id}", 1) == ["str id"]
 
 
-def test_functions_of_one_typename_are_told_apart_by_the_type(suite: Suite) -> None:
+def test_functions_of_one_typename_are_distinguished_by_the_type(suite: Suite) -> None:
     assert suite.said("typed/mixed/one", 4) == [
         "int 1",
         "str one",
@@ -59,19 +59,19 @@ def test_the_name_is_put_into_the_url_and_the_query_stays(suite: Suite) -> None:
     assert call.path == "/any/plain?query=kept"
 
 
-def test_a_message_that_finds_nothing_under_way_is_sent_alone(suite: Suite) -> None:
+def test_a_message_for_an_idle_address_is_sent_alone(suite: Suite) -> None:
     (call,) = suite.calls("scripted/plain/one", 1)
     assert len(call.request.invocations) == 1
 
 
-def test_messages_that_came_meanwhile_are_the_next_batch(suite: Suite) -> None:
+def test_messages_that_arrive_during_a_request_are_the_next_batch(suite: Suite) -> None:
     first, then = suite.calls("scripted/batched/one", 2)
     assert first.values == [b"1"]
     assert then.values == [b"2", b"3"]
 
 
 def test_an_address_has_one_request_at_a_time(aftermath: Suite) -> None:
-    # The one that the failure cut off was still held when it was sent again.
+    # The interrupted request was still held when it was sent again.
     assert aftermath.worker.most_of_one <= (2 if aftermath.threads else 1)
 
 

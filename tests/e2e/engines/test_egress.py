@@ -1,4 +1,4 @@
-"""Records that leave: what they hold, and their order."""
+"""Egress records: their contents and their order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Suite: t.TypeAlias = t.Any
         (None, str, "no key"),
     ],
 )
-def test_a_record_holds_what_the_function_wrote(
+def test_a_record_has_the_value_that_the_function_wrote(
     suite: Suite, key: str | None, type: t.Any, value: object
 ) -> None:
     records = suite.engine.records("kinds", 8)

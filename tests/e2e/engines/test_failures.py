@@ -34,7 +34,7 @@ def test_states_are_asked_for_again_and_have_their_values(aftermath: Suite) -> N
     assert [call.states for call in after] == [{}, {"value": b"before"}]
 
 
-def test_what_was_under_way_is_called_again_with_the_state_from_before(aftermath: Suite) -> None:
+def test_a_request_in_flight_is_repeated_with_the_state_from_before(aftermath: Suite) -> None:
     calls = aftermath.calls("scripted/replayed/one", 5)
     assert [(call.values, call.states) for call in calls[2:]] == [
         ([b"hold"], {"value": b"before"}),

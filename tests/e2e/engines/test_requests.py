@@ -1,4 +1,4 @@
-"""What is asked over HTTP, and which answers are accepted."""
+"""The HTTP requests, and the responses that are accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States: who sees them, how they are declared, how long they live."""
+"""States: their visibility, declaration and expiration."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def test_each_function_has_a_state_of_its_own(suite: Suite) -> None:
     assert suite.said("counting/other/alice", 3) == ["other 1", "other 2", "other 3"]
 
 
-def test_a_message_sees_what_those_before_it_in_the_batch_wrote(suite: Suite) -> None:
+def test_a_message_sees_the_writes_of_earlier_messages_in_the_batch(suite: Suite) -> None:
     said = suite.said("counting/one/batched", 200)
     assert said == [f"again {number}" for number in range(1, 201)]
 
 
 @pytest.mark.parametrize("kind", behaving.KINDS)
-def test_a_default_value_is_a_value_and_a_deleted_one_is_none(suite: Suite, kind: str) -> None:
+def test_a_default_value_is_a_value_and_a_deleted_state_has_none(suite: Suite, kind: str) -> None:
     spec, value = behaving.KINDS[kind]
     said = suite.said("keeping/kinds/one", 3 * len(behaving.KINDS))
     own = [text for text in said if text.startswith(f"{spec.name} ")]
@@ -59,7 +59,7 @@ def test_calls_keep_a_value_that_expires_after_the_last_call(suite: Suite) -> No
     ]
 
 
-def test_a_function_that_asks_for_no_states_gets_none(suite: Suite) -> None:
+def test_a_function_without_states_gets_none(suite: Suite) -> None:
     (call,) = suite.calls("scripted/plain/one", 1)
     assert call.states == {}
 
@@ -86,7 +86,7 @@ def test_another_id_has_the_registered_states_at_once(suite: Suite) -> None:
     assert call.states == {"first": None, "second": None}
 
 
-def test_a_state_that_is_declared_late_stands_beside_the_old_one(suite: Suite) -> None:
+def test_a_state_that_is_declared_late_is_added_to_the_old_one(suite: Suite) -> None:
     first, again, second, third, third_again, fourth = suite.calls("scripted/late/one", 6)
     assert (first.states, again.states) == ({}, {"old": None})
     assert second.states == {"old": b"1"}
@@ -96,7 +96,7 @@ def test_a_state_that_is_declared_late_stands_beside_the_old_one(suite: Suite) -
 
 
 def test_registering_again_changes_nothing(suite: Suite) -> None:
-    """The state keeps the expiration of its first registration, which is none."""
+    """The state keeps the missing expiration of its first registration."""
     *_, second, third = suite.calls("scripted/twice/one", 5)
     assert second.states == {"value": b"kept", "more": None}
     assert third.states == {"value": b"kept", "more": None}

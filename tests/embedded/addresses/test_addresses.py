@@ -1,4 +1,4 @@
-"""The life of addresses: each has one condition at a time, whatever happens in which order."""
+"""Addresses: each has one condition at a time, after any sequence of events."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TRIES = 3
 
 
 class Life(RuleBasedStateMachine):
-    """Every message is handled once and in order, or waits where its address says."""
+    """Every message is handled once and in order, or waits in its address's queue."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class Life(RuleBasedStateMachine):
         assert self.addresses.queued == queued
 
     def teardown(self) -> None:
-        """Everything ends by itself once endpoints answer and nothing fails any more."""
+        """All messages are handled once endpoints answer and no message fails."""
         for typename in self.held:
             self.addresses.release(typename)
         for _ in range(10_000):
@@ -207,7 +207,7 @@ TestLife.settings = settings(max_examples=80, stateful_step_count=40, deadline=N
 
 
 @given(st.lists(st.sampled_from(ADDRESSES), max_size=20))
-def test_parked_addresses_of_the_start_take_no_messages(targets: list[Address]) -> None:
+def test_addresses_that_start_parked_do_not_queue_messages(targets: list[Address]) -> None:
     addresses = Addresses([Parked(ADDRESSES[0], 1, 1, "error", 0)])
     addresses.put(Envelope(n, n, each, None, Message("x/y")) for n, each in enumerate(targets))
     assert addresses.queued == len([each for each in targets if each != ADDRESSES[0]])

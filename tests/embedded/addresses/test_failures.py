@@ -1,4 +1,4 @@
-"""A failing message stops its own address only, and a person can deal with it."""
+"""A failing message stops its own address only, and a user can resolve it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BOB = Address("ns/fn", "bob")
 
 @pytest.fixture
 def picky(script: t.Any, answer: t.Any) -> set[bytes]:
-    """A function that fails for some values, and keeps those it took in its state."""
+    """A function that fails for some values, and stores the others in its state."""
     bad = {b"bad"}
 
     def take(batch: t.Any) -> t.Any:
@@ -64,7 +64,7 @@ def test_messages_that_come_while_a_failed_batch_is_taken_apart_are_a_batch_agai
     assert [values for _, values, _ in script.calls][-2:] == [[b"bad"], [b"2", b"3"]]
 
 
-def test_other_addresses_go_on(script: t.Any, bench: t.Any, picky: set[bytes]) -> None:
+def test_other_addresses_continue(script: t.Any, bench: t.Any, picky: set[bytes]) -> None:
     made = bench()
     made.send("ns/fn", "bob", b"bad", b"1")
     made.run("ns/fn", "eve", b"1")
@@ -72,7 +72,7 @@ def test_other_addresses_go_on(script: t.Any, bench: t.Any, picky: set[bytes]) -
     assert made.engine.status().parked == 1
 
 
-def test_parked_address_goes_on_taking_messages_and_delays(
+def test_parked_address_still_accepts_messages_and_delays(
     script: t.Any, bench: t.Any, answer: t.Any, picky: set[bytes]
 ) -> None:
     script.add("ns/timer", lambda batch: answer().later(10, "ns/fn", "bob", b"late"))
@@ -108,9 +108,7 @@ def test_tokens_of_a_parked_address_still_cancel(
     assert [each.message.value for each in made.control.queue(BOB)] == [b"bad"]
 
 
-def test_retry_of_what_still_fails_parks_again(
-    script: t.Any, bench: t.Any, picky: set[bytes]
-) -> None:
+def test_retry_that_fails_parks_again(script: t.Any, bench: t.Any, picky: set[bytes]) -> None:
     made = bench()
     made.run("ns/fn", "bob", b"bad", b"1")
     made.control.retry(1)
@@ -119,7 +117,7 @@ def test_retry_of_what_still_fails_parks_again(
     assert (envelope.message.value, behind) == (b"bad", 1)
 
 
-def test_drop_lets_the_others_go_on_and_keeps_the_message(
+def test_drop_continues_with_the_others_and_keeps_the_message(
     script: t.Any, bench: t.Any, picky: set[bytes]
 ) -> None:
     made = bench()
@@ -132,7 +130,7 @@ def test_drop_lets_the_others_go_on_and_keeps_the_message(
     assert (dead.envelope, dead.error) == (dropped, "ValueError: no bad")
 
 
-def test_dropped_message_can_be_put_back(script: t.Any, bench: t.Any, picky: set[bytes]) -> None:
+def test_dropped_message_can_be_revived(script: t.Any, bench: t.Any, picky: set[bytes]) -> None:
     made = bench()
     made.run("ns/fn", "bob", b"bad")
     (dropped,) = made.control.drop(BOB)
@@ -158,12 +156,12 @@ def test_replace_gives_the_message_another_body(
     assert made.engine.store.queue(BOB) == []
 
 
-def test_names_of_what_is_not_parked(script: t.Any, bench: t.Any, picky: set[bytes]) -> None:
+def test_names_that_are_not_parked(script: t.Any, bench: t.Any, picky: set[bytes]) -> None:
     made = bench()
     with pytest.raises(NotParked) as info:
         made.control.retry(BOB)
     assert str(info.value) == (
-        "Nothing is parked at 'ns/fn/bob'. List what is parked to see what there is."
+        "Nothing is parked at 'ns/fn/bob'. List the parked messages to see their names."
     )
     with pytest.raises(NotParked, match="Nothing is parked at message 7"):
         made.control.drop(7)
@@ -171,7 +169,7 @@ def test_names_of_what_is_not_parked(script: t.Any, bench: t.Any, picky: set[byt
         made.control.deliver_delay(7)
 
 
-def test_a_number_stands_for_all_that_the_message_led_to(
+def test_a_number_names_all_parked_messages_of_its_trace(
     script: t.Any, bench: t.Any, answer: t.Any, picky: set[bytes]
 ) -> None:
     script.add(
@@ -237,7 +235,7 @@ def test_exit_out_of_a_call_leaves_the_message_where_it_was(script: t.Any, bench
 
 
 class Flaky:
-    """An endpoint that fails in the ways it is told."""
+    """An endpoint that fails as a test requires."""
 
     name = "http://127.0.0.1:1/fn"
     tries = 3
@@ -311,7 +309,7 @@ def test_message_that_its_endpoint_refuses_is_tried_three_times(flaky: t.Any) ->
     assert [event.parked for event in made.told(events.Failed)] == [False, False, True]
 
 
-def test_message_that_is_taken_at_the_second_try_is_applied_once(flaky: t.Any) -> None:
+def test_message_that_is_accepted_at_the_second_try_is_applied_once(flaky: t.Any) -> None:
     made, endpoint = flaky
     endpoint.failures = [EndpointError("status 500")]
     made.run("ns/fn", "a", b"x", b"y")

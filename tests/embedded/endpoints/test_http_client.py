@@ -1,4 +1,4 @@
-"""Answers in HTTP/1.1, byte for byte, over a pair of sockets."""
+"""HTTP/1.1 responses, byte for byte, over a pair of sockets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 
 def ask(*said: bytes, largest: int = 1000) -> tuple[Response, bool]:
-    """Have a server say something and end; return the answer, and whether it may be asked again."""
+    """Serve bytes and close; return the response, and whether the connection is kept."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         ours.settimeout(10)
@@ -57,7 +57,7 @@ def test_a_request_is_sent_as_a_whole_and_the_next_on_the_same_connection() -> N
         connection.close()
 
 
-#: (what comes after the status line, the body, whether the connection is kept)
+#: (the bytes after the status line, the body, whether the connection is kept)
 BODIES = {
     "length": (b"Content-Length: 2\r\n\r\nhi", b"hi", True),
     "names in any case": (b"CONTENT-length:2 \r\n\r\nhi", b"hi", True),
@@ -87,7 +87,7 @@ def test_the_first_of_several_headers_counts() -> None:
     assert answer.headers == {"a": "1", "b": "x: y", "content-length": "0"}
 
 
-def test_what_comes_before_the_answer_is_passed_over() -> None:
+def test_informational_responses_are_skipped() -> None:
     answer, kept = ask(
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n",
         b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n",
@@ -96,7 +96,7 @@ def test_what_comes_before_the_answer_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_answers_without_a_body(status: int) -> None:
+def test_responses_without_a_body(status: int) -> None:
     answer, kept = ask(b"HTTP/1.1 %d \r\n\r\n" % status)
     assert (answer, kept) == (Response(status, {}, b""), True)
 
@@ -124,7 +124,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("said", BAD, ids=range(len(BAD)))
-def test_what_is_no_answer(said: str) -> None:
+def test_responses_that_are_not_http(said: str) -> None:
     with pytest.raises(BadResponse) as caught:
         ask(said.encode())
     assert str(caught.value) == f"it answers {BAD[said]}"

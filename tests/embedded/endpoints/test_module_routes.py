@@ -104,14 +104,14 @@ def test_record_to_an_unknown_egress_parks_its_sender(
     )
 
 
-def test_record_of_another_type_than_its_egress_takes_parks_its_sender(
+def test_record_of_a_type_that_its_egress_does_not_accept_parks_its_sender(
     module: module_yaml.Module, script: t.Any, bench: t.Any, answer: t.Any
 ) -> None:
     script.add("shop/pay", lambda batch: answer().egress("shop/out", b"x", "a/b"))
     made = bench(routes=ModuleRoutes(module, script, ["shop/pay"]))
     made.run("shop/pay", "1")
     assert made.error() == (
-        f"'shop/pay' sends a record to an egress for id '1'. The egress 'shop/out' takes records"
+        f"'shop/pay' sends a record to an egress for id '1'. The egress 'shop/out' accepts records"
         f" of type '{KAFKA}', not 'a/b'. Make the record with 'kafka_record'."
     )
 
@@ -121,8 +121,8 @@ def test_record_of_another_type_than_its_egress_takes_parks_its_sender(
     [
         (b'{"topic": "greetings", "payload": "hi"}', None),
         (b'{"topic": "other", "payload": "hi"}', "has no topic 'other'"),
-        (b'{"topic": 1}', "takes a JSON object with the texts 'topic' and 'payload'"),
-        (b"nonsense", "takes a JSON object with the texts 'topic' and 'payload'"),
+        (b'{"topic": 1}', "is not a JSON object with the strings 'topic' and 'payload'"),
+        (b"nonsense", "is not a JSON object with the strings 'topic' and 'payload'"),
     ],
 )
 def test_playground_egress(
@@ -194,24 +194,24 @@ def test_popping_a_topic_moves_on_and_outlives_a_restart(
 
 
 @pytest.mark.parametrize("topic", ["", ".", "a/b", "ä", "x" * 250])
-def test_topic_that_is_no_name_of_one(topic: str) -> None:
+def test_invalid_topic_name(topic: str) -> None:
     message = Message(KAFKA, KafkaProducerRecord(topic=topic).SerializeToString())
-    with pytest.raises(ValueError, match="no name of a Kafka topic") as caught:
+    with pytest.raises(ValueError, match="not a name of a Kafka topic") as caught:
         KafkaFormat("ns/out").read(message)
     assert str(caught.value) == (
-        f"The egress 'ns/out' got a record for the topic '{topic}', which is no name of a Kafka"
-        " topic. Use 1 to 249 letters, digits, '.', '_' and '-'."
+        f"The egress 'ns/out' got a record for the topic '{topic}', which is not a name of a"
+        " Kafka topic. Use 1 to 249 letters, digits, '.', '_' and '-'."
     )
 
 
-def test_record_that_is_larger_than_kafka_takes() -> None:
+def test_record_that_is_larger_than_kafka_accepts() -> None:
     egress_format = KafkaFormat("ns/out", 1000)
     sizes = {size: kafka_record("t", value=b"x" * size) for size in (899, 901)}
     assert len(egress_format.read(sizes[899]).value) == 899
-    with pytest.raises(ValueError, match="Kafka does not take") as caught:
+    with pytest.raises(ValueError, match="Kafka does not accept") as caught:
         egress_format.read(sizes[901])
     assert str(caught.value) == (
         "The egress 'ns/out' got a record of 901 bytes for the topic 't', which Kafka does not"
-        " take. Make it smaller, or raise 'max.request.size' (1000) in the egress's properties and"
-        " the topic's own limit."
+        " accept. Make it smaller, or raise 'max.request.size' (1000) in the egress's properties"
+        " and the topic's own limit."
     )

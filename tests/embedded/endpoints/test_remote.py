@@ -21,7 +21,7 @@ OCTETS = "application/octet-stream"
 
 
 class Server:
-    """Answers what it is told, and keeps what it was asked."""
+    """Sends prepared responses, and keeps the requests."""
 
     def __init__(self) -> None:
         self.status, self.headers, self.body = 200, {"Content-Type": OCTETS}, b"answer"
@@ -95,7 +95,9 @@ def test_path_is_a_slash_without_one(server: Server, remote: t.Any) -> None:
     assert server.requests[0][1] == "/"
 
 
-def test_what_no_request_line_takes_is_quoted(server: Server, remote: t.Any) -> None:
+def test_characters_that_a_request_line_cannot_contain_are_quoted(
+    server: Server, remote: t.Any
+) -> None:
     remote("/a b/é%20?c=d e")(b"")
     assert server.requests[0][1] == "/a%20b/%C3%A9%20?c=d%20e"
 
@@ -151,7 +153,8 @@ def test_statuses_of_trouble(server: Server, remote: t.Any, status: int) -> None
     with pytest.raises(EndpointDown) as info:
         remote()(b"")
     assert str(info.value) == (
-        f"The endpoint {server.url}/statefun is down: status {status}. It is tried again by itself."
+        f"The endpoint {server.url}/statefun is down: status {status}."
+        " The engine tries it again automatically."
     )
 
 

@@ -1,4 +1,4 @@
-"""Requests that are written by hand, beside those that protobuf writes."""
+"""Requests that are written by hand equal those that protobuf writes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ states = st.dictionaries(texts, st.tuples(typenames, st.none() | payloads), max_
 
 
 @hypothesis.given(addresses, states, st.lists(st.tuples(senders, messages), max_size=5))
-def test_a_request_is_what_protobuf_writes(
+def test_a_request_equals_what_protobuf_writes(
     target: Address,
     states: dict[str, tuple[str, bytes | None]],
     batch: list[tuple[Address | None, Message]],

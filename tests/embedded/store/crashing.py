@@ -1,14 +1,13 @@
-"""An engine that is made to crash: reads numbers from a range, counts them and writes them out.
+"""An engine that crashes on purpose. It reads the numbers of a range, counts them and writes them.
 
 ``crashing.py FOLDER OUT COUNT [POINT:N]``. Each number goes to one of a few counters, which sends
-it on to a relay (an egress record) and, later, to another counter. A line is printed for each
+it to a relay (an egress record) and, later, to another counter. The program prints a line for each
 acknowledged part of the input; the last line has the final counts.
 
-The process ends the N-th time that it comes to POINT: ``call`` (a function has answered),
-``transaction`` (half of a commit is written), ``commit`` (it is on disk), ``deliver`` (records are
-written to OUT and not acknowledged), ``checkpoint`` (a part of the log is moved into the database)
-or ``recover`` (the queues are half read).
-"""
+The process exits at the N-th pass of POINT: ``call`` (a function has replied), ``transaction``
+(half of a commit is written), ``commit`` (it is on disk), ``deliver`` (records are written to OUT
+and not acknowledged), ``checkpoint`` (a part of the log is moved into the database) or ``recover``
+(half of the queues are read)."""
 
 from __future__ import annotations
 
@@ -76,7 +75,7 @@ registry.register("t/relay", relay)
 
 
 class FailPoint:
-    """Ends the process the n-th time that it comes to a point."""
+    """Ends the process at the n-th pass of a point."""
 
     def __init__(self, text: str) -> None:
         self.point, _, count = text.partition(":")
@@ -92,7 +91,7 @@ class FailPoint:
 
 
 class CrashingStore(SqliteStore):
-    """A store that ends the process at a point of its work."""
+    """A store that ends the process at a point."""
 
     def __init__(self, path: str, fail: FailPoint) -> None:
         self._fail = fail
@@ -111,7 +110,7 @@ class CrashingStore(SqliteStore):
         if not self._fail.is_due("checkpoint"):
             super()._move_log()
             return
-        # SQLite has no hook in a checkpoint: a limit on the size of files stops it halfway.
+        # SQLite has no hook in a checkpoint, so a limit on the size of files stops it halfway.
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(self.path) // 2, hard))
         try:
@@ -145,7 +144,7 @@ class FileSink:
 
 
 def main(folder: str, out: str, total: int, point: str = "") -> None:
-    # Small, so that queues are on disk and the log is moved often.
+    # The limits are small, so that queues are on disk and the log is moved often.
     engines.STEPS = 7
     stores.LOG_SIZE = 100_000
     fail = FailPoint(point)

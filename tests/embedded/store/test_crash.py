@@ -1,4 +1,4 @@
-"""After any crash the engine goes on where it was: nothing is lost, nothing is applied twice."""
+"""After any crash the engine continues: no message is lost, and none is applied twice."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Victim:
         return child.returncode, output
 
     def check(self) -> None:
-        """Run to the end, then look whether every number was counted and written exactly once."""
+        """Run to the end, and check that every number was counted and written exactly once."""
         status, output = self._run()
         assert status == 0
         last = json.loads(output.splitlines()[-1])
@@ -99,7 +99,7 @@ def test_random_kills(tmp_path: pathlib.Path) -> None:
             assert child.stdout is not None
             for _ in range(random.randint(1, 20)):
                 assert child.stdout.readline()
-            time.sleep(random.random() * 0.003)  # the instant within a step is left to chance
+            time.sleep(random.random() * 0.003)  # at a random instant within a step
             child.kill()
     victim.check()
 
@@ -108,7 +108,7 @@ def test_random_kills(tmp_path: pathlib.Path) -> None:
 
 
 def log_end(folder: pathlib.Path) -> int:
-    """Return where the last commit in SQLite's log ends; what is behind is of an older log."""
+    """Return the end of the last commit in SQLite's log; later bytes belong to an older log."""
     data = (folder / "statefun.sqlite3-wal").read_bytes()
     if len(data) < 32:
         return 0
@@ -132,7 +132,7 @@ def test_log_that_is_cut_anywhere_leaves_whole_commits(
     monkeypatch: pytest.MonkeyPatch,
     log_size: int,
 ) -> None:
-    """The folder is copied in mid-run, as a power cut leaves it; each commit is there or not."""
+    """The folder is copied during a run, as after a power cut. The copy has whole commits only."""
     monkeypatch.setattr(stores, "LOG_SIZE", log_size)
 
     def count(batch: t.Any) -> t.Any:
@@ -167,5 +167,5 @@ def test_log_that_is_cut_anywhere_leaves_whole_commits(
     copy = tmp_path / "last"
     shutil.copytree(tmp_path / "data", copy)
     restored = SqliteStore(copy)
-    assert len(restored.records(0, 1000)) == 59  # what was acknowledged
+    assert len(restored.records(0, 1000)) == 59  # the acknowledged numbers
     restored.close()

@@ -1,4 +1,4 @@
-"""The data folder and its database: what is refused, migrated and released."""
+"""The data folder and its database: refusals, migration and release."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_database_of_another_program(tmp_path: pathlib.Path) -> None:
     )
 
 
-def test_database_that_is_none(tmp_path: pathlib.Path) -> None:
+def test_file_that_is_not_a_database(tmp_path: pathlib.Path) -> None:
     database = tmp_path / "statefun.sqlite3"
     database.write_bytes(b"something else" * 1000)
     with pytest.raises(DataFolderError) as info:
@@ -126,7 +126,7 @@ def test_refused_folder_is_not_held(tmp_path: pathlib.Path) -> None:
             SqliteStore(tmp_path)
 
 
-def test_lost_and_found_of_a_new_volume_is_no_data_of_another_program(
+def test_lost_and_found_of_a_new_volume_is_ignored(
     tmp_path: pathlib.Path,
 ) -> None:
     (tmp_path / "lost+found").mkdir()
@@ -203,7 +203,7 @@ def test_a_commit_that_may_work_later_keeps_its_changes(tmp_path: pathlib.Path, 
 
 
 def write_format_1(folder: pathlib.Path) -> pathlib.Path:
-    """Make a folder as the first format had it, with a message and an idempotency key."""
+    """Make a folder in the first format, with a message and an idempotency key."""
     folder.mkdir()
     database = folder / "statefun.sqlite3"
     with sqlite3.connect(database) as connection:
@@ -268,7 +268,7 @@ def damage(folder: pathlib.Path) -> None:
 
 def test_damage_is_found_after_an_unclean_end(tmp_path: pathlib.Path) -> None:
     damage(tmp_path)
-    (tmp_path / "lock").write_text("12345\n")  # as a process leaves it that was killed
+    (tmp_path / "lock").write_text("12345\n")  # as after a killed process
     for _ in range(2):
         with pytest.raises(DataFolderError, match="cannot be read: "):
             SqliteStore(tmp_path)
