@@ -9,7 +9,6 @@ import importlib.metadata
 import json
 import os
 import pathlib
-import shutil
 import socket
 import subprocess
 import sys
@@ -265,12 +264,3 @@ def test_doctor_compares_versions(name: str, requirement: str, state: str) -> No
     assert found.state == state
     if state == "broken":
         assert found.text.endswith(f"pip install '{requirement}'")
-
-
-def test_the_script_is_installed() -> None:
-    if not importlib.metadata.entry_points(group="console_scripts", name="statefun"):
-        if os.environ.get("CI"):
-            pytest.fail("The package is installed without its script. Install it again.")
-        pytest.skip("The package was installed before it had a script. Install it again.")
-    script = shutil.which("statefun", path=str(pathlib.Path(sys.executable).parent))
-    assert script is not None
