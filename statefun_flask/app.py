@@ -85,4 +85,5 @@ class StateFunFlask(Flask):
                 " which does not add the endpoint's URL rules. Derive it from"
                 " statefun_flask.app.LateUrlMap."
             )
-        self.url_map.complete = self.statefun.bind
+        # Reading the endpoint adds the URL rules.
+        self.url_map.complete = lambda: self.statefun.endpoint

@@ -12,6 +12,7 @@ from flask import Blueprint
 from flask.blueprints import BlueprintSetupState
 
 from .core.function import StatefulFunction
+from .core.registry import add_declared
 from .core.registry import refuse_bare_decorator
 from .typing import F
 from .values.address import FunctionType
@@ -20,7 +21,7 @@ if t.TYPE_CHECKING:
     from .extension import AppStateFun
     from .typing import Function
     from .typing import ListOf
-    from .typing import State
+    from .typing import StateLike
 
 # Flask's default for the blueprint's name has no public name.
 _OWN_GROUP: t.Any = inspect.signature(Blueprint.__init__).parameters["cli_group"].default
@@ -80,7 +81,7 @@ class StateFunBlueprint(Blueprint):
         self,
         typename: str,
         *,
-        states: ListOf[State] = (),
+        states: ListOf[StateLike] = (),
         egresses: ListOf[str] = (),
     ) -> cabc.Callable[[F], F]:
         """Register the decorated function, as ``@app.statefun(…)`` does.
@@ -103,7 +104,7 @@ class StateFunBlueprint(Blueprint):
         typename: str,
         function: Function,
         *,
-        states: ListOf[State] = (),
+        states: ListOf[StateLike] = (),
         egresses: ListOf[str] = (),
     ) -> None:
         """Register a function, without the decorator.
@@ -119,7 +120,7 @@ class StateFunBlueprint(Blueprint):
         self,
         typename: str,
         function: cabc.Callable[..., t.Any],
-        states: ListOf[State],
+        states: ListOf[StateLike],
         egresses: ListOf[str],
         namespace: cabc.Mapping[str, t.Any],
     ) -> None:
@@ -149,4 +150,4 @@ def _register(state: BlueprintSetupState, declared: StatefulFunction) -> None:
             f" '{state.app.name}' has no StateFun extension."
             " Call 'StateFun().init_app(app)' before registering the blueprint."
         )
-    of_app.registry.add(declared)
+    add_declared(of_app.registry, declared)

@@ -22,6 +22,7 @@ from .config import SettingsOptions
 from .core.endpoint import Endpoint
 from .core.function import StatefulFunction
 from .core.handler import RequestHandler
+from .core.registry import add_declared
 from .core.registry import FunctionRegistry
 from .core.registry import refuse_bare_decorator
 from .core.table import FunctionTable
@@ -31,7 +32,7 @@ if t.TYPE_CHECKING:
     from .testing.embedded import EmbeddedTestEngine
     from .typing import Function
     from .typing import ListOf
-    from .typing import State
+    from .typing import StateLike
 
 
 class FunctionScaffold:
@@ -50,7 +51,7 @@ class FunctionScaffold:
         self,
         typename: str,
         *,
-        states: ListOf[State] = (),
+        states: ListOf[StateLike] = (),
         egresses: ListOf[str] = (),
     ) -> cabc.Callable[[F], F]:
         """Register the decorated function under a typename. The function is returned unchanged.
@@ -71,8 +72,9 @@ class FunctionScaffold:
         namespace = sys._getframe(1).f_locals
 
         def register(function: F) -> F:
-            self.registry.add(
-                StatefulFunction.declare(typename, function, states, egresses, namespace=namespace)
+            add_declared(
+                self.registry,
+                StatefulFunction.declare(typename, function, states, egresses, namespace=namespace),
             )
             return function
 
@@ -83,7 +85,7 @@ class FunctionScaffold:
         typename: str,
         function: Function,
         *,
-        states: ListOf[State] = (),
+        states: ListOf[StateLike] = (),
         egresses: ListOf[str] = (),
     ) -> None:
         """Register a function under a typename, without the decorator.
@@ -98,8 +100,9 @@ class FunctionScaffold:
         :raises DuplicateFunctionError: Another function of that typename takes the same messages.
         """
         namespace = sys._getframe(1).f_locals
-        self.registry.add(
-            StatefulFunction.declare(typename, function, states, egresses, namespace=namespace)
+        add_declared(
+            self.registry,
+            StatefulFunction.declare(typename, function, states, egresses, namespace=namespace),
         )
 
 
@@ -158,9 +161,9 @@ class AppStateFun(FunctionScaffold):
         :raises ValueError: A ``STATEFUN_…`` key of the config, or its value, is not allowed.
         :raises RuntimeError: A setting was changed after it was read.
         """
-        return self.bind()
+        return self._bind()
 
-    def bind(self) -> Endpoint:
+    def _bind(self) -> Endpoint:
         """Read the settings and add the URL rules, unless that is done, and return the endpoint.
 
         :raises ValueError: A ``STATEFUN_…`` key of the config, or its value, is not allowed.
@@ -267,7 +270,7 @@ class StateFun(FunctionScaffold):
         :raises ValueError: A ``STATEFUN_…`` key, or its value, is not allowed.
         """
         _read_settings(app, self._options)  # A wrong one leaves the app unchanged.
-        AppStateFun(app, parent=self.registry, options=self._options).bind()
+        AppStateFun(app, parent=self.registry, options=self._options)._bind()
         self._apps.append(weakref.ref(app))
 
     @property
@@ -345,14 +348,14 @@ class AppHandler(RequestHandler):
         self._app = app
         self._settings = settings
 
-    def compile(self) -> cabc.Mapping[tuple[str, str], FunctionTable]:
+    def _compile(self) -> cabc.Mapping[tuple[str, str], FunctionTable]:
         """Compile the registry.
 
         :raises RuntimeError: A setting was changed after it was read.
         """
         _refuse_changed(self._app, self._settings)
         self.debug_checks = self._app.debug or self._app.testing
-        return super().compile()
+        return super()._compile()
 
 
 def _refuse_changed(app: Flask, settings: Settings) -> None:

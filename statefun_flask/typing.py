@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:
         | cabc.Callable[[Context, t.Any], cabc.Awaitable[ReturnValue]]
     )
     #: An element of ``states``: a handle, or the name of an untyped state.
-    State: t.TypeAlias = ValueSpec[t.Any] | str
+    StateLike: t.TypeAlias = ValueSpec[t.Any] | str
 
     class ListOf(t.Protocol[T_co]):
         """A list or a tuple.

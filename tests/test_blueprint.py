@@ -17,6 +17,7 @@ from statefun_flask import StateFun
 from statefun_flask import StateFunBlueprint
 from statefun_flask import StateFunFlask
 from statefun_flask import ValueSpec
+from statefun_flask.core.registry import functions_of
 
 
 def greet(context: Context, message: str) -> Effects:
@@ -44,7 +45,7 @@ def test_its_functions_belong_to_each_app_that_has_it(blueprint: StateFunBluepri
     two.register_blueprint(blueprint, url_prefix="/other")
 
     for app in (one, two):
-        (function,) = app.statefun.registry.functions("test/fn")
+        (function,) = functions_of(app.statefun.registry, "test/fn")
         assert function.blueprint == "greetings"
         assert [spec.name for spec in function.states] == ["count"]
         assert function.egresses == ("test/out",)
@@ -65,7 +66,7 @@ def test_a_blueprint_registered_twice_has_its_functions_once(blueprint: StateFun
     app.register_blueprint(blueprint)
     app.register_blueprint(blueprint, name="again", url_prefix="/again")
 
-    assert len(app.statefun.registry.functions("test/fn")) == 1
+    assert len(functions_of(app.statefun.registry, "test/fn")) == 1
 
 
 def test_nested_blueprints_register_their_functions(blueprint: StateFunBlueprint) -> None:
@@ -152,7 +153,7 @@ def test_add_function_registers_as_the_decorator_does() -> None:
     app = StateFunFlask("app")
     app.register_blueprint(blueprint)
 
-    (added,), (decorated,) = (app.statefun.registry.functions(f"test/{name}") for name in "ab")
+    (added,), (decorated,) = (functions_of(app.statefun.registry, f"test/{name}") for name in "ab")
     assert added.is_same(decorated)
     assert added.blueprint == decorated.blueprint == "greetings"
 

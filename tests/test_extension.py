@@ -18,6 +18,7 @@ from statefun_flask import RegistrationError
 from statefun_flask import StateFun
 from statefun_flask import StateFunFlask
 from statefun_flask import wsgi_app
+from statefun_flask.core.registry import functions_of
 from statefun_flask.extension import AppStateFun
 from statefun_flask.values import json_types
 
@@ -91,9 +92,9 @@ def test_add_function_registers_as_the_decorator_does(kind: t.Any) -> None:
 
     made.add_function("test/fn", take, states=["seen"], egresses=["test/out"])
 
-    (added,) = made.registry.functions("test/fn")
+    (added,) = functions_of(made.registry, "test/fn")
     made("test/again", states=["seen"], egresses=["test/out"])(take)
-    (decorated,) = made.registry.functions("test/again")
+    (decorated,) = functions_of(made.registry, "test/again")
     assert added.is_same(decorated)
     assert [each.typename for each in added.signature.types] == ["test/Local"]
     with pytest.raises(RegistrationError, match="is not a function"):

@@ -83,11 +83,21 @@ def import_statements(source: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
 
 
 def run_time_nodes(node: ast.AST) -> cabc.Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
-            continue
-        yield child
+    """Yield a node and those below it, without what only type checkers read."""
+    yield node
+    children: cabc.Iterable[ast.AST] = ast.iter_child_nodes(node)
+    if isinstance(node, ast.If):
+        if is_type_checking(node.test):
+            children = node.orelse
+        elif isinstance(node.test, ast.UnaryOp) and is_type_checking(node.test.operand):
+            children = node.body
+    for child in children:
         yield from run_time_nodes(child)
+
+
+def is_type_checking(test: ast.expr) -> bool:
+    """Return whether a condition is ``TYPE_CHECKING`` or ``t.TYPE_CHECKING``."""
+    return ast.unparse(test) in ("TYPE_CHECKING", "t.TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
 def parts_imported(path: pathlib.Path, package: pathlib.Path = PACKAGE) -> set[str]:
@@ -149,6 +159,9 @@ def copy(tmp_path: pathlib.Path) -> pathlib.Path:
         ("flink/rest.py", "from ..cli.flink import command", "cli"),
         ("extension.py", "from .cli import dev", "cli"),
         ("core/handler.py", "from .. import StateFun", "__init__"),
+        ("core/table.py", "if t.TYPE_CHECKING: ...\nelse: from ..dev.run import Run", "dev"),
+        ("core/table.py", "if not t.TYPE_CHECKING: from ..dev.run import Run", "dev"),
+        ("core/table.py", "if t.TYPE_CHECKING or True: from ..dev.run import Run", "dev"),
     ],
 )
 def test_an_upward_import_is_found(
@@ -158,6 +171,22 @@ def test_an_upward_import_is_found(
     path.write_text(f"{path.read_text()}\n{statement}\n")
 
     assert upward_imports(copy) == [f"{file} imports {above}"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "if t.TYPE_CHECKING: from ..dev.run import Run",
+        "if not t.TYPE_CHECKING: ...\nelse: from ..dev.run import Run",
+    ],
+)
+def test_an_import_for_type_checkers_is_none_at_run_time(
+    copy: pathlib.Path, statement: str
+) -> None:
+    path = copy / "core/table.py"
+    path.write_text(f"{path.read_text()}\n{statement}\n")
+
+    assert upward_imports(copy) == []
 
 
 def test_a_module_outside_every_part_is_found(copy: pathlib.Path) -> None:

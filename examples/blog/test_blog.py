@@ -7,7 +7,6 @@ import pathlib
 import blog
 import blog_app
 import pytest
-import yaml
 from blog_pb2 import GreetRequest
 from blog_pb2 import GreetResponse
 
@@ -84,11 +83,6 @@ def test_main_serves_where_the_post_does(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_module_yaml_has_what_the_functions_declare() -> None:
-    spec = yaml.safe_load(MODULE.read_text())["module"]["spec"]
-    declared = {
-        typename: [state.name for state in blog.registry.table(typename).specs.values()]
-        for typename in blog.registry
-    }
-    functions = [entry["function"] for entry in spec["functions"]]
-    assert {each["meta"]["type"]: each["spec"].get("states", []) for each in functions} == declared
-    assert [entry["egress"]["meta"]["id"] for entry in spec["egresses"]] == [blog.GREETS]
+    runner = blog_app.app.test_cli_runner()
+    checked = runner.invoke(args=["statefun", "check", str(MODULE)])
+    assert checked.exit_code == 0, checked.output

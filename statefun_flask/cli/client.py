@@ -17,7 +17,8 @@ import click
 from ..dev.printable import printable
 from ..dev.printable import printable_json
 
-JsonObject: t.TypeAlias = dict[str, t.Any]
+if t.TYPE_CHECKING:
+    from ..dev.serializer import JsonObject
 
 #: Where an engine listens unless an option or the environment names it.
 DEFAULT_URL = "http://127.0.0.1:8090"

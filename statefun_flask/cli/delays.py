@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import click
 
 from ..dev.printable import printable
@@ -9,10 +11,12 @@ from ..dev.printable import printable_json
 from .client import asks_engine
 from .client import EngineClient
 from .client import format_option
-from .client import JsonObject
 from .client import write_all
 from .client import write_json
 from .until import span_text
+
+if t.TYPE_CHECKING:
+    from ..dev.serializer import JsonObject
 
 _number_argument = click.argument("number", type=click.IntRange(min=0))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import datetime as dt
 import json
+import typing as t
 
 import click
 
@@ -13,9 +14,11 @@ from ..dev.printable import printable_json
 from .client import asks_engine
 from .client import EngineClient
 from .client import format_option
-from .client import JsonObject
 from .client import NoEngine
 from .client import write_all
+
+if t.TYPE_CHECKING:
+    from ..dev.serializer import JsonObject
 
 #: Fields that have a place of their own in a line, or tell nothing to people.
 _PLACED = {"event", "at", "number", "trace", "address", "messages", "traceback"}

@@ -22,14 +22,14 @@ from flask.cli import with_appcontext
 from ..flink import Cluster
 from ..flink import FlinkError
 from ..flink import Kafka
-from ..flink import leash
 from ..flink import process
 from ..flink import reachable
+from ..flink import supervisor
+from ..flink.failure_reporter import FailureReporter
 from ..flink.releases import RELEASES
 from ..flink.repeats import Repeats
 from ..flink.serving import is_loopback
 from ..flink.serving import WorkerServer
-from ..flink.watch import Watch
 from ..module_yaml import FormatError
 from ..module_yaml import Module
 from ..module_yaml import ModuleError
@@ -168,9 +168,9 @@ def flink(
             click.echo(f"Flink's web page is at {cluster.rest_url}.")
             click.echo("The job runs. Press Ctrl-C to stop it.")
             companion = stack.enter_context(running(command, cluster, kafka)) if command else None
-            watch = Watch(cluster)
+            reporter = FailureReporter(cluster)
             while companion is None or companion.poll() is None:
-                for sentence in watch.news():
+                for sentence in reporter.new_failures():
                     click.echo(printable(sentence), err=True)
                 time.sleep(0.5)
             if companion.returncode:
@@ -214,8 +214,8 @@ def running(command: str, cluster: Cluster, kafka: bool) -> cabc.Iterator[subpro
     """Run a program beside the cluster, which ends with this command, even with a killed one."""
     environ = {**os.environ, **({"KAFKA_BOOTSTRAP": cluster.kafka.bootstrap} if kafka else {})}
     with tempfile.TemporaryDirectory() as folder:
-        leashed = [sys.executable, "-I", "-S", leash.__file__, folder, *_words(command)]
-        with subprocess.Popen(leashed, stdin=subprocess.PIPE, env=environ) as companion:
+        supervised = [sys.executable, "-I", "-S", supervisor.__file__, folder, *_words(command)]
+        with subprocess.Popen(supervised, stdin=subprocess.PIPE, env=environ) as companion:
             try:
                 yield companion
             finally:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import click
 
 from ..dev.printable import printable
 from .client import asks_engine
 from .client import EngineClient
 from .client import format_option
-from .client import JsonObject
 from .client import optional_function_argument
 from .client import write_all
+
+if t.TYPE_CHECKING:
+    from ..dev.serializer import JsonObject
 
 
 @click.command(

@@ -13,7 +13,6 @@ from .client import asks_engine
 from .client import BodyCommand
 from .client import EngineClient
 from .client import format_option
-from .client import JsonObject
 from .client import NothingFound
 from .client import type_header
 from .client import type_option
@@ -21,6 +20,9 @@ from .client import which_argument
 from .client import which_path
 from .client import write_all
 from .client import write_json
+
+if t.TYPE_CHECKING:
+    from ..dev.serializer import JsonObject
 
 _all_option = click.option(
     "--all",

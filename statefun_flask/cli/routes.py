@@ -10,6 +10,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from ..core.function import StatefulFunction
+from ..core.registry import functions_of
 from ..values.state import ValueSpec
 
 COLUMNS = ("Function", "States", "Messages", "Handler", "Blueprint")
@@ -39,7 +40,7 @@ KEYS = tuple(column.lower() for column in COLUMNS)
 def routes(sort: str, output: str) -> None:
     """Show the app's stateful functions with their states, message types and handlers."""
     registry = current_app.extensions["statefun"].registry
-    functions = [function for typename in registry for function in registry.functions(typename)]
+    functions = [function for typename in registry for function in functions_of(registry, typename)]
     functions.sort(key=lambda function: _row(function)[KEYS.index(sort)])
 
     if output == "json":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import sys
+import typing as t
 
 import click
 
@@ -14,11 +15,13 @@ from .client import asks_engine
 from .client import BodyCommand
 from .client import EngineClient
 from .client import format_option
-from .client import JsonObject
 from .client import type_header
 from .client import type_option
 from .client import write_json
 from .trace import tree
+
+if t.TYPE_CHECKING:
+    from ..dev.serializer import JsonObject
 
 
 @click.command(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import click
 
 from ..dev.printable import printable
@@ -11,9 +13,11 @@ from .client import address_path
 from .client import asks_engine
 from .client import EngineClient
 from .client import format_option
-from .client import JsonObject
 from .client import NothingFound
 from .client import write_json
+
+if t.TYPE_CHECKING:
+    from ..dev.serializer import JsonObject
 
 
 @click.command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import typing as t
 
 import click
 
@@ -10,9 +11,11 @@ from ..dev.printable import printable
 from .client import asks_engine
 from .client import EngineClient
 from .client import format_option
-from .client import JsonObject
 from .client import TimedOut
 from .client import write_json
+
+if t.TYPE_CHECKING:
+    from ..dev.serializer import JsonObject
 
 #: How long --wait waits if no number is given, in seconds.
 WAIT = 300.0

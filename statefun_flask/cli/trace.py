@@ -12,9 +12,11 @@ from ..dev.printable import printable_json
 from .client import asks_engine
 from .client import EngineClient
 from .client import format_option
-from .client import JsonObject
 from .client import NothingFound
 from .until import span_text
+
+if t.TYPE_CHECKING:
+    from ..dev.serializer import JsonObject
 
 #: Deeper lines are indented no further, and begin with their depth. A chain of messages can be as
 #: deep as it is long.

@@ -65,13 +65,13 @@ class Handler(t.Protocol):
     def __call__(self, body: bytes, /) -> bytes:
         """Answer in the calling thread, and raise what a function raises."""
 
-    def invoke(self, body: bytes, /) -> bytes:
+    def _invoke(self, body: bytes, /) -> bytes:
         """Answer in the calling thread.
 
         :raises InvocationFailed: A function raised an exception.
         """
 
-    async def invoke_async(
+    async def _invoke_async(
         self, body: bytes, *, executor: concurrent.futures.Executor | None = None
     ) -> bytes:
         """Answer in the running event loop. Synchronous functions run in the executor."""
@@ -131,7 +131,7 @@ class Endpoint:
         except (OSError, EOFError, ValueError) as exc:
             return error_reply(400, f"The body cannot be read: {exc}. Send it as a whole.")
         try:
-            answer = self.handler.invoke(data)
+            answer = self.handler._invoke(data)
         except Exception as exc:
             return self._reply_to_error(exc)
         return self._reply(answer)
@@ -160,7 +160,7 @@ class Endpoint:
             if refused is not None:
                 return refused
         try:
-            answer = await self.handler.invoke_async(data, executor=executor)
+            answer = await self.handler._invoke_async(data, executor=executor)
         except Exception as exc:
             return self._reply_to_error(exc)
         return self._reply(answer)

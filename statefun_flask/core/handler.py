@@ -25,6 +25,7 @@ from . import loop
 from .invocation import InvocationFailed
 from .invocation import run
 from .invocation import Steps
+from .registry import compile_tables
 from .registry import FunctionRegistry
 from .table import FunctionTable
 
@@ -65,7 +66,7 @@ class RequestHandler:
         :raises FunctionNotFoundError: No function is registered for the target.
         """
         try:
-            return self.invoke(body)
+            return self._invoke(body)
         except InvocationFailed as exc:
             error = exc.unwrap()
         try:
@@ -83,7 +84,7 @@ class RequestHandler:
             functions that share a typename with an asynchronous one.
         """
         try:
-            return await self.invoke_async(body, executor=executor)
+            return await self._invoke_async(body, executor=executor)
         except InvocationFailed as exc:
             error = exc.unwrap()
         try:
@@ -91,7 +92,7 @@ class RequestHandler:
         finally:
             del error  # its traceback refers to this frame
 
-    def invoke(self, body: bytes) -> bytes:
+    def _invoke(self, body: bytes) -> bytes:
         """Answer a request as a call does, without unwrapping the exception of a function.
 
         :raises InvocationFailed: A function raised an exception.
@@ -105,7 +106,7 @@ class RequestHandler:
         with _verified():
             return request.codec.encode(_finish(steps))
 
-    async def invoke_async(
+    async def _invoke_async(
         self, body: bytes, *, executor: concurrent.futures.Executor | None = None
     ) -> bytes:
         """Answer a request as :meth:`handle_async` does, without unwrapping exceptions.
@@ -125,15 +126,15 @@ class RequestHandler:
         with _verified():
             return request.codec.encode(await finish)
 
-    def compile(self) -> cabc.Mapping[tuple[str, str], FunctionTable]:
+    def _compile(self) -> cabc.Mapping[tuple[str, str], FunctionTable]:
         """Compile the registry. The first request calls this method."""
-        return self.registry.compile()
+        return compile_tables(self.registry)
 
     def _prepare(self, body: bytes) -> _Prepared:
         """Decode a request, look up its functions, and check its states."""
         tables = self._tables
         if tables is None:
-            tables = self._tables = self.compile()
+            tables = self._tables = self._compile()
         codec, batch = self._read(body, tables)
         table = tables.get(batch.target)
         if table is None:

@@ -18,7 +18,7 @@ from ..values.effects import Cancellation
 from ..values.effects import Effects
 from ..values.effects import StateChange
 from ..values.state import declared_type_mismatch
-from ..values.state import StoredValue
+from ..values.state import StoredForm
 from ..values.state import unknown_state
 from ..values.state import ValueSpec
 from .function import StatefulFunction
@@ -107,7 +107,7 @@ def run(batch: Batch, table: FunctionTable, debug_checks: bool) -> Steps:
 def _apply(
     effects: Effects,
     result: BatchResult,
-    states: dict[str, StoredValue],
+    states: dict[str, StoredForm],
     table: FunctionTable,
     pending_tokens: set[str],
 ) -> None:
@@ -115,7 +115,7 @@ def _apply(
 
     Everything is checked first, so that rejected effects change nothing.
     """
-    changes: list[tuple[str, StoredValue]] = []
+    changes: list[tuple[str, StoredForm]] = []
     if effects.changes:
         specs = table.specs
         for change in effects.changes:
@@ -128,7 +128,7 @@ def _apply(
         _check_tokens(effects, pending_tokens)
         result.delayed += effects.delayed
 
-    effects.sealed = True
+    effects._sealed = True
     for name, stored in changes:
         result.changes[name] = states[name] = stored
     if effects.sent:
@@ -137,7 +137,7 @@ def _apply(
         result.records += effects.records
 
 
-def _checked_change(change: StateChange, table: FunctionTable) -> tuple[str, StoredValue]:
+def _checked_change(change: StateChange, table: FunctionTable) -> tuple[str, StoredForm]:
     """Return the name and the new value of a change, checked against the declaration."""
     state, stored = change.state, change.stored
     name = change.name
@@ -150,7 +150,7 @@ def _checked_change(change: StateChange, table: FunctionTable) -> tuple[str, Sto
     if isinstance(state, ValueSpec):
         if state.type != spec.type:
             raise declared_type_mismatch(spec, state.type.typename)
-    elif spec.is_untyped:
+    elif spec._is_untyped:
         return name, (spec.type.typename, write_any(*stored))
     elif stored[0] != spec.type.typename:
         raise declared_type_mismatch(spec, stored[0])

@@ -19,7 +19,7 @@ from .table import FunctionTable
 if t.TYPE_CHECKING:
     from ..typing import Function
     from ..typing import ListOf
-    from ..typing import State
+    from ..typing import StateLike
 
 
 class FunctionRegistry:
@@ -39,7 +39,7 @@ class FunctionRegistry:
         typename: str,
         function: Function,
         *,
-        states: ListOf[State] = (),
+        states: ListOf[StateLike] = (),
         egresses: ListOf[str] = (),
     ) -> None:
         """Register a function of ``(context, message)`` under a typename.
@@ -56,50 +56,10 @@ class FunctionRegistry:
             messages.
         """
         namespace = sys._getframe(1).f_locals
-        self.add(
-            StatefulFunction.declare(typename, function, states, egresses, namespace=namespace)
+        add_declared(
+            self,
+            StatefulFunction.declare(typename, function, states, egresses, namespace=namespace),
         )
-
-    def add(self, function: StatefulFunction) -> None:
-        """Register a declared function."""
-        registered = self.functions(function.typename)
-        if any(function.is_same(other) for other in registered):
-            return
-        if self._frozen:
-            raise RegistrationError(
-                f"'{function.name}' is registered for '{function.typename}' after the first request"
-                " was handled, so no request would reach it. Register all functions before the"
-                " first request."
-            )
-        FunctionTable([*registered, function])
-        own = self._functions.get(function.typename, ())
-        self._functions[function.typename] = (*own, function)
-
-    def functions(self, typename: str) -> tuple[StatefulFunction, ...]:
-        """Return the functions of a typename; those of the parent come first."""
-        inherited = self._parent.functions(typename) if self._parent is not None else ()
-        return inherited + self._functions.get(t.cast("FunctionType", typename), ())
-
-    def compile(self) -> dict[tuple[str, str], FunctionTable]:
-        """Return the tables by (namespace, name). After this call registering is an error."""
-        self._freeze()
-        tables = (self.table(typename) for typename in self)
-        return {(each.typename.namespace, each.typename.name): each for each in tables}
-
-    def table(self, typename: str) -> FunctionTable:
-        """Return the table of a typename.
-
-        :raises FunctionNotFoundError: No function is registered for it.
-        """
-        functions = self.functions(typename)
-        if not functions:
-            raise FunctionNotFoundError(typename, self)
-        return FunctionTable(functions)
-
-    def _freeze(self) -> None:
-        self._frozen = True
-        if self._parent is not None:
-            self._parent._freeze()
 
     def __iter__(self) -> cabc.Iterator[FunctionType]:
         inherited = self._parent if self._parent is not None else ()
@@ -109,7 +69,54 @@ class FunctionRegistry:
         return len(list(iter(self)))
 
     def __contains__(self, typename: object) -> bool:
-        return isinstance(typename, str) and bool(self.functions(typename))
+        return isinstance(typename, str) and bool(functions_of(self, typename))
+
+
+def add_declared(registry: FunctionRegistry, function: StatefulFunction) -> None:
+    """Register a declared function.
+
+    :raises RegistrationError: The first request was handled already.
+    :raises DuplicateFunctionError: Another function of that typename accepts the same messages.
+    """
+    registered = functions_of(registry, function.typename)
+    if any(function.is_same(other) for other in registered):
+        return
+    if registry._frozen:
+        raise RegistrationError(
+            f"'{function.name}' is registered for '{function.typename}' after the first request"
+            " was handled, so no request would reach it. Register all functions before the"
+            " first request."
+        )
+    FunctionTable([*registered, function])
+    own = registry._functions.get(function.typename, ())
+    registry._functions[function.typename] = (*own, function)
+
+
+def functions_of(registry: FunctionRegistry, typename: str) -> tuple[StatefulFunction, ...]:
+    """Return the functions of a typename; those of the parent come first."""
+    inherited = functions_of(registry._parent, typename) if registry._parent is not None else ()
+    return inherited + registry._functions.get(t.cast("FunctionType", typename), ())
+
+
+def table_of(registry: FunctionRegistry, typename: str) -> FunctionTable:
+    """Return the table of a typename.
+
+    :raises FunctionNotFoundError: No function is registered for it.
+    """
+    functions = functions_of(registry, typename)
+    if not functions:
+        raise FunctionNotFoundError(typename, registry)
+    return FunctionTable(functions)
+
+
+def compile_tables(registry: FunctionRegistry) -> dict[tuple[str, str], FunctionTable]:
+    """Return the tables by (namespace, name). After this call registering is an error."""
+    frozen: FunctionRegistry | None = registry
+    while frozen is not None:
+        frozen._frozen = True
+        frozen = frozen._parent
+    tables = (table_of(registry, typename) for typename in registry)
+    return {(each.typename.namespace, each.typename.name): each for each in tables}
 
 
 def refuse_bare_decorator(typename: object) -> None:

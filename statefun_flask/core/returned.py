@@ -57,8 +57,8 @@ class _Join:
         if not isinstance(yielded, Effects):
             raise _invalid(f"an iterable with {_described(yielded)}", self._function)
         self.effects.extend(yielded)
-        if not yielded.sealed:
-            yielded.sealed = True
+        if not yielded._sealed:
+            yielded._sealed = True
             self._sealed.append(yielded)
 
     def __enter__(self) -> t.Self:
@@ -67,7 +67,7 @@ class _Join:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             for each in self._sealed:
-                each.sealed = False
+                each._sealed = False
 
 
 def _described(value: object) -> str:

@@ -70,8 +70,8 @@ class FunctionTable:
 
     def _add_routes(self, accepted: Type[t.Any], function: StatefulFunction) -> None:
         # The typename that the type writes comes first, since users know it from error messages.
-        for typename in (accepted.typename, *accepted.readers):
-            reader = t.cast("cabc.Callable[[bytes], t.Any]", accepted.reader(typename))
+        for typename in (accepted.typename, *accepted._readers):
+            reader = t.cast("cabc.Callable[[bytes], t.Any]", accepted._reader(typename))
             route = self.routes.setdefault(typename, MessageRoute(converter(reader), function))
             if route.function is not function:
                 raise _duplicate(route.function, function, f"type '{typename}'")

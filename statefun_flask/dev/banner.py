@@ -11,6 +11,7 @@ import typing as t
 import click
 
 from ..core.function import StatefulFunction
+from ..core.registry import functions_of
 from ..values.types import is_protobuf
 from ..values.types import Type
 from .session import Session
@@ -37,7 +38,7 @@ def lines(session: Session, data: str) -> cabc.Iterator[str]:
 
 def _rows(session: Session, data: str) -> cabc.Iterator[tuple[str, str]]:
     registry = session.registry
-    functions = [each for typename in registry for each in registry.functions(typename)]
+    functions = [each for typename in registry for each in functions_of(registry, typename)]
     width = max((len(each.typename) for each in functions), default=0)
     for each in functions:
         yield "Functions", f"{each.typename.ljust(width)}  {_takes(each)}{_states(each)}"

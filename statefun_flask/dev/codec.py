@@ -11,6 +11,7 @@ import typing as t
 import msgspec
 
 from ..core.registry import FunctionRegistry
+from ..core.registry import functions_of
 from ..protocol import protobuf_json
 from ..values._any import UNTYPED
 from ..values._text import did_you_mean
@@ -51,11 +52,11 @@ class MessageCodec:
         declared = [
             type
             for typename in registry
-            for function in registry.functions(typename)
+            for function in functions_of(registry, typename)
             for type in (*function.signature.types, *(spec.type for spec in function.states))
         ]
         for type in [*PRIMITIVES.values(), UNTYPED, *declared]:
-            for name in type.readers:
+            for name in type._readers:
                 self._types.setdefault(name, type)
 
     # -- parsing --------------------------------------------------------------------------
@@ -71,7 +72,7 @@ class MessageCodec:
         types = self._accepted(function)
         if content_type is not None and content_type.lower().startswith(_VENDOR):
             typename = content_type[len(_VENDOR) :].partition(";")[0].strip()
-            chosen = next((each for each in types if each.reader(typename)), None)
+            chosen = next((each for each in types if each._reader(typename)), None)
             if chosen is None:
                 self._check_takes_any(function, typename, types)
                 return Message(typename, body)
@@ -101,7 +102,7 @@ class MessageCodec:
         )
 
     def _accepted(self, function: str) -> list[Type[t.Any]]:
-        functions = self._registry.functions(function)
+        functions = functions_of(self._registry, function)
         if not functions:
             hint = did_you_mean(suggestions(function, self._registry))
             raise RequestError(
@@ -217,7 +218,7 @@ def _payload(type: Type[t.Any], typename: str, body: bytes, function: str) -> by
             return type.serialize(msgspec.json.decode(body, type=python))
         if python is bytes:
             return type.serialize(body)
-        reader = type.reader(typename)
+        reader = type._reader(typename)
         if reader is not None:
             reader(body)
         return body

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections.abc as cabc
 import os
 import pathlib
 import time
@@ -23,13 +22,11 @@ _PACKAGE = str(pathlib.Path(__file__).parent.parent) + os.sep
 #: The time between two reports of the progress of a file, in seconds.
 _PROGRESS_INTERVAL = 2.0
 
-Listener = cabc.Callable[[events.Event], None]
-
 
 class Reporter(t.Protocol):
     """Writes the events of a run."""
 
-    def listener(self, session: Session) -> Listener:
+    def listener(self, session: Session) -> events.Listener:
         """Return a listener of the engine that writes events."""
 
     def started(self, session: Session, data: str, seconds: float) -> None:
@@ -56,7 +53,7 @@ class JsonReporter:
     def __init__(self, out: Output) -> None:
         self._out = out
 
-    def listener(self, session: Session) -> Listener:
+    def listener(self, session: Session) -> events.Listener:
         """Return a listener of the engine that writes events."""
         serializer = Serializer(session.codec)
 
@@ -104,7 +101,7 @@ class TextReporter:
         self._last_progress = time.monotonic()
         self._is_read = True
 
-    def listener(self, session: Session) -> Listener:
+    def listener(self, session: Session) -> events.Listener:
         """Return a listener of the engine that writes events."""
         return TextLog(
             session.codec,

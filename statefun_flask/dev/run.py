@@ -14,6 +14,7 @@ import click
 from flask import Flask
 from flask.cli import ScriptInfo
 
+from ..core.registry import table_of
 from ..embedded.error_text import text_of
 from ..embedded.errors import DataFolderError
 from ..embedded.errors import UnknownTarget
@@ -252,7 +253,7 @@ class Run:
         named = self._given["to"]
         if named is not None:
             try:
-                session.registry.table(named)
+                table_of(session.registry, named)
             except FunctionNotFoundError as exc:
                 raise click.BadParameter(str(exc), param_hint="--to") from None
             return str(named)

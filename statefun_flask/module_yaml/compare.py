@@ -13,7 +13,7 @@ from ..values._text import did_you_mean
 from ..values._text import suggestions
 from . import declared
 from . import job_rules
-from .declared import Function
+from .declared import DeclaredFunction
 from .durations import expiration
 from .durations import written
 from .findings import Finding
@@ -88,7 +88,7 @@ def _endpoint_for(modules: cabc.Sequence[Module], typename: str) -> HttpEndpoint
 
 
 def _unrouted(
-    modules: cabc.Sequence[Module], functions: dict[str, Function]
+    modules: cabc.Sequence[Module], functions: dict[str, DeclaredFunction]
 ) -> cabc.Iterator[Finding]:
     patterns = [each.functions for module in modules for each in module.endpoints]
     for typename in functions:
@@ -105,7 +105,7 @@ def _unrouted(
 
 
 def _unserved(
-    modules: cabc.Sequence[Module], functions: dict[str, Function]
+    modules: cabc.Sequence[Module], functions: dict[str, DeclaredFunction]
 ) -> cabc.Iterator[Finding]:
     """Yield the functions that the files name at this app and that it does not serve.
 
@@ -156,7 +156,7 @@ def _targets(module: Module) -> cabc.Iterator[tuple[t.Any, int, str]]:
 
 
 def _states(
-    modules: cabc.Sequence[Module], functions: dict[str, Function]
+    modules: cabc.Sequence[Module], functions: dict[str, DeclaredFunction]
 ) -> cabc.Iterator[Finding]:
     for module in modules:
         if module.version not in V2_VERSIONS:
@@ -168,7 +168,7 @@ def _states(
 
 
 def _states_of(
-    module: Module, endpoint: HttpEndpoint, function: Function
+    module: Module, endpoint: HttpEndpoint, function: DeclaredFunction
 ) -> cabc.Iterator[Finding]:
     written_states = {state.name: state for state in endpoint.states or ()}
     wanted = {spec.name: declared.state(spec) for spec in function.states}
@@ -227,7 +227,7 @@ def _entry(state: State) -> str:
 
 
 def _topics(
-    modules: cabc.Sequence[Module], functions: dict[str, Function]
+    modules: cabc.Sequence[Module], functions: dict[str, DeclaredFunction]
 ) -> cabc.Iterator[Finding]:
     for module in modules:
         for topic, _, target in _targets(module):
@@ -244,7 +244,7 @@ def _topics(
 
 
 def _egresses(
-    modules: cabc.Sequence[Module], functions: dict[str, Function]
+    modules: cabc.Sequence[Module], functions: dict[str, DeclaredFunction]
 ) -> cabc.Iterator[Finding]:
     if any(each.section in ("egresses", "extensions") for m in modules for each in m.extensions):
         return

@@ -7,6 +7,7 @@ import datetime as dt
 import typing as t
 
 from ..core.registry import FunctionRegistry
+from ..core.registry import table_of
 from ..core.table import FunctionTable
 from ..values.state import ValueSpec
 from ..values.types import match
@@ -14,7 +15,7 @@ from .model import State
 
 
 @dataclasses.dataclass(frozen=True)
-class Function:
+class DeclaredFunction:
     """A typename that an app serves.
 
     :param states: Its states in the order of declaration.
@@ -39,13 +40,13 @@ class Function:
         return match(table.routes, typename) is not None
 
 
-def functions(registry: FunctionRegistry) -> dict[str, Function]:
+def functions(registry: FunctionRegistry) -> dict[str, DeclaredFunction]:
     """Return the functions of a registry by typename."""
     found = {}
     for typename in registry:
-        table = registry.table(typename)
+        table = table_of(registry, typename)
         egresses = [str(id) for each in table.functions for id in each.egresses]
-        found[str(typename)] = Function(
+        found[str(typename)] = DeclaredFunction(
             str(typename),
             tuple(table.specs.values()),
             tuple(dict.fromkeys(egresses)),

@@ -11,7 +11,7 @@ from ..core.registry import FunctionRegistry
 from ..values._text import did_you_mean
 from ..values._text import suggestions
 from . import declared
-from .declared import Function
+from .declared import DeclaredFunction
 from .findings import FormatError
 from .model import Component
 from .model import GrpcFunction
@@ -105,11 +105,11 @@ def _check(module: Module, targets: set[str]) -> None:
             )
 
 
-def _is_apps(component: Component, functions: dict[str, Function]) -> bool:
+def _is_apps(component: Component, functions: dict[str, DeclaredFunction]) -> bool:
     return isinstance(component, HttpEndpoint) and any(map(component.serves, functions))
 
 
-def _expanded(old: Module, functions: dict[str, Function], version: Version) -> Module:
+def _expanded(old: Module, functions: dict[str, DeclaredFunction], version: Version) -> Module:
     """Return a module with an endpoint for each function if the format has no patterns."""
     if version not in V2_VERSIONS:
         return old
@@ -128,7 +128,7 @@ def _expanded(old: Module, functions: dict[str, Function], version: Version) -> 
 
 
 def _endpoints(
-    functions: dict[str, Function],
+    functions: dict[str, DeclaredFunction],
     request: Request,
     kept: list[Component],
     targets: set[str],
@@ -158,7 +158,7 @@ def _ordered(components: list[Component]) -> tuple[Component, ...]:
 
 
 def _ingress(
-    functions: dict[str, Function], request: Request, kept: list[Component]
+    functions: dict[str, DeclaredFunction], request: Request, kept: list[Component]
 ) -> list[Component]:
     if not request.ingresses:
         return []
@@ -196,7 +196,9 @@ def _free(id: str, kept: list[Component]) -> str:
     return free
 
 
-def _type_of(target: str, functions: dict[str, Function], topic: str, version: Version) -> str:
+def _type_of(
+    target: str, functions: dict[str, DeclaredFunction], topic: str, version: Version
+) -> str:
     """Return the only message type of a function."""
     function = functions.get(target)
     if function is None:
@@ -216,7 +218,7 @@ def _type_of(target: str, functions: dict[str, Function], topic: str, version: V
 
 
 def _egresses(
-    functions: dict[str, Function], request: Request, kept: list[Component]
+    functions: dict[str, DeclaredFunction], request: Request, kept: list[Component]
 ) -> list[Component]:
     have = {getattr(each, "id", None) for each in kept if not isinstance(each, KafkaIngress)}
     wanted = list(request.egresses)
@@ -237,7 +239,7 @@ def _targets(components: list[Component]) -> set[str]:
     return {target for topic in topics if isinstance(topic, Topic) for target in topic.targets}
 
 
-def _with_states(module: Module, functions: dict[str, Function]) -> Module:
+def _with_states(module: Module, functions: dict[str, DeclaredFunction]) -> Module:
     """Return a module of format 1.0 or 2.0 with the states that an app's functions declare."""
     if module.version not in V2_VERSIONS:
         return module

@@ -6,10 +6,10 @@ import collections.abc as cabc
 
 from .findings import Finding
 from .findings import Severity
+from .model import AnyIngress
 from .model import Extension
 from .model import GrpcFunction
 from .model import HttpEndpoint
-from .model import Ingress
 from .model import Module
 from .nodes import Node
 
@@ -34,7 +34,7 @@ def check(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
             "There is no endpoint, and the runtime does not start a job without one.",
             "Write one, or have 'flask statefun module' write it.",
         )
-    if not foreign and not any(isinstance(part, Ingress) for part in parts):
+    if not foreign and not any(isinstance(part, AnyIngress) for part in parts):
         yield at(
             modules[0],
             Node(0, 0),
@@ -64,7 +64,7 @@ def _duplicates(modules: cabc.Sequence[Module]) -> cabc.Iterator[Finding]:
             if isinstance(part, HttpEndpoint | GrpcFunction):
                 key = ("The pattern", part.functions)
             else:
-                what = "The ingress" if isinstance(part, Ingress) else "The egress"
+                what = "The ingress" if isinstance(part, AnyIngress) else "The egress"
                 key = (what, part.id)
             if key in seen:
                 yield at(

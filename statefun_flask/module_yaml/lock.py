@@ -18,9 +18,9 @@ from . import declared
 from . import durations
 from .findings import Finding
 from .findings import ModuleError
-from .stored_fields import Fields
 from .stored_fields import fields_of
 from .stored_fields import OPTIONAL
+from .stored_fields import StoredFields
 
 FILE = "statefun.lock"
 
@@ -38,7 +38,7 @@ class Entry:
 
     type: str
     life: Life = None
-    fields: Fields = dataclasses.field(default_factory=dict)
+    fields: StoredFields = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: ValueSpec[t.Any]) -> t.Self:
@@ -57,7 +57,7 @@ class _State(msgspec.Struct, omit_defaults=True):
     type: str
     expire: str = ""
     after: t.Literal["invoke", "write", ""] = ""
-    fields: Fields = {}
+    fields: StoredFields = {}
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -251,7 +251,7 @@ def _past(entry: Entry) -> str:
     return "never expired" if entry.life is None else str(entry).replace("expires", "expired", 1)
 
 
-def _had_place_for(path: str, fields: Fields) -> bool:
+def _had_place_for(path: str, fields: StoredFields) -> bool:
     """Return whether old values have the object that a field belongs to."""
     owner = path.rpartition(".")[0]
     return not owner or owner in fields

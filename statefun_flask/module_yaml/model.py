@@ -278,9 +278,9 @@ class Extension(Part):
     spec: str
 
 
-Ingress: t.TypeAlias = KafkaIngress | KinesisIngress | PlaygroundIngress
-Egress: t.TypeAlias = KafkaEgress | KinesisEgress | PlaygroundEgress
-Component: t.TypeAlias = HttpEndpoint | GrpcFunction | Ingress | Egress | Extension
+AnyIngress: t.TypeAlias = KafkaIngress | KinesisIngress | PlaygroundIngress
+AnyEgress: t.TypeAlias = KafkaEgress | KinesisEgress | PlaygroundEgress
+Component: t.TypeAlias = HttpEndpoint | GrpcFunction | AnyIngress | AnyEgress | Extension
 
 
 @dataclasses.dataclass(frozen=True)
@@ -307,14 +307,14 @@ class Module:
         return [each for each in self.components if isinstance(each, HttpEndpoint)]
 
     @property
-    def ingresses(self) -> list[Ingress]:
+    def ingresses(self) -> list[AnyIngress]:
         """The ingresses."""
-        return [each for each in self.components if isinstance(each, Ingress)]
+        return [each for each in self.components if isinstance(each, AnyIngress)]
 
     @property
-    def egresses(self) -> list[Egress]:
+    def egresses(self) -> list[AnyEgress]:
         """The egresses."""
-        return [each for each in self.components if isinstance(each, Egress)]
+        return [each for each in self.components if isinstance(each, AnyEgress)]
 
     @property
     def extensions(self) -> list[Extension]:
@@ -331,6 +331,6 @@ class Module:
     def _by_pattern(self) -> dict[str, HttpEndpoint]:
         return {each.functions: each for each in self.endpoints}
 
-    def egress(self, identifier: str) -> Egress | None:
+    def egress(self, identifier: str) -> AnyEgress | None:
         """Return the egress with an id; None if it does not exist."""
         return next((each for each in self.egresses if each.id == identifier), None)

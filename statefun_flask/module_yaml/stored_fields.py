@@ -16,14 +16,14 @@ from ..values.types import BUILTIN
 from ..values.types import Type
 
 #: What a field holds by its path. The text begins with :data:`OPTIONAL` if a value may lack it.
-Fields: t.TypeAlias = dict[str, str]
+StoredFields: t.TypeAlias = dict[str, str]
 
 OPTIONAL = "optional "
 
 _LABEL_REPEATED = 3
 
 
-def fields_of(type: Type[t.Any]) -> Fields:
+def fields_of(type: Type[t.Any]) -> StoredFields:
     """Return the fields of a type's values; none for a type without fields."""
     python = type.python
     if hasattr(python, "DESCRIPTOR"):

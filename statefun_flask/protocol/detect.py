@@ -112,7 +112,7 @@ def _records(data: bytes, wanted: int) -> cabc.Iterator[bytes]:
             raise ValueError("it has too many fields that a request does not have")
 
 
-def _examine(fields: cabc.Iterable[_wire.Field], found: Evidence) -> None:
+def _examine(fields: cabc.Iterable[_wire.WireField], found: Evidence) -> None:
     for number, kind, content in fields:
         if number == 2 and kind == _wire.DELIMITED:
             found.strong.add(V2)

@@ -15,7 +15,7 @@ from ..values.effects import DelayedSend
 from ..values.effects import EgressMessage
 from ..values.effects import Send
 from ..values.message import Message
-from ..values.state import StoredValue
+from ..values.state import StoredForm
 from ..values.state import ValueSpec
 
 
@@ -29,7 +29,7 @@ class Batch(msgspec.Struct):
 
     target: tuple[str, str]
     id: str
-    states: dict[str, StoredValue]
+    states: dict[str, StoredForm]
     messages: list[tuple[Address | None, Message]]
 
 
@@ -44,7 +44,7 @@ class BatchResult:
     def __init__(self, typename: str) -> None:
         self.typename = typename
         #: The final values of the changed states, in the order of the first change of each.
-        self.changes: dict[str, StoredValue] = {}
+        self.changes: dict[str, StoredForm] = {}
         self.sent: list[Send] = []
         self.delayed: list[DelayedSend | Cancellation] = []
         self.records: list[EgressMessage] = []
@@ -77,7 +77,7 @@ class Codec:
     version: str
     decode: cabc.Callable[[bytes], Batch]
     resolve_states: cabc.Callable[
-        [dict[str, StoredValue], cabc.Mapping[str, ValueSpec[t.Any]]], None
+        [dict[str, StoredForm], cabc.Mapping[str, ValueSpec[t.Any]]], None
     ]
     encode: cabc.Callable[[BatchResult | MissingStates], bytes]
 

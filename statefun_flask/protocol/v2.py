@@ -32,7 +32,7 @@ from ..values.egress import KINESIS
 from ..values.message import ANY
 from ..values.message import Message
 from ..values.state import stored_type_mismatch
-from ..values.state import StoredValue
+from ..values.state import StoredForm
 from ..values.state import ValueSpec
 from ..values.types import PROTOBUF
 from .encoding import deletion
@@ -71,7 +71,7 @@ def decode(body: bytes) -> Batch:
     if not (namespace and name):
         raise without_target(body, "2.x", request)
 
-    states: dict[str, StoredValue] = {}
+    states: dict[str, StoredForm] = {}
     # A slice is a list, which is faster to iterate over than the field itself.
     for state in batch.state[:]:
         value = state.state_value
@@ -91,7 +91,7 @@ def decode(body: bytes) -> Batch:
 
 
 def resolve_states(
-    states: dict[str, StoredValue], specs: cabc.Mapping[str, ValueSpec[t.Any]]
+    states: dict[str, StoredForm], specs: cabc.Mapping[str, ValueSpec[t.Any]]
 ) -> None:
     """Unpack the values of typed states from their Anys. The values of untyped states stay Anys.
 
@@ -111,7 +111,7 @@ def resolve_states(
                 f"The stored value of the state '{name}' cannot be read: {exc}."
                 " Check what wrote it."
             ) from None
-        if spec.type.reader(content.typename) is None:
+        if spec.type._reader(content.typename) is None:
             raise stored_type_mismatch(spec, content.typename)
         states[name] = content.typename, content.value
 

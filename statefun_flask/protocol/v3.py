@@ -14,7 +14,7 @@ from ..values.address import Address
 from ..values.address import wire_type
 from ..values.message import Message
 from ..values.state import stored_type_mismatch
-from ..values.state import StoredValue
+from ..values.state import StoredForm
 from ..values.state import ValueSpec
 from .encoding import deletion
 from .encoding import encode_result
@@ -51,7 +51,7 @@ def decode(body: bytes) -> Batch:
     if not (namespace and name):
         raise without_target(body, "3.x", request)
 
-    states: dict[str, StoredValue] = {}
+    states: dict[str, StoredForm] = {}
     # A slice is a list, which is faster to iterate over than the field itself.
     for state in batch.state[:]:
         value = state.state_value
@@ -71,7 +71,7 @@ def decode(body: bytes) -> Batch:
 
 
 def resolve_states(
-    states: dict[str, StoredValue], specs: cabc.Mapping[str, ValueSpec[t.Any]]
+    states: dict[str, StoredForm], specs: cabc.Mapping[str, ValueSpec[t.Any]]
 ) -> None:
     """Check that every stored value has the declared type; writing another type ends the job.
 

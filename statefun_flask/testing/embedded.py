@@ -11,6 +11,7 @@ import typing as t
 
 from .. import module_yaml
 from ..core.handler import RequestHandler
+from ..core.registry import table_of
 from ..embedded import events
 from ..embedded.clock import milliseconds
 from ..embedded.clock import RealClock
@@ -44,7 +45,7 @@ from .engine import wait
 from .record import Record
 from .wiring import functions
 from .wiring import load
-from .wiring import Source
+from .wiring import ModuleSource
 from .wiring import Wiring
 
 if t.TYPE_CHECKING:
@@ -90,7 +91,7 @@ class EmbeddedTestEngine(TestEngine):
     def __init__(
         self,
         served: Servable,
-        module: Source = None,
+        module: ModuleSource = None,
         *,
         clock: t.Literal["virtual", "real"] = "virtual",
         data: str | os.PathLike[str] | None = None,
@@ -240,9 +241,9 @@ class EmbeddedTestEngine(TestEngine):
         self._check_target(target)
         self.run_until_idle()
         known = target.type in self._registry
-        specs = self._registry.table(target.type).specs if known else {}
+        specs = table_of(self._registry, target.type).specs if known else {}
         return {
-            name: specs[name].decode((each.typename, each.value)) if name in specs else each
+            name: specs[name]._decode((each.typename, each.value)) if name in specs else each
             for name, each in self.control.state(target).items()
         }
 

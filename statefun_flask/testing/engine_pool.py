@@ -14,10 +14,10 @@ if t.TYPE_CHECKING:
     from ..flink import Kafka
     from ..transport.direct import Servable
     from .flink import FlinkTestEngine
-    from .wiring import Source
+    from .wiring import ModuleSource
 
 #: The app, its module, the options, and the engine that runs it.
-_Running: t.TypeAlias = "tuple[Servable, Source, dict[str, t.Any], TestEngine]"
+_Running: t.TypeAlias = "tuple[Servable, ModuleSource, dict[str, t.Any], TestEngine]"
 
 #: The version of StateFun that runs on Flink.
 VERSION = "3.3.0"
@@ -53,7 +53,7 @@ class EnginePool:
         self,
         name: str,
         served: Servable,
-        module: Source = None,
+        module: ModuleSource = None,
         **options: t.Any,
     ) -> TestEngine:
         """Return an app on an engine. It replaces another app that runs on the same engine.
@@ -77,7 +77,7 @@ class EnginePool:
         return engine
 
     def _start(
-        self, name: str, served: Servable, module: Source, options: dict[str, t.Any]
+        self, name: str, served: Servable, module: ModuleSource, options: dict[str, t.Any]
     ) -> TestEngine:
         if name == "embedded":
             from .embedded import EmbeddedTestEngine

@@ -25,7 +25,7 @@ from . import sender
 from .engine import TestEngine
 from .engine import wait
 from .record import Record
-from .wiring import Source
+from .wiring import ModuleSource
 from .wiring import wire
 
 T = t.TypeVar("T")
@@ -51,7 +51,7 @@ class FlinkTestEngine(TestEngine):
 
     name = "flink"
 
-    def __init__(self, served: Servable, module: Source = None, *, cluster: Cluster) -> None:
+    def __init__(self, served: Servable, module: ModuleSource = None, *, cluster: Cluster) -> None:
         super().__init__()
         self._cluster = cluster
         self._topics: dict[str, _Topic] = {}

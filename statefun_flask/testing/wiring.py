@@ -16,7 +16,7 @@ from ..transport.direct import DirectEndpoint
 from ..transport.direct import Servable
 from . import sender
 
-Source: t.TypeAlias = "str | os.PathLike[str] | module_yaml.Module | None"
+ModuleSource: t.TypeAlias = "str | os.PathLike[str] | module_yaml.Module | None"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ def generated(
 
 
 def wire(
-    served: Servable, source: Source, *, worker: str, sender_url: str, kafka: str, tag: str
+    served: Servable, source: ModuleSource, *, worker: str, sender_url: str, kafka: str, tag: str
 ) -> Wiring:
     """Return the module of an app, with the sender and the addresses of the running servers.
 

@@ -16,9 +16,9 @@ from .direct import Servable
 logger = logging.getLogger("statefun_flask")
 
 Scope: t.TypeAlias = cabc.MutableMapping[str, t.Any]
-Receive: t.TypeAlias = cabc.Callable[[], cabc.Awaitable[cabc.MutableMapping[str, t.Any]]]
-Send: t.TypeAlias = cabc.Callable[[dict[str, t.Any]], cabc.Awaitable[None]]
-ASGIApp: t.TypeAlias = cabc.Callable[[Scope, Receive, Send], cabc.Awaitable[None]]
+ReceiveEvent: t.TypeAlias = cabc.Callable[[], cabc.Awaitable[cabc.MutableMapping[str, t.Any]]]
+SendEvent: t.TypeAlias = cabc.Callable[[dict[str, t.Any]], cabc.Awaitable[None]]
+ASGIApp: t.TypeAlias = cabc.Callable[[Scope, ReceiveEvent, SendEvent], cabc.Awaitable[None]]
 
 
 def asgi_app(
@@ -55,7 +55,7 @@ class _Application:
         self._threads = threads
         self._executor: concurrent.futures.Executor | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: ReceiveEvent, send: SendEvent) -> None:
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
         elif self._fallback is not None and scope.get("path") not in self._endpoint.paths:
@@ -82,7 +82,7 @@ class _Application:
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             await send({"type": "http.response.body", "body": reply.body})
 
-    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _live(self, scope: Scope, receive: ReceiveEvent, send: SendEvent) -> None:
         """Acknowledge the server's lifespan events."""
         lifespan = _Lifespan(receive, send)
         if self._fallback is not None:
@@ -116,7 +116,7 @@ class AsgiTransport(granian.GranianServer):
 class _Body:
     """Reads the body of a request."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: ReceiveEvent) -> None:
         self._receive = receive
         self._ended = False
 
@@ -135,7 +135,7 @@ class _Body:
 class _Lifespan:
     """The lifespan events of a server, which an application may not support."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, receive: ReceiveEvent, send: SendEvent) -> None:
         self._server_receive = receive
         self._server_send = send
         #: The event that is not acknowledged yet.

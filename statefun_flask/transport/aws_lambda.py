@@ -14,16 +14,16 @@ from ..core.endpoint import Reply
 from .direct import DirectEndpoint
 from .direct import Servable
 
-Event: t.TypeAlias = cabc.Mapping[str, t.Any]
+LambdaEvent: t.TypeAlias = cabc.Mapping[str, t.Any]
 
-_NOTHING: Event = {}
+_NOTHING: LambdaEvent = {}
 #: The headers that have a meaning in a request.
 _READ = frozenset({"content-type", "content-length", "transfer-encoding"})
 
 
 def lambda_handler(
     servable: Servable, *, skip_hooks: bool = False, **options: t.Unpack[SettingsOptions]
-) -> cabc.Callable[[Event, t.Any], dict[str, t.Any]]:
+) -> cabc.Callable[[LambdaEvent, t.Any], dict[str, t.Any]]:
     """Return a handler of Lambda events, which the function's configuration names::
 
         handler = lambda_handler(app)
@@ -39,7 +39,7 @@ def lambda_handler(
     """
     direct = DirectEndpoint(servable, skip_hooks=skip_hooks, **options)
 
-    def handler(event: Event, context: t.Any) -> dict[str, t.Any]:
+    def handler(event: LambdaEvent, context: t.Any) -> dict[str, t.Any]:
         event = _mapping(event)
         with direct.context():
             reply = _respond(direct.endpoint, event)
@@ -50,7 +50,7 @@ def lambda_handler(
     return handler
 
 
-def _respond(endpoint: Endpoint, event: Event) -> Reply:
+def _respond(endpoint: Endpoint, event: LambdaEvent) -> Reply:
     body = _body(event)
     if body is None:
         return error_reply(
@@ -61,13 +61,13 @@ def _respond(endpoint: Endpoint, event: Event) -> Reply:
     return endpoint.respond(_method(event), _path(endpoint, event), headers, io.BytesIO(body).read)
 
 
-def _method(event: Event) -> str:
+def _method(event: LambdaEvent) -> str:
     """Return the method, which the two formats of events have in different places."""
     http = _mapping(_mapping(event.get("requestContext")).get("http"))
     return str(event.get("httpMethod") or http.get("method") or "POST")
 
 
-def _path(endpoint: Endpoint, event: Event) -> str:
+def _path(endpoint: Endpoint, event: LambdaEvent) -> str:
     """Return the endpoint's path for an event: a stage or a prefix may come before it."""
     path = str(event.get("rawPath") or event.get("path") or "")
     if "/health" in path:
@@ -75,7 +75,7 @@ def _path(endpoint: Endpoint, event: Event) -> str:
     return endpoint.path
 
 
-def _headers(event: Event) -> dict[str, str]:
+def _headers(event: LambdaEvent) -> dict[str, str]:
     headers: dict[str, str] = {}
     given = _mapping(event.get("multiValueHeaders")) or _mapping(event.get("headers"))
     for name, value in given.items():
@@ -86,7 +86,7 @@ def _headers(event: Event) -> dict[str, str]:
     return headers
 
 
-def _body(event: Event) -> bytes | None:
+def _body(event: LambdaEvent) -> bytes | None:
     """Return the body, or None for one that cannot be decoded."""
     body = event.get("body") or ""
     try:
@@ -98,7 +98,7 @@ def _body(event: Event) -> bytes | None:
         return None
 
 
-def _response(reply: Reply, event: Event) -> dict[str, t.Any]:
+def _response(reply: Reply, event: LambdaEvent) -> dict[str, t.Any]:
     response: dict[str, t.Any] = {
         "statusCode": reply.status,
         "body": base64.b64encode(reply.body).decode(),
@@ -114,5 +114,5 @@ def _response(reply: Reply, event: Event) -> dict[str, t.Any]:
     return response
 
 
-def _mapping(value: object) -> Event:
+def _mapping(value: object) -> LambdaEvent:
     return value if isinstance(value, dict) else _NOTHING

@@ -107,14 +107,14 @@ class GranianServer:
             server = self._server(granian, listen)
             if started is not None:
                 server.on_startup(functools.partial(started, listen))
-            server.on_startup(functools.partial(signal.precede, server.signal_handler_interrupt))
+            server.on_startup(functools.partial(signal.set_before, server.signal_handler_interrupt))
             load = functools.partial(self._load_in_worker, target, signal)
             server.serve(target_loader=load, wrap_loader=False)
 
     def _load_in_worker(self, target: Target, signal: DrainSignal) -> t.Any:
         use_batch_scheduling()
         application, endpoint = self._load(target)
-        signal.watch(endpoint)
+        signal.drain_when_set(endpoint)
         return application
 
     def _load(self, target: Target) -> tuple[t.Any, Endpoint]:

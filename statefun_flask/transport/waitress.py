@@ -78,9 +78,9 @@ class WaitressTransport:
         direct = self.direct or isinstance(servable, FunctionRegistry)
         # Not for the view: its requests are longer, and took a tenth more when it was measured.
         with batch_scheduling() if direct else contextlib.nullcontext():
-            self.bind(servable).run(started=started)
+            self._bind(servable).run(started=started)
 
-    def bind(self, servable: Servable) -> WaitressServer:
+    def _bind(self, servable: Servable) -> WaitressServer:
         """Return a server that listens and does not answer yet.
 
         :raises OSError: The address is taken, or does not belong to this machine.

@@ -40,7 +40,7 @@ def wrap(typename: str, payload: bytes) -> tuple[str, bytes]:
 def unwrap(message: Message) -> t.Any:
     """Return the Python value of a primitive; return any other message unchanged."""
     for primitive in PRIMITIVES.values():
-        reader = match(primitive.readers, message.typename)
+        reader = match(primitive._readers, message.typename)
         if reader is not None:
             return reader(message.value)
     return message

@@ -13,7 +13,7 @@ VARINT = 0
 DELIMITED = 2
 
 #: (field number, wire type, content); the content of a varint is an int
-Field: t.TypeAlias = "tuple[int, int, bytes | int]"
+WireField: t.TypeAlias = "tuple[int, int, bytes | int]"
 
 _SIZES = {1: 8, 5: 4}
 
@@ -82,7 +82,7 @@ def text(field: int, value: str) -> bytes:
     return delimited(field, value.encode()) if value else b""
 
 
-def fields(data: bytes) -> cabc.Iterator[Field]:
+def fields(data: bytes) -> cabc.Iterator[WireField]:
     """Yield the fields of a message in their order.
 
     :raises ValueError: The bytes are not a message, or have a group, which is obsolete.

@@ -13,7 +13,7 @@ from .address import as_address
 from .message import Message
 from .state import as_spec
 from .state import declared_type_mismatch
-from .state import StoredValue
+from .state import StoredForm
 from .state import TypeOfTheValue
 from .state import unknown_state
 from .state import ValueSpec
@@ -32,7 +32,7 @@ class Readable(t.Protocol[T_co]):
     It makes checkers accept ``f"{context.get_state(SEEN)}"``, where any object is expected.
     """
 
-    def decode(self, stored: StoredValue, /) -> T_co | None:
+    def _decode(self, stored: StoredForm, /) -> T_co | None:
         """Return the value of a stored form."""
         ...
 
@@ -58,7 +58,7 @@ class Context:
     self_address: Address
     caller_address: Address | None
     _declared: cabc.Mapping[str, ValueSpec[t.Any]]
-    _stored: cabc.Mapping[str, StoredValue]
+    _stored: cabc.Mapping[str, StoredForm]
     #: The values that were passed to this context by name.
     _named: cabc.Mapping[str, t.Any]
 
@@ -96,7 +96,7 @@ class Context:
         specs = {as_spec(state): value for state, value in (states or {}).items()}
         self._declared = {spec.name: spec for spec in specs}
         self._stored = {
-            spec.name: None if value is None else spec.encode(value)
+            spec.name: None if value is None else spec._encode(value)
             for spec, value in specs.items()
         }
         self._named = {
@@ -125,9 +125,9 @@ class Context:
         :raises StateTypeError: The state is declared, stored or asked for with another type.
         """
         spec, stored = self._find(state)
-        return spec.decode(stored) if type is None else _read_as(spec, stored, type)
+        return spec._decode(stored) if type is None else _read_as(spec, stored, type)
 
-    def _find(self, state: t.Any) -> tuple[ValueSpec[t.Any], StoredValue]:
+    def _find(self, state: t.Any) -> tuple[ValueSpec[t.Any], StoredForm]:
         """Return the declaration of a state and its stored value."""
         spec = self._declared.get(getattr(state, "name", state))
         if spec is None:
@@ -136,7 +136,7 @@ class Context:
             if state.name not in self._named:
                 raise declared_type_mismatch(spec, state.type.typename)
             value = self._named[state.name]
-            return state, None if value is None else state.encode(value)
+            return state, None if value is None else state._encode(value)
         return spec, self._stored.get(spec.name)
 
     def __repr__(self) -> str:
@@ -158,7 +158,7 @@ class InvocationContext(Context):
         self,
         self_address: Address,
         caller_address: Address | None,
-        stored: cabc.Mapping[str, StoredValue],
+        stored: cabc.Mapping[str, StoredForm],
         declared: cabc.Mapping[str, ValueSpec[t.Any]],
         debug_checks: bool,
     ) -> None:
@@ -166,7 +166,7 @@ class InvocationContext(Context):
         self.caller_address = caller_address
         self._stored = stored
         self._declared = declared
-        self._values_read: list[tuple[ValueSpec[t.Any], StoredValue, t.Any, t.Any]] | None = (
+        self._values_read: list[tuple[ValueSpec[t.Any], StoredForm, t.Any, t.Any]] | None = (
             [] if debug_checks else None
         )
 
@@ -178,7 +178,7 @@ class InvocationContext(Context):
         else:
             spec = self._declaration(state)
         stored = self._stored.get(spec.name)
-        value = spec.decode(stored) if type is None else _read_as(spec, stored, type)
+        value = spec._decode(stored) if type is None else _read_as(spec, stored, type)
         if self._values_read is not None and value is not None:
             self._values_read.append((spec, stored, type, value))
         return value
@@ -199,7 +199,7 @@ class InvocationContext(Context):
                 continue
             written = spec.type if type_ is None else type_of(type_)
             # Decoded again, since 2.x may have stored the value as another type of the same class.
-            unchanged = spec.decode(stored) if type_ is None else _read_as(spec, stored, type_)
+            unchanged = spec._decode(stored) if type_ is None else _read_as(spec, stored, type_)
             try:
                 changed = written.serialize(value) != written.serialize(unchanged)
             except (TypeError, ValueError):  # only a changed value can fail to serialise
@@ -208,11 +208,11 @@ class InvocationContext(Context):
                 yield spec
 
 
-def _read_as(spec: ValueSpec[t.Any], stored: StoredValue, wanted: t.Any) -> t.Any:
+def _read_as(spec: ValueSpec[t.Any], stored: StoredForm, wanted: t.Any) -> t.Any:
     wanted = type_of(wanted)
     if wanted == spec.type:
-        return spec.decode(stored)
-    if not spec.is_untyped:
+        return spec._decode(stored)
+    if not spec._is_untyped:
         raise declared_type_mismatch(spec, wanted.typename)
     if stored is None:
         return None

@@ -17,7 +17,7 @@ from .message import encode
 from .message import Message
 from .state import as_spec
 from .state import state_name
-from .state import StoredValue
+from .state import StoredForm
 from .state import TypeOfTheValue
 from .state import ValueSpec
 from .types import BUILTIN
@@ -96,7 +96,7 @@ class StateChange(msgspec.Struct, frozen=True, gc=False):
     """
 
     state: ValueSpec[t.Any] | str
-    stored: StoredValue
+    stored: StoredForm
 
     @property
     def name(self) -> str:
@@ -107,7 +107,7 @@ class StateChange(msgspec.Struct, frozen=True, gc=False):
     def value(self) -> t.Any:
         """The new value; None for a deletion."""
         if isinstance(self.state, ValueSpec):
-            return self.state.decode(self.stored)
+            return self.state._decode(self.stored)
         return None if self.stored is None else unwrap(Message(*self.stored))
 
     def __str__(self) -> str:
@@ -144,7 +144,7 @@ class Effects:
         assert effects.changes[0].value == 1
     """
 
-    __slots__ = ("changes", "delayed", "records", "sealed", "sent")
+    __slots__ = ("_sealed", "changes", "delayed", "records", "sent")
 
     #: The messages to send.
     sent: list[Send]
@@ -155,14 +155,14 @@ class Effects:
     #: The changes of states; of several changes of one state the last one wins.
     changes: list[StateChange]
     #: True after a function returned or yielded the object; nothing can be added to it then.
-    sealed: bool
+    _sealed: bool
 
     def __init__(self) -> None:
         self.sent = []
         self.delayed = []
         self.records = []
         self.changes = []
-        self.sealed = False
+        self._sealed = False
 
     def send(self, address: Address | str, message: t.Any, *, type: t.Any = None) -> t.Self:
         """Send a message to a function instance.
@@ -171,7 +171,7 @@ class Effects:
         :param message: A value of a type in :mod:`~statefun_flask.values.types`, or a Message.
         :param type: The type to send it as, instead of the value's own.
         """
-        if self.sealed:
+        if self._sealed:
             self._raise_sealed()
         if not isinstance(address, Address):
             address = as_address(address)
@@ -197,7 +197,7 @@ class Effects:
             sender: functions of different types with the same id share them. A second message with
             the token of a pending message ends the job.
         """
-        if self.sealed:
+        if self._sealed:
             self._raise_sealed()
         if not isinstance(address, Address):
             address = as_address(address)
@@ -212,7 +212,7 @@ class Effects:
 
         Nothing happens when the message was delivered already, or never sent.
         """
-        if self.sealed:
+        if self._sealed:
             self._raise_sealed()
         self.delayed.append(Cancellation(_check_token(token)))
         return self
@@ -224,7 +224,7 @@ class Effects:
         :param message: A :func:`kafka_record` for Kafka, a :func:`kinesis_record` for Kinesis, or a
             value that another egress accepts.
         """
-        if self.sealed:
+        if self._sealed:
             self._raise_sealed()
         typename, payload = encode(message, type)
         self.records.append(EgressMessage(typename, payload, egress_identifier(identifier)))
@@ -244,19 +244,19 @@ class Effects:
         :param state: The handle, or the name, of a state that the function declares.
         :param type: For an untyped state: the type to store the value as.
         """
-        if self.sealed:
+        if self._sealed:
             self._raise_sealed()
         if value is None:
             raise TypeError("A state cannot hold None. Use 'delete_state' to delete its value.")
         if state.__class__ is ValueSpec:
-            self.changes.append(StateChange(state, state.encode(value, type)))
+            self.changes.append(StateChange(state, state._encode(value, type)))
         else:
             self.changes.append(StateChange(as_spec(state).name, encode(value, type)))
         return self
 
     def delete_state(self, state: ValueSpec[t.Any] | str) -> t.Self:
         """Delete the value of a state."""
-        if self.sealed:
+        if self._sealed:
             self._raise_sealed()
         handle = state if state.__class__ is ValueSpec else as_spec(state).name
         self.changes.append(StateChange(handle, None))
@@ -264,7 +264,7 @@ class Effects:
 
     def extend(self, other: Effects) -> t.Self:
         """Append the content of other Effects."""
-        if self.sealed:
+        if self._sealed:
             self._raise_sealed()
         if not isinstance(other, Effects):
             raise TypeError(

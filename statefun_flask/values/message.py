@@ -43,7 +43,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
         :param type: A :class:`Type`, or a class that has one.
         """
-        return self.has_value and type_of(type).reader(self.typename) is not None
+        return self.has_value and type_of(type)._reader(self.typename) is not None
 
     @t.overload
     def as_type(self, type: Type[T]) -> T: ...
@@ -59,7 +59,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
             malformed.
         """
         wanted = type_of(type)
-        reader = wanted.reader(self.typename)
+        reader = wanted._reader(self.typename)
         if reader is None:
             raise MessageTypeError(
                 f"A message of type '{self.typename}' cannot be read as '{wanted.typename}'."

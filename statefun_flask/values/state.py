@@ -23,7 +23,7 @@ from .types import TypeLike
 T = t.TypeVar("T")
 
 #: A stored value: its typename and its payload; None for a state without a value.
-StoredValue: t.TypeAlias = "tuple[str, bytes] | None"
+StoredForm: t.TypeAlias = "tuple[str, bytes] | None"
 
 #: The runtime keeps states of its own under these names, for every function. A user's state of the
 #: same name ends the job with a ClassCastException.
@@ -108,7 +108,7 @@ class ValueSpec(t.Generic[T]):
         set_once("typename", chosen.typename)
         set_once("expire_after_write", expire_after_write)
         set_once("expire_after_call", expire_after_call)
-        set_once("_read", chosen.reader(chosen.typename))
+        set_once("_read", chosen._reader(chosen.typename))
 
     def __setattr__(self, name: str, value: object) -> t.NoReturn:
         raise AttributeError(
@@ -125,18 +125,18 @@ class ValueSpec(t.Generic[T]):
         return self
 
     @property
-    def is_untyped(self) -> bool:
+    def _is_untyped(self) -> bool:
         """True for a state that accepts every value."""
         return self.type is UNTYPED
 
-    def encode(self, value: T, type: t.Any = None) -> tuple[str, bytes]:
+    def _encode(self, value: T, type: t.Any = None) -> tuple[str, bytes]:
         """Return the stored form of a value.
 
         :param type: The type to store the value of an untyped state as; by default the value's own.
         :raises StateTypeError: The value does not fit the type of the state.
         """
         if type is not None and (wanted := type_of(type)) != self.type:
-            if not self.is_untyped:
+            if not self._is_untyped:
                 raise declared_type_mismatch(self, wanted.typename)
             return self.typename, write_any(*encode(value, wanted))
         try:
@@ -147,7 +147,7 @@ class ValueSpec(t.Generic[T]):
                 f" {shorten(repr(value))}. {exc}"
             ) from exc
 
-    def decode(self, stored: StoredValue) -> T | None:
+    def _decode(self, stored: StoredForm) -> T | None:
         """Return the value of a stored form.
 
         :raises StateTypeError: Its bytes are of another type, or malformed.
@@ -155,7 +155,7 @@ class ValueSpec(t.Generic[T]):
         if stored is None:
             return None
         typename, payload = stored
-        reader = self._read if typename == self.typename else self.type.reader(typename)
+        reader = self._read if typename == self.typename else self.type._reader(typename)
         if reader is None:
             raise stored_type_mismatch(self, typename)
         try:
@@ -181,7 +181,7 @@ class ValueSpec(t.Generic[T]):
         return f"<ValueSpec {self}>"
 
     def __str__(self) -> str:
-        text = self.name if self.is_untyped else f"{self.name}: {self.type.label}"
+        text = self.name if self._is_untyped else f"{self.name}: {self.type.label}"
         if self.expire_after_write is not None:
             text += f" (expires {duration_text(self.expire_after_write)} after write)"
         if self.expire_after_call is not None:

@@ -42,7 +42,12 @@ class Type(t.Generic[T]):
     :raises ValueError: The typename is not of that form.
     """
 
-    __slots__ = ("__weakref__", "_identity", "python", "readers", "serialize", "typename")
+    __slots__ = ("__weakref__", "_identity", "_readers", "python", "serialize", "typename")
+
+    typename: str
+    python: t.Any
+    #: Value to the payload of its messages and records, as a program that produces them writes it.
+    serialize: cabc.Callable[[T], bytes]
 
     def __init__(
         self,
@@ -59,12 +64,12 @@ class Type(t.Generic[T]):
         self.serialize = serialize
         self._identity = python if identity is None else identity
         # The usual prefix has a key of its own, so that one look-up finds the messages of 2.x.
-        self.readers = {PROTOBUF + name: read for name, read in readers.items() if "/" not in name}
-        self.readers.update(readers)
+        self._readers = {PROTOBUF + name: read for name, read in readers.items() if "/" not in name}
+        self._readers.update(readers)
 
-    def reader(self, typename: str) -> cabc.Callable[[bytes], T] | None:
+    def _reader(self, typename: str) -> cabc.Callable[[bytes], T] | None:
         """Return the reader for payloads of a typename, or None when this type has none."""
-        return match(self.readers, typename)
+        return match(self._readers, typename)
 
     @property
     def label(self) -> str:

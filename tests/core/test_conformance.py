@@ -269,7 +269,7 @@ def test_asynchronous_messages_are_handled_in_order() -> None:
     result = answer(function, request(*range(50)))
     assert order == list(range(50))
     assert [
-        LONG.readers[LONG.typename](each.argument.value) for each in result.outgoing_messages
+        LONG._readers[LONG.typename](each.argument.value) for each in result.outgoing_messages
     ] == order
 
 
@@ -326,7 +326,7 @@ WRAPPERS: list[tuple[Type[t.Any], t.Any]] = [
 @pytest.mark.parametrize(("type", "wrapper"), WRAPPERS, ids=["int", "long"])
 def test_ints_have_the_bytes_of_protobufs_wrappers(type: Type[t.Any], wrapper: t.Any) -> None:
     """Integers from 0 to 999,999 have the bytes that protobuf writes."""
-    read = type.readers[type.typename]
+    read = type._readers[type.typename]
     for number in range(0, 1_000_000, 97):
         payload = wrapper(value=number).SerializeToString()
         assert type.serialize(number) == payload

@@ -1,4 +1,4 @@
-"""The example in docs/functions.md works."""
+"""The example in docs/testing.md of a test without an engine works."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import pathlib
 import re
 import typing as t
 
-DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "functions.md"
+DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "testing.md"
 
 
 def test_the_example_passes() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    section = DOCUMENT.read_text().partition("## Without an engine")[2]
+    code = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0]
     names: dict[str, t.Any] = {"__name__": "example"}
 
     exec(compile(code, str(DOCUMENT), "exec"), names)

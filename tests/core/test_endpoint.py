@@ -28,17 +28,17 @@ class Echo:
         self.error = error
 
     def __call__(self, body: bytes, /) -> bytes:
-        return self.invoke(body)
+        return self._invoke(body)
 
-    def invoke(self, body: bytes, /) -> bytes:
+    def _invoke(self, body: bytes, /) -> bytes:
         if self.error is not None:
             raise self.error
         return body
 
-    async def invoke_async(
+    async def _invoke_async(
         self, body: bytes, *, executor: concurrent.futures.Executor | None = None
     ) -> bytes:
-        return self.invoke(body)
+        return self._invoke(body)
 
 
 def endpoint_of(error: BaseException | None = None, **settings: t.Any) -> Endpoint:

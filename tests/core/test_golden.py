@@ -102,7 +102,7 @@ def test_a_value_is_written_and_read_as_the_official_sdks_do(
 ) -> None:
     assert type.serialize(value).hex() == payload
 
-    reader = type.reader(type.typename)
+    reader = type._reader(type.typename)
     assert reader is not None
     read = reader(bytes.fromhex(payload))
     assert read.__class__ is value.__class__

@@ -19,6 +19,7 @@ from statefun_flask import Context
 from statefun_flask import Effects
 from statefun_flask import FunctionRegistry
 from statefun_flask import RequestHandler
+from statefun_flask.core.registry import functions_of
 
 BOB = Address("example/other", "bob")
 Answer: t.TypeAlias = cabc.Callable[[RequestHandler, bytes], bytes]
@@ -152,7 +153,7 @@ def test_every_kind_of_function_is_registered_unchanged(kind: str) -> None:
     registry = FunctionRegistry()
     registry.register("example/fn", KINDS[kind])
     registry.register("example/fn", KINDS[kind])  # which does nothing
-    (function,) = registry.functions("example/fn")
+    (function,) = functions_of(registry, "example/fn")
     assert function.function == KINDS[kind]
 
 

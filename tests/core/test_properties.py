@@ -127,9 +127,9 @@ def test_an_encoded_value_is_decoded(
     assert same(read, value)
 
     spec: ValueSpec[t.Any] = ValueSpec("state", type)
-    assert same(spec.decode(spec.encode(value)), value)
+    assert same(spec._decode(spec._encode(value)), value)
     untyped = ValueSpec("state")
-    stored = untyped.decode(untyped.encode(value, type))
+    stored = untyped._decode(untyped._encode(value, type))
     assert same(stored.as_type(type) if isinstance(stored, Message) else stored, value)
 
 
@@ -168,7 +168,7 @@ def test_payloads_are_those_of_protobufs_wrappers(
 def test_values_are_read_as_protobuf_reads_them(name: str, wrapper: t.Any, payload: bytes) -> None:
     type = VALUES[name][0]
     try:
-        value = type.readers[type.typename](payload)
+        value = type._readers[type.typename](payload)
     except ValueError:
         return
     assert same(wrapper.FromString(payload).value, value)
@@ -211,7 +211,7 @@ def test_anys_are_those_of_protobuf(typename: str, payload: bytes) -> None:
 def test_any_bytes_under_any_name_give_a_value_or_a_message_type_error(
     type: Type[t.Any], typename: str, payload: bytes
 ) -> None:
-    for name in (typename, type.typename, *type.readers):
+    for name in (typename, type.typename, *type._readers):
         try:
             Message(name, payload).as_type(type)
         except MessageTypeError:
@@ -223,7 +223,7 @@ def test_any_bytes_under_any_name_give_a_value_or_a_message_type_error(
 def test_any_bytes_in_an_untyped_state_give_a_value_or_a_state_type_error(data: bytes) -> None:
     spec = ValueSpec("state")
     try:
-        value = spec.decode((spec.type.typename, data))
+        value = spec._decode((spec.type.typename, data))
     except StateTypeError:
         return
     if isinstance(value, Message):
@@ -337,7 +337,7 @@ GOOD = request_bytes(
     "us",
     "ib",
     "lea",
-    states={"count": COUNT.encode(3), "last": None, "item": ITEM.encode(Item("a")), "blog": None},
+    states={"count": COUNT._encode(3), "last": None, "item": ITEM._encode(Item("a")), "blog": None},
 )
 ANSWER = HANDLER(GOOD)
 V2 = handler(replay, "v2")
@@ -397,7 +397,7 @@ def test_a_mutated_body_is_answered_or_refused(changes: list[tuple[int, int]], d
 @quick
 def test_one_bad_message_in_a_batch_applies_nothing(messages: list[tuple[str, bytes]]) -> None:
     batch = [Message(*each) for each in messages]
-    stored: StoredStates = {"count": COUNT.encode(3), "last": None, "item": None, "blog": None}
+    stored: StoredStates = {"count": COUNT._encode(3), "last": None, "item": None, "blog": None}
 
     def readable(message: Message) -> bool:
         try:

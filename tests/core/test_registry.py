@@ -22,6 +22,9 @@ from statefun_flask import protobuf_type
 from statefun_flask import RegistrationError
 from statefun_flask import RequestHandler
 from statefun_flask import ValueSpec
+from statefun_flask.core.registry import compile_tables
+from statefun_flask.core.registry import functions_of
+from statefun_flask.core.registry import table_of
 
 HOUR = dt.timedelta(hours=1)
 COUNT = ValueSpec("count", int)
@@ -69,7 +72,7 @@ def test_functions_of_one_typename_differ_in_their_message_types(
     for function in (take_text, take_number, take_all):
         registry.register("test/fn", function)
 
-    table = registry.table("test/fn")
+    table = table_of(registry, "test/fn")
     assert table.route(Message("io.statefun.types/string")).function.function is take_text
     assert table.route(Message("io.statefun.types/int")).function.function is take_number
     assert table.route(Message("other/prefix/google.protobuf.Int64Value")).function.function is (
@@ -101,7 +104,7 @@ def test_two_that_accept_the_same_messages_are_refused(
         f"'test/fn' is already registered to '{module}:{first.__name__}' for messages of"
         f" {accepted}. Give '{module}:{second.__name__}' another typename, or another message type."
     )
-    assert [each.function for each in registry.functions("test/fn")] == [first]
+    assert [each.function for each in functions_of(registry, "test/fn")] == [first]
 
 
 def test_an_equal_function_is_registered_once(registry: FunctionRegistry) -> None:
@@ -115,7 +118,7 @@ def test_an_equal_function_is_registered_once(registry: FunctionRegistry) -> Non
     registry.register("test/fn", greeter.greet)
     registry.register("test/fn", greeter.greet)
 
-    assert len(registry.functions("test/fn")) == 2
+    assert len(functions_of(registry, "test/fn")) == 2
 
 
 def test_the_same_function_with_other_states_is_refused(registry: FunctionRegistry) -> None:
@@ -180,7 +183,7 @@ def test_states_are_the_union_in_order_of_declaration(registry: FunctionRegistry
     registry.register("test/fn", take_text, states=["b", COUNT])
     registry.register("test/fn", take_number, states=[COUNT, "a"])
 
-    assert list(registry.table("test/fn").specs) == ["b", "count", "a"]
+    assert list(table_of(registry, "test/fn").specs) == ["b", "count", "a"]
 
 
 @pytest.mark.parametrize(
@@ -289,7 +292,7 @@ def test_a_typename_may_be_a_function_type(registry: FunctionRegistry) -> None:
 def test_egresses_are_checked(registry: FunctionRegistry) -> None:
     registry.register("test/fn", take_text, egresses=["a/b"])
 
-    assert registry.functions("test/fn")[0].egresses == ("a/b",)
+    assert functions_of(registry, "test/fn")[0].egresses == ("a/b",)
     with pytest.raises(RegistrationError, match="'b' is not a typename"):
         registry.register("test/other", take_text, egresses=["b"])
     with pytest.raises(RegistrationError, match="must be a list"):
@@ -305,7 +308,7 @@ def test_the_handler_is_named_by_module_and_qualified_name(registry: FunctionReg
     registry.register("test/b", Greeter())
     registry.register("test/c", functools.partial(take_text))
 
-    handlers = [registry.functions(name)[0].handler for name in registry]
+    handlers = [functions_of(registry, name)[0].handler for name in registry]
     assert handlers[0] == f"{__name__}:take_text"
     assert handlers[1] == (
         f"{__name__}:test_the_handler_is_named_by_module_and_qualified_name.<locals>.Greeter"
@@ -324,9 +327,9 @@ def test_a_child_has_its_parents_functions_and_its_own() -> None:
     one.register("test/fn", take_number)
 
     assert list(one) == ["test/fn", "test/one"]
-    assert [each.function for each in one.functions("test/fn")] == [take_text, take_number]
+    assert [each.function for each in functions_of(one, "test/fn")] == [take_text, take_number]
     assert list(two) == ["test/fn"]
-    assert [each.function for each in two.functions("test/fn")] == [take_text]
+    assert [each.function for each in functions_of(two, "test/fn")] == [take_text]
 
 
 def test_a_child_cannot_accept_the_messages_of_its_parent() -> None:
@@ -345,7 +348,7 @@ def test_a_parent_that_accepts_the_messages_of_a_child_is_refused_at_the_first_r
     parent.register("test/fn", take_text_too)
 
     with pytest.raises(DuplicateFunctionError):
-        child.compile()
+        compile_tables(child)
 
 
 def test_after_the_first_request_registering_is_an_error(
@@ -367,7 +370,7 @@ def test_after_the_first_request_registering_is_an_error(
 def test_a_parent_is_frozen_with_its_child_and_a_sibling_is_not() -> None:
     parent = FunctionRegistry()
     one, two = FunctionRegistry(parent), FunctionRegistry(parent)
-    one.compile()
+    compile_tables(one)
 
     two.register("test/fn", take_text)
     with pytest.raises(RegistrationError, match="after the first request"):
@@ -378,7 +381,7 @@ def test_an_unknown_typename_has_no_table(registry: FunctionRegistry) -> None:
     registry.register("test/greeter", take_text)
 
     with pytest.raises(FunctionNotFoundError) as info:
-        registry.table("test/greeters")
+        table_of(registry, "test/greeters")
 
     assert info.value.typename == "test/greeters"
     assert info.value.suggestions == ["test/greeter"]
@@ -389,7 +392,7 @@ def test_an_unknown_typename_has_no_table(registry: FunctionRegistry) -> None:
 
 def test_a_protobuf_message_is_accepted_under_any_prefix(registry: FunctionRegistry) -> None:
     registry.register("test/fn", take_wrapper)
-    table = registry.table("test/fn")
+    table = table_of(registry, "test/fn")
 
     for prefix in ("type.googleapis.com/", "my.company/x/", "com.example/"):
         assert table.route(Message(f"{prefix}google.protobuf.StringValue")).function
@@ -403,7 +406,7 @@ def test_a_given_typename_is_used_unchanged(registry: FunctionRegistry) -> None:
 
     function.__annotations__["message"] = t.Annotated[t.Any, kind]
     registry.register("test/fn", function)
-    table = registry.table("test/fn")
+    table = table_of(registry, "test/fn")
 
     assert table.route(Message("test/Text")).function.function is function
     assert table.catch_all is None

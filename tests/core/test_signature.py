@@ -19,6 +19,7 @@ from statefun_flask import Message
 from statefun_flask import RegistrationError
 from statefun_flask import StateFun
 from statefun_flask import utf8_type
+from statefun_flask.core.registry import functions_of
 from statefun_flask.core.signature import read
 
 NAMES = json_type("test/names", list[str])
@@ -260,7 +261,7 @@ def test_names_of_the_closure_and_of_the_decorating_frame_are_known() -> None:
 
     make()
 
-    (registered,) = statefun.registry.functions("test/fn")
+    (registered,) = functions_of(statefun.registry, "test/fn")
     assert [type.typename for type in registered.signature.types] == ["test/Local"]
 
 
@@ -276,7 +277,7 @@ def test_a_local_class_shadows_a_global_one_of_its_name() -> None:
     def function(context: Context, message: Greeting) -> Effects:
         return Effects()
 
-    (registered,) = statefun.registry.functions("test/fn")
+    (registered,) = functions_of(statefun.registry, "test/fn")
     assert [type.typename for type in registered.signature.types] == ["test/LocalGreeting"]
 
 

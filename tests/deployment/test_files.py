@@ -14,6 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from statefun_flask.config import Settings
+from statefun_flask.core.registry import functions_of
 from statefun_flask.flink import configuration
 from statefun_flask.flink.releases import RELEASES
 from statefun_flask.transport.waitress import DRAIN
@@ -124,7 +125,7 @@ def test_the_module_calls_the_functions_of_the_app() -> None:
     egresses = {
         name
         for typename in registry
-        for each in registry.functions(typename)
+        for each in functions_of(registry, typename)
         for name in each.egresses
     }
     assert egresses == {EGRESS["id"]}

@@ -16,6 +16,7 @@ from statefun_flask import Context
 from statefun_flask import Effects
 from statefun_flask import Message
 from statefun_flask import StateFunFlask
+from statefun_flask.core.registry import functions_of
 from statefun_flask.dev import banner
 from statefun_flask.embedded.kafka import broker
 
@@ -81,7 +82,7 @@ def test_the_suggested_command_works(
     start: cabc.Callable[..., t.Any], app: StateFunFlask, name: str
 ) -> None:
     client = start(app)
-    (function,) = app.statefun.registry.functions(f"dev/{name}")
+    (function,) = functions_of(app.statefun.registry, f"dev/{name}")
     body = banner._sample(function)
     client.put(f"/dev/{name}/bob", body)
 

@@ -15,9 +15,9 @@ import pytest
 
 from statefun_flask.flink import Cluster
 from statefun_flask.flink import FlinkError
+from statefun_flask.flink.failure_reporter import FailureReporter
 from statefun_flask.flink.process import wait_until
 from statefun_flask.flink.serving import WorkerServer
-from statefun_flask.flink.watch import Watch
 from statefun_flask.protocol.schema import egress
 from statefun_flask.protocol.schema import request_reply_v3 as v3
 
@@ -145,14 +145,14 @@ def test_failing_calls_and_jobs_are_reported_in_sentences(
 
     server = serve(failing)
     cluster = start_cluster(module(unique, call="1s"), endpoint=server.url)
-    watch = Watch(cluster)
-    assert list(watch.news()) == []
+    reporter = FailureReporter(cluster)
+    assert list(reporter.new_failures()) == []
     produce(unique("in"), [("bob", b"x")])
 
     told: list[str] = []
 
     def restarts() -> bool:
-        told.extend(watch.news())
+        told.extend(reporter.new_failures())
         return any("restarts" in sentence for sentence in told)
 
     wait_until(restarts, "the job's restart is reported", cluster.processes())

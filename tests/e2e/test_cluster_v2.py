@@ -8,9 +8,9 @@ import typing as t
 import pytest
 
 from statefun_flask.flink import Cluster
+from statefun_flask.flink.failure_reporter import FailureReporter
 from statefun_flask.flink.process import wait_until
 from statefun_flask.flink.serving import WorkerServer
-from statefun_flask.flink.watch import Watch
 from statefun_flask.protocol.schema import egress
 from statefun_flask.protocol.schema import request_reply_v2 as v2
 
@@ -134,12 +134,12 @@ def test_a_failing_job_is_reported_in_sentences(
 
     server = serve(failing)
     cluster = start_cluster(module(unique), release="2.2.2", endpoint=server.url)
-    watch = Watch(cluster)
+    reporter = FailureReporter(cluster)
     produce(unique("in"), [("bob", b"")])
     told: list[str] = []
 
     def restarts() -> bool:
-        told.extend(watch.news())
+        told.extend(reporter.new_failures())
         return bool(told)
 
     wait_until(restarts, "the job's restart is reported", cluster.processes())

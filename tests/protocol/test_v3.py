@@ -407,7 +407,7 @@ def test_a_lost_change_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
 
     registry = FunctionRegistry()
     registry.register("example/fn", touch, states=[spec])
-    states: t.Any = {"stamp": spec.encode(timestamp_pb2.Timestamp(seconds=7))}
+    states: t.Any = {"stamp": spec._encode(timestamp_pb2.Timestamp(seconds=7))}
     lost, kept = (request(Message(LONG.typename, LONG.serialize(n)), states=states) for n in (0, 1))
 
     RequestHandler(registry)(lost.SerializeToString())

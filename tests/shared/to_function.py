@@ -44,7 +44,7 @@ def to_function(
         state = batch.state.add(state_name=getattr(spec, "name", spec))
         if value is not None:
             as_stored = isinstance(value, tuple) or not isinstance(spec, ValueSpec)
-            _fill(state.state_value, value if as_stored else spec.encode(value))
+            _fill(state.state_value, value if as_stored else spec._encode(value))
     for each in messages:
         invocation = batch.invocations.add()
         sender, value = each if isinstance(each, From) else (caller, each)

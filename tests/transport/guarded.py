@@ -7,11 +7,13 @@ from flask import Flask
 from served import registry
 
 from statefun_flask import StateFun
+from statefun_flask.core.registry import add_declared
+from statefun_flask.core.registry import functions_of
 
 app = Flask(__name__)
 statefun = StateFun()
-for function in registry.functions("test/echo"):
-    statefun.registry.add(function)
+for function in functions_of(registry, "test/echo"):
+    add_declared(statefun.registry, function)
 statefun.init_app(app)
 
 

@@ -124,6 +124,22 @@ def test_an_event_of_another_shape_is_refused(
     assert handler(event(b"", **fields), None)["statusCode"] == status
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("content-length", "Content-Length"), ("Content-Length", "content-length")],
+)
+def test_a_header_that_is_spelt_in_two_ways_has_both_values(
+    handler: t.Any, encode: t.Any, first: str, second: str
+) -> None:
+    body = encode("test/echo", "a")
+    headers = {"content-type": OCTET_STREAM, first: "1", second: str(len(body))}
+
+    response = handler(event(body, headers=headers), None)
+
+    assert response["statusCode"] == 400
+    assert f"'1, {len(body)}'".encode() in base64.b64decode(response["body"])
+
+
 @pytest.mark.parametrize("other", [None, [], "text", {}])
 def test_an_event_that_is_not_one_is_refused(handler: t.Any, other: object) -> None:
     assert handler(other, None)["statusCode"] == 415

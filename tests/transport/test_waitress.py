@@ -51,7 +51,7 @@ def running(
     served: t.Any, listen: str = "127.0.0.1:0", **options: t.Any
 ) -> cabc.Iterator[ListenAddress]:
     """Serve in a thread, and yield the address of the started server."""
-    server = WaitressTransport(listen, **options).bind(served)
+    server = WaitressTransport(listen, **options)._bind(served)
     told: concurrent.futures.Future[ListenAddress] = concurrent.futures.Future()
     thread = threading.Thread(target=server.run, kwargs={"started": told.set_result})
     thread.start()
@@ -105,7 +105,7 @@ def test_a_plain_app_is_served(ask: Ask) -> None:
 
 def test_an_app_without_the_extension_is_refused() -> None:
     with pytest.raises(RuntimeError) as raised:
-        WaitressTransport("127.0.0.1:0").bind(Flask("example"))
+        WaitressTransport("127.0.0.1:0")._bind(Flask("example"))
     assert str(raised.value) == (
         "The app 'example' has no StateFun extension. Call 'StateFun().init_app(app)' before it is"
         " served."
@@ -214,7 +214,7 @@ def test_requests_in_flight_are_answered_at_a_stop(registry: FunctionRegistry, a
         return echo(context, text)
 
     registry.register("test/wait", wait)
-    server = WaitressTransport("127.0.0.1:0").bind(registry)
+    server = WaitressTransport("127.0.0.1:0")._bind(registry)
     thread = threading.Thread(target=server.run)
     thread.start()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -230,7 +230,7 @@ def test_requests_in_flight_are_answered_at_a_stop(registry: FunctionRegistry, a
 
 
 def test_a_server_that_never_ran_releases_its_port(registry: FunctionRegistry) -> None:
-    server = WaitressTransport("127.0.0.1:0").bind(registry)
+    server = WaitressTransport("127.0.0.1:0")._bind(registry)
     server.stop()
     server.run()
     with socket.create_server((server.listen.host, server.listen.port)):
@@ -290,14 +290,14 @@ def test_asgi_is_always_direct() -> None:
 
 def test_a_wrong_address_is_refused() -> None:
     with pytest.raises(ValueError, match="'nowhere' is not an address to listen on"):
-        WaitressTransport("nowhere").bind(FunctionRegistry())
+        WaitressTransport("nowhere")._bind(FunctionRegistry())
 
 
 def test_a_server_is_made_without_traces_in_the_process(registry: FunctionRegistry) -> None:
     level = logging.getLogger("waitress.queue").level
     policy = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None
 
-    server = WaitressTransport("127.0.0.1:0").bind(registry)
+    server = WaitressTransport("127.0.0.1:0")._bind(registry)
     assert isinstance(server, WaitressServer)
     server.stop()
     server.run()

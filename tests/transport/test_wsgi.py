@@ -121,7 +121,7 @@ def test_an_app_without_the_extension_is_refused() -> None:
 def test_waitress_serves_a_registry_until_it_is_stopped(
     registry: FunctionRegistry, encode: t.Any, decode: t.Any
 ) -> None:
-    server = WaitressTransport("127.0.0.1:0", threads=2).bind(registry)
+    server = WaitressTransport("127.0.0.1:0", threads=2)._bind(registry)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

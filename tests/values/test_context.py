@@ -21,7 +21,7 @@ from statefun_flask import Type
 from statefun_flask import UnknownStateError
 from statefun_flask import ValueSpec
 from statefun_flask.values.context import InvocationContext
-from statefun_flask.values.state import StoredValue
+from statefun_flask.values.state import StoredForm
 
 BOB = Address("example/greeter", "bob")
 SEEN = ValueSpec("seen", int)
@@ -38,7 +38,7 @@ BASKET = ValueSpec("basket", Basket)
 
 
 def invoked(
-    stored: dict[str, StoredValue], *specs: ValueSpec[t.Any], debug_checks: bool = False
+    stored: dict[str, StoredForm], *specs: ValueSpec[t.Any], debug_checks: bool = False
 ) -> InvocationContext:
     """Return a context as the handler makes it."""
     declared = {spec.name: spec for spec in specs}
@@ -154,7 +154,7 @@ def test_a_handle_of_another_type_is_refused() -> None:
 
 
 def test_a_typed_state_is_read_as_its_own_type_only() -> None:
-    context = invoked({"seen": SEEN.encode(3)}, SEEN)
+    context = invoked({"seen": SEEN._encode(3)}, SEEN)
 
     assert context.get_state("seen", int) == 3
     with pytest.raises(StateTypeError) as caught:
@@ -181,7 +181,7 @@ def test_a_stored_value_of_another_type_is_refused() -> None:
 
 
 def untyped(value: t.Any, type: Type[t.Any] | None = None) -> InvocationContext:
-    return invoked({"anything": UNTYPED.encode(value, type)}, UNTYPED)
+    return invoked({"anything": UNTYPED._encode(value, type)}, UNTYPED)
 
 
 def test_an_untyped_state_gives_primitives_and_messages() -> None:
@@ -226,7 +226,7 @@ def test_an_untyped_state_is_not_read_as_another_type() -> None:
 
 
 def checked(spec: ValueSpec[t.Any], value: t.Any) -> InvocationContext:
-    return invoked({spec.name: spec.encode(value)}, spec, debug_checks=True)
+    return invoked({spec.name: spec._encode(value)}, spec, debug_checks=True)
 
 
 def test_a_value_that_was_changed_in_place_is_found() -> None:

@@ -132,8 +132,8 @@ def test_an_address_may_be_text() -> None:
 def test_changes_are_equal_by_name_and_value() -> None:
     change = Effects().update_state(SEEN, 1).changes[0]
 
-    assert change == StateChange("seen", SEEN.encode(1))
-    assert hash(change) == hash(StateChange("seen", SEEN.encode(1)))
+    assert change == StateChange("seen", SEEN._encode(1))
+    assert hash(change) == hash(StateChange("seen", SEEN._encode(1)))
     assert change != StateChange("seen", None)
     assert (change == "seen") is False
 
@@ -352,7 +352,7 @@ def test_the_repr_of_effects_shows_the_calls() -> None:
 
 def test_sealed_effects_cannot_be_extended() -> None:
     effects = Effects().send(BOB, 1)
-    effects.sealed = True
+    effects._sealed = True
 
     adds: list[t.Callable[[], Effects]] = [
         lambda: effects.send(BOB, 1),

@@ -366,10 +366,10 @@ def test_a_state_of_a_model_with_aliases_reads_back() -> None:
         user: int = pydantic.Field(alias="userName")
 
     spec = ValueSpec("user", User)
-    stored = spec.encode(User(userName=3))
+    stored = spec._encode(User(userName=3))
 
     assert stored == ("example/User", b'{"userName":3}')
-    assert spec.decode(stored) == User(userName=3)
+    assert spec._decode(stored) == User(userName=3)
 
 
 def test_a_field_with_two_different_aliases_is_refused() -> None:

@@ -29,7 +29,7 @@ NAMES = [type.typename.rpartition("/")[2] for type in ALL]
 
 
 def read(type: Type[t.Any], payload: bytes) -> t.Any:
-    reader = type.reader(type.typename)
+    reader = type._reader(type.typename)
     assert reader is not None
     return reader(payload)
 

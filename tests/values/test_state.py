@@ -51,7 +51,7 @@ def test_a_spec_is_a_handle_with_a_type() -> None:
 
     assert (spec.name, spec.type, spec.expire_after_write) == ("seen_count", LONG, HOUR)
     assert spec.expire_after_call is None
-    assert not spec.is_untyped
+    assert not spec._is_untyped
     assert spec == ValueSpec("seen_count", LONG, expire_after_write=HOUR)
     assert hash(spec) == hash(ValueSpec("seen_count", str))
     assert spec != ValueSpec("seen_count", int)
@@ -82,7 +82,7 @@ def test_a_copy_of_a_spec_is_the_spec_itself() -> None:
 
 
 def test_a_spec_without_a_type_is_untyped() -> None:
-    assert UNTYPED.is_untyped
+    assert UNTYPED._is_untyped
     assert UNTYPED.type.typename == ANY
     assert ValueSpec("seen") == UNTYPED
 
@@ -186,15 +186,15 @@ def test_a_duration_is_shown_for_people(span: dt.timedelta, text: str) -> None:
 def test_a_value_comes_back(type: t.Any, value: t.Any) -> None:
     spec: ValueSpec[t.Any] = ValueSpec("seen", type)
 
-    cell = spec.encode(value)
+    cell = spec._encode(value)
     assert cell[0] == spec.type.typename
-    assert spec.decode(cell) == value
-    assert spec.decode(None) is None
+    assert spec._decode(cell) == value
+    assert spec._decode(None) is None
 
 
 def test_a_value_that_does_not_fit_is_refused() -> None:
     with pytest.raises(StateTypeError) as caught:
-        ValueSpec("seen", INT).encode(2**31)
+        ValueSpec("seen", INT)._encode(2**31)
 
     assert str(caught.value) == (
         "The state 'seen' of type 'io.statefun.types/int' cannot hold 2147483648."
@@ -204,7 +204,7 @@ def test_a_value_that_does_not_fit_is_refused() -> None:
 
 def test_a_stored_value_of_another_type_is_refused() -> None:
     with pytest.raises(StateTypeError) as caught:
-        ValueSpec("seen", int).decode(("io.statefun.types/string", STRING.serialize("7")))
+        ValueSpec("seen", int)._decode(("io.statefun.types/string", STRING.serialize("7")))
 
     assert str(caught.value) == (
         "The state 'seen' is declared as 'io.statefun.types/long', but its stored value is of type"
@@ -215,7 +215,7 @@ def test_a_stored_value_of_another_type_is_refused() -> None:
 
 def test_a_malformed_stored_value_is_refused() -> None:
     with pytest.raises(StateTypeError) as caught:
-        ValueSpec("seen", int).decode(("io.statefun.types/long", b"\x09\x01"))
+        ValueSpec("seen", int)._decode(("io.statefun.types/long", b"\x09\x01"))
 
     assert str(caught.value) == (
         "The stored value of the state 'seen' cannot be read as 'io.statefun.types/long':"
@@ -250,9 +250,9 @@ def test_a_primitive_in_an_untyped_state_is_an_any_of_protobufs_wrapper(
     carrier = any_pb2.Any()
     carrier.Pack(wrapper)
 
-    cell = UNTYPED.encode(value, type)
+    cell = UNTYPED._encode(value, type)
     assert cell == (ANY, carrier.SerializeToString())
-    read = UNTYPED.decode(cell)
+    read = UNTYPED._decode(cell)
     assert read == value
     assert read.__class__ is value.__class__
 
@@ -260,16 +260,16 @@ def test_a_primitive_in_an_untyped_state_is_an_any_of_protobufs_wrapper(
 def test_other_values_of_an_untyped_state_come_back_as_messages() -> None:
     stamp = timestamp_pb2.Timestamp(seconds=7)
 
-    cell = UNTYPED.encode(stamp)
-    message = UNTYPED.decode(cell)
+    cell = UNTYPED._encode(stamp)
+    message = UNTYPED._decode(cell)
     assert message == Message(
         "type.googleapis.com/google.protobuf.Timestamp", stamp.SerializeToString()
     )
     assert message.as_type(timestamp_pb2.Timestamp) == stamp
 
-    raw = UNTYPED.encode(b"x", raw_type("example/raw"))
-    assert UNTYPED.decode(raw) == Message("example/raw", b"x")
-    assert UNTYPED.decode(UNTYPED.encode(Message("who/knows", b"\1"))) == Message(
+    raw = UNTYPED._encode(b"x", raw_type("example/raw"))
+    assert UNTYPED._decode(raw) == Message("example/raw", b"x")
+    assert UNTYPED._decode(UNTYPED._encode(Message("who/knows", b"\1"))) == Message(
         "who/knows", b"\1"
     )
 
@@ -278,8 +278,8 @@ def test_an_any_in_an_untyped_state_is_stored_as_it_is() -> None:
     carrier = any_pb2.Any()
     carrier.Pack(wrappers_pb2.StringValue(value="hi"))
 
-    assert UNTYPED.encode(carrier) == (ANY, carrier.SerializeToString())
-    assert UNTYPED.decode(UNTYPED.encode(carrier)) == "hi"
+    assert UNTYPED._encode(carrier) == (ANY, carrier.SerializeToString())
+    assert UNTYPED._decode(UNTYPED._encode(carrier)) == "hi"
 
 
 def test_an_any_is_read_as_protobuf_reads_it() -> None:
@@ -303,7 +303,7 @@ def test_an_any_is_read_as_protobuf_reads_it() -> None:
 )
 def test_bytes_that_are_not_an_any_are_refused(data: bytes, reason: str) -> None:
     with pytest.raises(StateTypeError) as caught:
-        UNTYPED.decode((ANY, data))
+        UNTYPED._decode((ANY, data))
 
     assert str(caught.value) == (
         f"The stored value of the state 'seen' cannot be read as '{ANY}': {reason}."

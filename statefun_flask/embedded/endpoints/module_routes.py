@@ -91,7 +91,7 @@ class ModuleRoutes:
         )
 
 
-def _format(egress: module_yaml.Egress) -> EgressFormat:
+def _format(egress: module_yaml.AnyEgress) -> EgressFormat:
     if isinstance(egress, module_yaml.KafkaEgress):
         return formats.KafkaFormat(egress.id, egress.largest)
     if isinstance(egress, module_yaml.KinesisEgress):

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException
 
 from ... import module_yaml
 
-Settings: t.TypeAlias = "dict[str, t.Any]"
+ClientSettings: t.TypeAlias = "dict[str, t.Any]"
 
 # Properties that the engine decides: its store has the offsets, and records keep their order.
 _CONSUMER = ("enable.auto.commit", "auto.commit.interval.ms", "auto.offset.reset", "group.id")
@@ -27,7 +27,7 @@ _PRODUCER = (
     "transaction.timeout.ms",
     "transactional.id",
 )
-_COMMON: Settings = {
+_COMMON: ClientSettings = {
     "client.id": "statefun_flask",
     # Detect soon that a broker is available again.
     "reconnect.backoff.max.ms": 1000,
@@ -45,7 +45,9 @@ def own_group(ingress: module_yaml.KafkaIngress) -> str:
     return f"statefun-dev-{ingress.consumer_group or ingress.id}"
 
 
-def consumer(ingress: module_yaml.KafkaIngress, address: str, group: str | None = None) -> Settings:
+def consumer(
+    ingress: module_yaml.KafkaIngress, address: str, group: str | None = None
+) -> ClientSettings:
     """Return the settings with which an ingress reads.
 
     :param address: The addresses of the brokers.
@@ -68,7 +70,7 @@ def consumer(ingress: module_yaml.KafkaIngress, address: str, group: str | None 
     }
 
 
-def producer(egress: module_yaml.KafkaEgress, address: str) -> Settings:
+def producer(egress: module_yaml.KafkaEgress, address: str) -> ClientSettings:
     """Return the settings with which an egress writes: it loses no record and keeps the order.
 
     :param address: The addresses of the brokers.
@@ -92,7 +94,7 @@ def producer(egress: module_yaml.KafkaEgress, address: str) -> Settings:
 
 def _given(
     part: module_yaml.KafkaIngress | module_yaml.KafkaEgress, own: cabc.Container[str]
-) -> Settings:
+) -> ClientSettings:
     """Return the properties of module.yaml that the engine does not decide."""
     given = {key: value for key, value in part.properties if key not in own}
     if "sasl.jaas.config" in given:
@@ -106,7 +108,7 @@ def _given(
     return given
 
 
-def make(client: t.Any, settings: Settings, **callbacks: t.Any) -> tuple[t.Any, list[str]]:
+def make(client: t.Any, settings: ClientSettings, **callbacks: t.Any) -> tuple[t.Any, list[str]]:
     """Return a client, and the names of the settings that it does not know.
 
     :param client: ``Consumer`` or ``Producer``.

@@ -305,7 +305,7 @@ def test_nothing_imports_the_client_unless_topics_are_connected(module: pathlib.
 
 
 def test_the_example_can_be_connected_by_its_own_addresses() -> None:
-    module = pathlib.Path(__file__).parents[2] / "examples/greeter/module.yaml"
+    module = pathlib.Path(__file__).parents[3] / "examples/greeter/module.yaml"
     (part,) = module_yaml.load(module).ingresses
     assert isinstance(part, KafkaIngress)
     assert settings.consumer(part, str(part.bootstrap))["group.id"] == "statefun-dev-greeter"

@@ -8,7 +8,7 @@ import os
 import pathlib
 import time
 
-from . import leash
+from . import supervisor
 from .cluster import Cluster
 from .errors import FlinkError
 from .explain import CallLog
@@ -18,8 +18,8 @@ from .job import ENDED
 from .job import Job
 
 
-class Watch:
-    """Turns failures in a cluster with a running job into sentences."""
+class FailureReporter:
+    """Describes the failures in a cluster with a running job, one sentence each."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -28,8 +28,8 @@ class Watch:
         self._digest = Digest(cluster.url, time.monotonic)
         self._failure = 0
 
-    def news(self) -> cabc.Iterator[str]:
-        """Yield sentences about what has happened since the last call.
+    def new_failures(self) -> cabc.Iterator[str]:
+        """Yield the descriptions of the failures since the last call.
 
         :raises FlinkError: A process or the job has ended.
         """
@@ -39,10 +39,10 @@ class Watch:
                 self._digest.add(call)
         yield from self._digest.sentences()
         with contextlib.suppress(OSError):
-            yield from self._job_news(self._job)
+            yield from self._job_failures(self._job)
         self._cluster.check()
 
-    def _job_news(self, job: Job) -> cabc.Iterator[str]:
+    def _job_failures(self, job: Job) -> cabc.Iterator[str]:
         failure, state = job.failure(), job.state()
         if state in ENDED:
             why = job_failure(failure[1]) if failure else "Another program ended it."
@@ -65,7 +65,7 @@ class Log:
         with self._path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             if size < self._position:
-                self._position = min(size, leash.KEPT)
+                self._position = min(size, supervisor.KEPT_LOG_BYTES)
             file.seek(self._position)
             text = file.read()
         whole = text[: text.rfind(b"\n") + 1]
