@@ -27,7 +27,7 @@ def public_names() -> list[str]:
     tree = ast.parse(pathlib.Path(statefun_flask.__file__).read_text())
     return sorted(
         alias.name
-        for node in tree.body
+        for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
         if alias.asname == alias.name

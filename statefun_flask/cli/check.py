@@ -22,7 +22,11 @@ from ..module_yaml.lock import Lock
 MODULE = "module.yaml"
 
 
-@click.command("check", short_help="Check module files and the lock against the app.")
+@click.command(
+    "check",
+    short_help="Check module files and the lock against the app.",
+    epilog="Example: flask --app greeter statefun check module.yaml",
+)
 @click.argument("files", nargs=-1, metavar="[module.yaml]…")
 @click.option(
     "--format",

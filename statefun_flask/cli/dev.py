@@ -23,7 +23,11 @@ from .keep import keep_records_option
 _BROKERS = re.compile(r"module|[^\s,/]+:\d+(,[^\s,/]+:\d+)*")
 
 
-@click.command("dev", short_help="Run the app on the embedded engine, for development.")
+@click.command(
+    "dev",
+    short_help="Run the app on the embedded engine, for development.",
+    epilog="Example: flask --app greeter statefun dev --reload --data data",
+)
 @click.option(
     "--port",
     "-p",

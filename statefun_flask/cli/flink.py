@@ -39,7 +39,11 @@ from ..views import app_itself
 from .check import findings_of
 
 
-@click.command("flink", short_help="Run the app on Flink, without Docker.")
+@click.command(
+    "flink",
+    short_help="Run the app on Flink, without Docker.",
+    epilog="Example: flask --app greeter statefun flink --kafka",
+)
 @click.option(
     "--module",
     "-m",

@@ -16,7 +16,11 @@ from ..values._text import did_you_mean
 from ..values._text import suggestions
 
 
-@click.command("lock", short_help="Write down the states that the app declares.")
+@click.command(
+    "lock",
+    short_help="Write down the states that the app declares.",
+    epilog="Example: flask --app greeter statefun lock",
+)
 @click.option(
     "--accept",
     "accepted",

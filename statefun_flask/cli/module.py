@@ -60,7 +60,11 @@ def _name(text: str) -> str:
     return text
 
 
-@click.command("module", short_help="Write module.yaml from the app.")
+@click.command(
+    "module",
+    short_help="Write module.yaml from the app.",
+    epilog="Example: flask --app greeter statefun module --kafka broker:9092",
+)
 @click.option(
     "--format",
     "output",

@@ -1,87 +1,150 @@
-"""Commands for messages that failed: ``parked``, ``retry``, ``replace``, ``drop``, ``revive``."""
+"""``flask statefun parked``: the messages that failed."""
 
 from __future__ import annotations
+
+import collections.abc as cabc
+import typing as t
 
 import click
 
 from ..dev.printable import printable
 from ..dev.printable import printable_json
-from .client import address_segments
+from .client import asks_engine
+from .client import BodyCommand
+from .client import EngineClient
 from .client import format_option
-from .client import path_of
-from .client import port_option
-from .client import request
+from .client import NothingFound
 from .client import type_header
 from .client import type_option
+from .client import which_argument
+from .client import which_path
+from .client import write_all
+from .client import write_json
+
+if t.TYPE_CHECKING:
+    from ..dev.serializer import JsonObject
+
+_all_option = click.option(
+    "--all",
+    "several",
+    is_flag=True,
+    help="Several addresses: all that the message NUMBER has led to, or without a name all.",
+)
 
 
-@click.command("parked", short_help="Show the messages that failed.")
+@click.group("parked", short_help="Deal with messages that failed.")
+def parked() -> None:
+    """Deal with messages that failed.
+
+    A parked address is called no more until its first message is retried, replaced or dropped. It
+    is named by its address, or by the NUMBER of the message from outside that led to it.
+    """
+
+
+@parked.command(
+    "list", short_help="List them.", epilog="Example: flask statefun parked list --format json"
+)
 @format_option
-@port_option
-def parked(output: str, port: int) -> None:
-    """Show each parked address: the message that failed, the error, and how many wait behind."""
-    found = request(port, "GET", "/-/parked")
-    for each in found:
-        if output == "json":
-            click.echo(printable_json(each))
-            continue
-        value = printable_json(each["message"]["value"])
-        address = printable(each["address"])
-        click.echo(f"{each['trace']}  {address}  {each['behind']} behind  {value}")
-        click.echo(f"    {printable(each['error'])}")
-    if not found:
-        click.echo("Nothing is parked.", err=True)
+@asks_engine
+def list_parked(engine: EngineClient, output: str) -> None:
+    """List the parked addresses: the message that failed, the error, and how many wait behind."""
+    found = engine.pages("/-/parked", 0, lambda each: each["message"]["seq"])
+    write_all(found, output, _text, "No address is parked.")
 
 
-def _path(which: tuple[str, ...]) -> str:
-    """Return the path of parked messages: a number, an address, or FUNCTION ID."""
-    if len(which) == 1:
-        return path_of(which[0]) if which[0].isdecimal() else path_of(*which[0].split("/", 2))
-    if len(which) == 2:
-        return path_of(*address_segments(*which))
-    raise click.UsageError("Name a number that 'flask statefun parked' shows, or FUNCTION ID.")
+def _text(each: JsonObject) -> str:
+    behind = f", {each['behind']} behind" if each["behind"] else ""
+    value = printable_json(each["message"]["value"])
+    return (
+        f"{printable(each['address'])}  (message {each['trace']}{behind})  <- {value}\n"
+        f"    {printable(each['error'])}"
+    )
 
 
-@click.command("retry", short_help="Try parked messages again.")
-@click.argument("which", nargs=-1)
-@port_option
-def retry(which: tuple[str, ...], port: int) -> None:
-    """Try a parked message again. WHICH is its number, or FUNCTION ID. Without it, try all."""
-    path = "/-/retry" + (_path(which) if which else "")
-    for address in request(port, "POST", path)["retried"]:
-        click.echo(f"{printable(address)} is tried again")
+@parked.command(
+    "retry",
+    short_help="Try again.",
+    epilog="Example: flask statefun parked retry example/greeter/bob",
+)
+@which_argument
+@_all_option
+@format_option
+@asks_engine
+def retry(engine: EngineClient, which: str | None, several: bool, output: str) -> None:
+    """Try the message again that failed at an address."""
+    path = "/-/retry" + _path(which, several)
+    addresses = engine.post(path)["retried"]
+    _write(addresses, output, lambda each: f"{printable(each)} is tried again")
 
 
-@click.command("drop", short_help="Drop a parked message.")
-@click.argument("which", nargs=-1, required=True)
-@port_option
-def drop(which: tuple[str, ...], port: int) -> None:
-    """Drop a parked message, so that the messages behind it go on. 'revive' puts it back."""
-    for message in request(port, "POST", "/-/drop" + _path(which))["dropped"]:
-        click.echo(f"message {message['seq']} to {printable(message['to'])} is dropped")
+@parked.command(
+    "drop",
+    short_help="Drop the message, and go on with those behind it.",
+    epilog="Example: flask statefun parked drop example/greeter/bob",
+)
+@which_argument
+@_all_option
+@format_option
+@asks_engine
+def drop(engine: EngineClient, which: str | None, several: bool, output: str) -> None:
+    """Drop the message that failed at an address, so that those behind it go on.
+
+    The message is kept as a dead letter: see 'flask statefun dead'.
+    """
+    dropped = engine.post("/-/drop" + _path(which, several))["dropped"]
+    _write(
+        dropped,
+        output,
+        lambda each: (
+            f"message {each['seq']} to {printable(each['to'])} is dropped; 'flask statefun dead"
+            f" revive {each['seq']}' puts it back"
+        ),
+    )
 
 
-@click.command("revive", short_help="Put a dropped message back.")
-@click.argument("seq", type=click.IntRange(min=0), required=False)
-@port_option
-def revive(seq: int | None, port: int) -> None:
-    """Put the dropped message SEQ back. Without SEQ, list the dropped messages."""
-    if seq is None:
-        for each in request(port, "GET", "/-/dead"):
-            click.echo(printable(f"{each['seq']}  {each['to']}  {each['error']}"))
-        return
-    message = request(port, "POST", f"/-/revive/{seq}")["revived"]
-    click.echo(f"message {message['seq']} to {printable(message['to'])} is queued again")
-
-
-@click.command("replace", short_help="Give a parked message another body.")
-@click.argument("function")
-@click.argument("id")
+@parked.command(
+    "replace",
+    cls=BodyCommand,
+    short_help="Try again with another body.",
+    epilog='Example: flask statefun parked replace example/greeter/bob \'{"name": "bob"}\'',
+)
+@which_argument
 @click.argument("body")
 @type_option
-@port_option
-def replace(function: str, id: str, body: str, typename: str | None, port: int) -> None:
-    """Give the message that failed at an instance another BODY, and try it again."""
-    path = "/-/replace" + path_of(*address_segments(function, id))
-    request(port, "POST", path, body.encode(), type_header(typename))
-    click.echo(f"{printable(f'{function}/{id}')} is tried again with another body")
+@format_option
+@asks_engine
+def replace(
+    engine: EngineClient, which: str | None, body: str, typename: str | None, output: str
+) -> None:
+    """Give the message that failed at an address another BODY, and try it again."""
+    if which is None:
+        raise click.UsageError("Name an address.")
+    path = "/-/replace" + which_path(which)
+    address = engine.post(path, body.encode("utf-8", "surrogateescape"), type_header(typename))
+    _write(
+        [address["replaced"]],
+        output,
+        lambda each: f"{printable(each)} is tried again with another body",
+    )
+
+
+def _path(which: str | None, several: bool) -> str:
+    """Return the end of a path."""
+    if which is None:
+        if not several:
+            raise click.UsageError(
+                "Name an address or a number that 'flask statefun parked list' shows, or add --all."
+            )
+        return "?all"
+    return which_path(which) + "?all" * several
+
+
+def _write(found: cabc.Sequence[t.Any], output: str, text: cabc.Callable[[t.Any], str]) -> None:
+    """Write what was done, a line each."""
+    for each in found:
+        if output == "json":
+            write_json(each if isinstance(each, dict) else {"address": each})
+        else:
+            click.echo(text(each))
+    if not found:
+        raise NothingFound("No address is parked.")

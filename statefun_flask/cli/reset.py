@@ -13,7 +13,11 @@ from ..values._text import did_you_mean
 from ..values._text import suggestions
 
 
-@click.command("reset", short_help="Delete the values of a function's states.")
+@click.command(
+    "reset",
+    short_help="Delete the values of a function's states.",
+    epilog="Example: flask statefun reset data shop/cart items",
+)
 @click.argument("data", type=click.Path(file_okay=False))
 @click.argument("function")
 @click.argument("state", required=False)

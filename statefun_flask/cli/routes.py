@@ -17,7 +17,11 @@ COLUMNS = ("Function", "States", "Messages", "Handler", "Blueprint")
 KEYS = tuple(column.lower() for column in COLUMNS)
 
 
-@click.command("routes", short_help="Show the stateful functions of the app.")
+@click.command(
+    "routes",
+    short_help="Show the stateful functions of the app.",
+    epilog="Example: flask --app greeter statefun routes --sort handler",
+)
 @click.option(
     "--sort",
     "-s",

@@ -20,7 +20,11 @@ from ..views import app_itself
 _FILE = click.Path(exists=True, dir_okay=False)
 
 
-@click.command("serve", short_help="Serve the app with waitress or granian.")
+@click.command(
+    "serve",
+    short_help="Serve the app with waitress or granian.",
+    epilog="Example: flask --app greeter statefun serve --port 8000",
+)
 @click.option("--host", "-h", default="127.0.0.1", help="The interface to listen on.")
 @click.option("--port", "-p", default=5000, help="The port to listen on; 0 takes a free one.")
 @click.option("--unix", metavar="PATH", help="Listen on a Unix socket instead.")

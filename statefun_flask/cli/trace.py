@@ -9,9 +9,11 @@ import click
 
 from ..dev.printable import printable
 from ..dev.printable import printable_json
+from .client import asks_engine
+from .client import EngineClient
 from .client import format_option
-from .client import port_option
-from .client import request
+from .client import NothingFound
+from .until import span_text
 
 if t.TYPE_CHECKING:
     from ..dev.serializer import JsonObject
@@ -21,24 +23,30 @@ if t.TYPE_CHECKING:
 MAX_INDENT = 20
 
 
-@click.command("trace", short_help="Show the events that a message caused.")
+@click.command(
+    "trace",
+    short_help="Show the events that a message caused.",
+    epilog="Example: flask statefun trace 1",
+)
 @click.argument("number", type=click.IntRange(min=0))
 @format_option
-@port_option
-def trace(number: int, output: str, port: int) -> None:
-    """Show the events that the message NUMBER caused, as a tree."""
-    events = request(port, "GET", f"/-/trace/{number}")
-    if output == "json":
-        for event in events:
-            click.echo(printable_json(event))
-        return
-    if not events:
-        raise click.ClickException(
-            f"No event of message {number} is kept. The engine keeps the last 10,000 events, up to"
-            " 32 MB."
-        )
-    for line in tree(events):
+@asks_engine
+def trace(engine: EngineClient, number: int, output: str) -> None:
+    """Show the events that the message NUMBER from outside caused, as a tree.
+
+    The engine keeps its last 10,000 events, up to 32 MB.
+    """
+    events = engine.pages(f"/-/trace/{number}", 0, lambda each: each["number"])
+    lines = map(printable_json, events) if output == "json" else tree(list(events))
+    found = False
+    for line in lines:
+        found = True
         click.echo(line)
+    if not found:
+        raise NothingFound(
+            f"No event of message {number} is kept: it was not handled yet, or it is older than the"
+            " last 10,000 events (32 MB)."
+        )
 
 
 class _Line(t.NamedTuple):
@@ -49,24 +57,44 @@ class _Line(t.NamedTuple):
     seq: int | None = None
 
 
+class _Causes(t.NamedTuple):
+    """What became of the messages of a trace, by their numbers.
+
+    :param handled: The event that handled a message.
+    :param records: The egress records of the batch that begins with a message.
+    :param fired: The number under which a delayed message was queued when it was due.
+    :param cancelled: The delays that were cancelled.
+    """
+
+    handled: dict[int, JsonObject]
+    records: dict[int, list[JsonObject]]
+    fired: dict[int, int]
+    cancelled: set[int]
+
+
 def tree(events: list[JsonObject]) -> cabc.Iterator[str]:
     """Yield the lines of a tree. The events that a message caused stand below the message."""
+    invocations = [each for each in events if each["event"] == "invocation"]
     handled = {
         message["seq"]: event
         for event in events
         if event["event"] in ("invocation", "error")
         for message in event["messages"]
     }
-    caused = {
-        sent["seq"]
-        for event in events
-        if event["event"] == "invocation"
-        for sent in (*event["sends"], *event["delays"])
-    }
-    records = _records(events)
+    fired = {each["delay"]["seq"]: each["seq"] for each in events if each["event"] == "fired"}
+    cancelled = {each["delay"]["seq"] for each in events if each["event"] == "cancelled"}
+    cancelled.update(delay["seq"] for each in invocations for delay in each["cancelled"])
+    causes = _Causes(handled, _records(events), fired, cancelled)
+
+    caused = {sent["seq"] for each in invocations for sent in each["sends"]}
+    caused.update(
+        fired[x["seq"]] for each in invocations for x in each["delays"] if x["seq"] in fired
+    )
+    roots = [seq for seq in handled if seq not in caused]
+    if any(_sender(handled[seq], seq) is not None for seq in roots):
+        yield "(earlier events are not kept any more)"
     shown: set[int] = set()
-    # A delayed message is queued under a new number when it is due, and so is a root as well.
-    stack = [_Line(0, seq=seq) for seq in reversed(handled) if seq not in caused]
+    stack = [_Line(0, seq=seq) for seq in reversed(roots)]
     while stack:
         line = stack.pop()
         if line.seq is None:
@@ -77,7 +105,13 @@ def tree(events: list[JsonObject]) -> cabc.Iterator[str]:
             continue
         shown.add(id(event))
         yield _indented(line.depth, _head(event))
-        stack += reversed(list(_below(event, line.depth + 1, handled, records.get(line.seq, ()))))
+        stack += reversed(list(_below(event, line.depth + 1, line.seq, causes)))
+
+
+def _sender(event: JsonObject, seq: int) -> str | None:
+    """Return the address that sent a message; None for a message from outside."""
+    found: str | None = next(each["from"] for each in event["messages"] if each["seq"] == seq)
+    return found
 
 
 def _indented(depth: int, text: str) -> str:
@@ -91,23 +125,32 @@ def _head(event: JsonObject) -> str:
     return f"{printable(event['address'])}  <- {value}{printable(failed)}"
 
 
-def _below(
-    event: JsonObject,
-    depth: int,
-    handled: cabc.Container[int],
-    records: cabc.Iterable[JsonObject],
-) -> cabc.Iterator[_Line]:
+def _below(event: JsonObject, depth: int, seq: int, causes: _Causes) -> cabc.Iterator[_Line]:
     """Yield the lines below an event."""
     for sent in event.get("sends", ()):
-        if sent["seq"] in handled:
+        if sent["seq"] in causes.handled:
             yield _Line(depth, seq=sent["seq"])
         else:
             yield _Line(depth, f"{printable(sent['to'])}  (waits)")
     for delay in event.get("delays", ()):
-        yield _Line(depth, f"{printable(delay['to'])}  (delayed)")
-    for record in records:
+        sent_as = causes.fired.get(delay["seq"])
+        if sent_as in causes.handled:
+            yield _Line(depth, seq=sent_as)
+        else:
+            yield _Line(depth, printable(f"{delay['to']}  ({_delay(delay, event, causes)})"))
+    for record in causes.records.get(seq, ()):
         key = "" if record["key"] is None else f"{record['key']}: "
         yield _Line(depth, printable(f"=> {record['topic']} {key}{record['shown']}"))
+
+
+def _delay(delay: JsonObject, event: JsonObject, causes: _Causes) -> str:
+    """Return what has become of a delayed message that was not handled."""
+    if delay["seq"] in causes.cancelled:
+        return "cancelled"
+    if delay["seq"] in causes.fired:
+        return "waits"
+    token = f", token {delay['token']}" if delay["token"] else ""
+    return f"delayed by {span_text(delay['due'] - event['at'])}{token}"
 
 
 def _records(events: list[JsonObject]) -> dict[int, list[JsonObject]]:

@@ -13,7 +13,11 @@ from .keep import keep_days_option
 from .keep import keep_records_option
 
 
-@click.command("vacuum", short_help="Make the file of a data folder smaller.")
+@click.command(
+    "vacuum",
+    short_help="Make the file of a data folder smaller.",
+    epilog="Example: flask statefun vacuum data",
+)
 @click.argument("data", type=click.Path(file_okay=False))
 @keep_records_option
 @keep_days_option

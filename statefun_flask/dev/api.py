@@ -9,14 +9,17 @@ from __future__ import annotations
 import collections.abc as cabc
 import contextlib
 import time
+import types
 import typing as t
 
 from ..embedded import Control
 from ..embedded import Engine
+from ..embedded import events
 from ..embedded import Status
 from ..embedded.backpressure import Backpressure
 from ..embedded.errors import UnknownTarget
 from ..values.address import Address
+from ..values.address import as_address
 from ..values.message import Message
 from . import idempotency
 from .codec import message_of_bytes
@@ -86,12 +89,15 @@ class Api:
         key: str | None,
         *,
         wait: bool = False,
+        timeout: float | None = None,
         is_gone: cabc.Callable[[], bool] = lambda: False,
     ) -> ApiResponse:
         """Answer ``PUT /namespace/name/id``.
 
         :param key: The idempotency key, if there is one.
         :param wait: Answer with all events of the message once its trace has ended.
+        :param timeout: How long to wait, in seconds. With one, delays that are due within the time
+            are waited for as well.
         :param is_gone: Returns whether the client has closed its connection.
         """
         if len(path) != 3:
@@ -101,10 +107,37 @@ class Api:
         with self._room(body.size):
             message = self._message(address.type, body.read(), content_type)
             trace, is_new = idempotency.send(self._engine, address, message, key)
-        if not wait or not is_new:
+        if not is_new:
+            return ApiResponse(200, {"trace": trace, "repeated": True})
+        if not wait:
             return ApiResponse(200, {"trace": trace})
-        self._wait_for(trace, is_gone)
-        return ApiResponse(200, {"trace": trace, "events": self._events(trace)})
+        self._wait_for(trace, is_gone, timeout)
+        happened = self._history.of_trace(trace)
+        return ApiResponse(
+            200,
+            {
+                "trace": trace,
+                "events": [each for event in happened for each in self.serializer.objects(event)],
+                "waiting": self._waiting(trace, address, happened),
+            },
+        )
+
+    def _waiting(
+        self, trace: int, address: Address, happened: cabc.Iterable[events.Event]
+    ) -> list[JsonObject]:
+        """Return which addresses a message, or what it led to, waits at for a person."""
+        invocations = [each for each in happened if isinstance(each, events.Invocation)]
+        sent = {message.target for each in invocations for message in each.sends}
+        targets = [address, *sorted(sent - {address})]
+        held = self._engine.status().held
+        waiting: list[JsonObject] = [
+            {"address": str(each.address), "behind": each.trace, "error": each.error}
+            for each in self._control.parked_behind(trace, targets)
+        ]
+        for each in targets if held else ():
+            if each.type in held and any(x.trace == trace for x in self._control.queue(each, PAGE)):
+                waiting.append({"address": str(each), "held": str(each.type)})
+        return waiting
 
     def _message(self, function: str, body: bytes, content_type: str | None) -> Message:
         """Return a message. The body is not converted if another endpoint serves the function."""
@@ -133,29 +166,51 @@ class Api:
                 )
             yield
 
-    def _wait_for(self, trace: int, is_gone: cabc.Callable[[], bool]) -> None:
-        """Wait until no message of a trace waits or runs, apart from delays and parked messages."""
+    def _wait_for(
+        self, trace: int, is_gone: cabc.Callable[[], bool], timeout: float | None
+    ) -> None:
+        """Wait until no message of a trace waits for the engine."""
         began = time.monotonic()
+        longest = WAIT_TIMEOUT if timeout is None else min(timeout, WAIT_TIMEOUT)
+        until = None if timeout is None else self._engine.clock.now() + round(longest * 1000)
         with self._history.watch(trace) as watch:
             # A check takes time of the engine, so the intervals grow with the time waited.
-            while self._control.is_unfinished(trace) and not watch.closed:
+            while not watch.closed and (
+                self._control.is_unfinished(trace)
+                or (until is not None and self._is_delayed(trace, until))
+            ):
                 elapsed = time.monotonic() - began
-                if elapsed > WAIT_TIMEOUT:
+                if elapsed > longest:
                     raise RequestError(
                         504,
-                        f"Message {trace} is not finished after {WAIT_TIMEOUT:.0f} s. Request its"
-                        f" events later with GET /-/trace/{trace}.",
+                        f"Message {trace} is not finished after {longest:g} s. Request its events"
+                        f" later with GET /-/trace/{trace}.",
                     )
                 time.sleep(min(0.25, elapsed / 10))
-                while not watch.wait(1.0):
-                    if is_gone() or time.monotonic() - began > WAIT_TIMEOUT:
+                while not watch.wait(min(1.0, longest)):
+                    if is_gone() or time.monotonic() - began > longest:
                         break
                 if is_gone():
                     return
 
-    def _events(self, trace: int) -> list[JsonObject]:
-        events = self._history.of_trace(trace)
-        return [each for event in events for each in self.serializer.objects(event)]
+    def _is_delayed(self, trace: int, until: int) -> bool:
+        """Return whether a delay of a trace is due before an instant."""
+        pending: set[int] = set()
+        for event in self._history.of_trace(trace):
+            if isinstance(event, events.Invocation):
+                pending.update(each.seq for each in event.delays if each.due <= until)
+                pending.difference_update(each.seq for each in event.cancelled)
+            elif isinstance(event, events.Fired | events.Cancelled):
+                pending.discard(event.delay.seq)
+        return bool(pending)
+
+    def _events(self, after: int, limit: int, trace: int | None = None) -> list[JsonObject]:
+        """Return a page of kept events as objects, each with the number of its event."""
+        return [
+            {**each, "number": number}
+            for number, event in self._history.page(after, limit, trace)
+            for each in self.serializer.objects(event)
+        ]
 
     def _feed(self, topic: str, key: str, body: Body) -> ApiResponse:
         """Send the messages of a record of a Kafka topic of module.yaml."""
@@ -190,21 +245,46 @@ class Api:
                 if not found:
                     self._check_served(typename)
                 return ApiResponse(200, [str(address) for address in found])
+            case ["instances", *which]:
+                return ApiResponse(200, self._instances(which, query, limit))
             case ["egress", *topic] if topic:
                 after = _number(query, "after", 0)
                 records = self._control.egress("/".join(topic), after, limit, PAGE_BYTES)
                 return ApiResponse(200, [self.serializer.egress(each) for each in records])
             case ["parked"]:
-                return ApiResponse(200, [self.serializer.parked(x) for x in self._control.parked()])
+                parked = self._control.parked(_number(query, "after", 0), limit)
+                return ApiResponse(200, [self.serializer.parked(each) for each in parked])
             case ["dead"]:
                 dead = self._control.dead(limit)
                 return ApiResponse(200, [self.serializer.dead(each) for each in dead])
             case ["delays"]:
-                delays = self._control.delays(limit)
-                return ApiResponse(200, [self.serializer.delay(each) for each in delays])
+                now = self._engine.clock.now()
+                return ApiResponse(
+                    200,
+                    [
+                        {**self.serializer.delay(each), "due_in_ms": each.due - now}
+                        for each in self._control.delays(limit)
+                    ],
+                )
             case ["trace", number] if number.isdecimal():
-                return ApiResponse(200, self._events(int(number)))
+                after = _number(query, "after", 0)
+                return ApiResponse(200, self._events(after, limit, int(number)))
+            case ["history"]:
+                return ApiResponse(200, self._events(_number(query, "after", 0), limit))
         raise _no_route(path[1:])
+
+    def _instances(self, which: list[str], query: dict[str, str], limit: int) -> list[JsonObject]:
+        """Return a page of the instances of a function type, or of all."""
+        typename = "/".join(which) or None
+        after = as_address(query["after"]) if query.get("after") else None
+        found = self._control.instances(typename, after, limit)
+        if not found and typename is not None:
+            self._check_served(typename)
+        return [self.serializer.instance(each) for each in found]
+
+    def backup(self) -> t.BinaryIO:
+        """Answer ``GET /-/backup``: an open file with a copy of the database."""
+        return self._control.backup()
 
     def _pop(self, topic: str) -> ApiResponse:
         record = self._control.pop(topic)
@@ -227,8 +307,15 @@ class Api:
 
     # -- changing -------------------------------------------------------------------------
 
-    def post(self, path: list[str], body: Body, content_type: str | None) -> ApiResponse:
+    def post(
+        self,
+        path: list[str],
+        body: Body,
+        content_type: str | None,
+        query: cabc.Mapping[str, str] = types.MappingProxyType({}),
+    ) -> ApiResponse:
         """Answer ``POST /-/…``, without the first segment of the path."""
+        several = "all" in query
         control, serializer = self._control, self.serializer
         match path:
             case ["topic", topic, key]:
@@ -236,13 +323,16 @@ class Api:
             case ["retry"]:
                 return ApiResponse(200, {"retried": [str(each) for each in control.retry_all()]})
             case ["retry", *which] if which:
-                retried = control.retry(_which(which))
+                retried = control.retry(_which(which), several=several)
                 return ApiResponse(200, {"retried": [str(each) for each in retried]})
-            case ["drop", *which] if which:
-                dropped = control.drop(_which(which))
+            case ["drop"] if several:
+                dropped = control.drop_all()
                 return ApiResponse(200, {"dropped": [serializer.envelope(x) for x in dropped]})
-            case ["replace", namespace, name, id]:
-                address = Address(f"{namespace}/{name}", id)
+            case ["drop", *which] if which:
+                dropped = control.drop(_which(which), several=several)
+                return ApiResponse(200, {"dropped": [serializer.envelope(x) for x in dropped]})
+            case ["replace", *which] if which:
+                address = control.parked_at(_which(which))
                 message = self._codec.message(address.type, body.read(), content_type)
                 control.replace(address, message)
                 return ApiResponse(200, {"replaced": str(address)})
@@ -254,6 +344,18 @@ class Api:
                 return ApiResponse(
                     200, {"fired": serializer.delay(control.deliver_delay(int(number)))}
                 )
+            case ["cancel", number] if number.isdecimal():
+                return ApiResponse(
+                    200, {"cancelled": serializer.delay(control.cancel_delay(int(number)))}
+                )
+            case ["purge"] if several:
+                return ApiResponse(200, {"purged": control.purge_all()})
+            case ["purge", number] if number.isdecimal():
+                return ApiResponse(200, {"purged": serializer.dead(control.purge(int(number)))})
+            case ["pause", namespace, name]:
+                return ApiResponse(200, {"waiting": control.hold(f"{namespace}/{name}")})
+            case ["resume", namespace, name]:
+                return ApiResponse(200, {"waiting": control.release(f"{namespace}/{name}")})
         raise _no_route(path)
 
 
@@ -286,4 +388,5 @@ def _which(path: list[str]) -> Address | int:
 
 
 def _status(status: Status) -> JsonObject:
-    return {**status._asdict(), "slow": [each._asdict() for each in status.slow]}
+    slow = [each._asdict() for each in status.slow]
+    return {"idle": status.idle, **status._asdict(), "slow": slow}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import http
+import os
 import re
 import threading
 import time
@@ -16,6 +17,7 @@ import typing as t
 import urllib.parse
 
 from ..embedded.errors import NotFound
+from ..embedded.errors import SeveralParked
 from ..embedded.errors import UnknownTarget
 from .api import Api
 from .api import ApiResponse
@@ -47,6 +49,7 @@ class Application:
         self._history = history
         self._serializer = api.serializer
         self._streams = threading.BoundedSemaphore(MAX_STREAMS)
+        self._backups = threading.BoundedSemaphore(1)
         self._waits = threading.BoundedSemaphore(MAX_WAITS)
         #: Refuse all further requests.
         self.closing = False
@@ -61,11 +64,15 @@ class Application:
             method = environ["REQUEST_METHOD"]
             if method == "GET" and path == ["-", "events"]:
                 return self._stream(environ, start_response)
+            if method == "GET" and path == ["-", "backup"]:
+                return self._backup(environ, start_response)
             response = self._answer(method, path, query, environ)
         except RequestError as exc:
             response = ApiResponse(exc.status, {"error": str(exc)}, exc.headers)
         except (NotFound, UnknownTarget) as exc:
             response = ApiResponse(404, {"error": str(exc)})
+        except SeveralParked as exc:
+            response = ApiResponse(409, {"error": str(exc), "addresses": exc.addresses})
         except (ValueError, TypeError, OverflowError) as exc:
             response = ApiResponse(400, {"error": str(exc)})
         except RuntimeError as exc:
@@ -82,13 +89,27 @@ class Application:
             raise RequestError(405, f"The method {method} is not known. Use GET, PUT or POST.")
         body = Body(int(environ.get("CONTENT_LENGTH") or 0), environ["wsgi.input"].read)
         if path[0] == "-":
-            return self._api.post(path[1:], body, content_type)
+            return self._api.post(path[1:], body, content_type, query)
         key = environ.get("HTTP_IDEMPOTENCY_KEY")
         if "wait" not in query:
             return self._api.send(path, body, content_type, key)
+        timeout = _seconds(query["timeout"]) if "timeout" in query else None
         with _one_of(self._waits, f"{MAX_WAITS} requests wait for the end of a trace."):
             is_gone = environ["waitress.client_disconnected"]
-            return self._api.send(path, body, content_type, key, wait=True, is_gone=is_gone)
+            return self._api.send(
+                path, body, content_type, key, wait=True, timeout=timeout, is_gone=is_gone
+            )
+
+    def _backup(self, environ: Environ, start_response: StartResponse) -> cabc.Iterable[bytes]:
+        with _one_of(self._backups, "Another backup is being made."):
+            copy = self._api.backup()
+        headers = [
+            ("Content-Type", "application/vnd.sqlite3"),
+            ("Content-Length", str(os.fstat(copy.fileno()).st_size)),
+        ]
+        start_response("200 OK", headers)
+        wrapped: cabc.Iterable[bytes] = environ["wsgi.file_wrapper"](copy, 1 << 18)
+        return wrapped
 
     def _stream(self, environ: Environ, start_response: StartResponse) -> cabc.Iterator[bytes]:
         if not self._streams.acquire(blocking=False):
@@ -159,6 +180,13 @@ def _refuse_foreign(environ: Environ) -> None:
             "Only programs on this machine may send requests. Use http://127.0.0.1 and no Origin"
             " header.",
         )
+
+
+def _seconds(text: str) -> float:
+    """Return the number of seconds that a query names."""
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
+        raise RequestError(400, f"'timeout={text}' is not a time. Write seconds as timeout=10.")
+    return float(text)
 
 
 def _netloc(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import collections.abc as cabc
 import json
 import math
 import typing as t
@@ -73,7 +74,7 @@ class MessageCodec:
             typename = content_type[len(_VENDOR) :].partition(";")[0].strip()
             chosen = next((each for each in types if each._reader(typename)), None)
             if chosen is None:
-                # The type is unknown here. A function that takes any type may read it.
+                self._check_takes_any(function, typename, types)
                 return Message(typename, body)
             if chosen.python in _BUILTIN:
                 # A value of a builtin type is written under the type's own name.
@@ -83,6 +84,22 @@ class MessageCodec:
         if len(types) != 1:
             raise RequestError(415, _ambiguous(function, types))
         return Message(types[0].typename, _payload(types[0], types[0].typename, body, function))
+
+    def _check_takes_any(
+        self, function: str, typename: str, types: cabc.Sequence[Type[t.Any]]
+    ) -> None:
+        """Refuse a type that no handler of a function takes: it would park the address."""
+        handlers = functions_of(self._registry, function)
+        if any(each.signature.catch_all is not None for each in handlers):
+            return
+        known = [each.typename for each in types]
+        short = [each.typename for each in types if each.label == typename]
+        hint = did_you_mean(short or suggestions(typename, known))
+        raise RequestError(
+            415,
+            f"'{function}' takes no message of the type '{typename}'.{hint} It takes"
+            f" {', '.join(known)}.",
+        )
 
     def _accepted(self, function: str) -> list[Type[t.Any]]:
         functions = functions_of(self._registry, function)

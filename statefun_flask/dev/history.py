@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import collections.abc as cabc
 import contextlib
+import itertools
 import threading
 import traceback
 
@@ -21,6 +22,12 @@ SUBSCRIPTION_BYTES = 8 << 20
 
 #: The size of an event, a message or a record without its payload, in bytes.
 _OVERHEAD = 400
+
+#: How many bytes of events a page has at most, unless its first event has more.
+PAGE_BYTES = 8 << 20
+
+#: An event with its number, which counts the events of a history from 1.
+Numbered = tuple[int, events.Event]
 
 Subscription = BoundedQueue[events.Event]
 
@@ -52,6 +59,8 @@ class History:
     def __init__(self) -> None:
         self._events: collections.deque[tuple[events.Event, int]] = collections.deque()
         self._size = 0
+        #: How many events are not kept any more.
+        self._dropped = 0
         self._subscriptions: set[Subscription] = set()
         self._watches: dict[int, set[TraceWatch]] = {}
         self._lock = threading.Lock()
@@ -74,6 +83,7 @@ class History:
                 self._size > MAX_BYTES and len(self._events) > 1
             ):
                 self._size -= self._events.popleft()[1]
+                self._dropped += 1
             for subscription in self._subscriptions:
                 subscription.put(event, size)
             if self._watches:
@@ -85,7 +95,27 @@ class History:
         """Return the kept events of one trace, oldest first."""
         with self._lock:
             kept = list(self._events)
-        return [event for event, _ in kept if getattr(event, "trace", None) == trace]
+        return [event for event, _ in kept if trace in _traces(event)]
+
+    def page(self, after: int, limit: int, trace: int | None = None) -> list[Numbered]:
+        """Return kept events with a higher number, oldest first: of one trace, or all.
+
+        :param limit: How many events there are at most. Large events make a page shorter.
+        """
+        with self._lock:
+            start = max(0, after - self._dropped)
+            first = self._dropped + start + 1
+            kept = list(itertools.islice(self._events, start, None))
+        found: list[Numbered] = []
+        size = 0
+        for number, (event, bytes_) in enumerate(kept, first):
+            if trace is not None and trace not in _traces(event):
+                continue
+            size += bytes_
+            if len(found) == limit or (found and size > PAGE_BYTES):
+                break
+            found.append((number, event))
+        return found
 
     @contextlib.contextmanager
     def subscribe(self) -> cabc.Iterator[Subscription]:
@@ -158,7 +188,7 @@ def size_of(event: events.Event) -> int:
         size += sum(_OVERHEAD + len(each.value) for each in event.records)
         for _, before, after in event.changes:
             size += sum(_message_size(each) for each in (before, after) if each is not None)
-    elif isinstance(event, events.Fired):
+    elif isinstance(event, events.Fired | events.Cancelled):
         size += _message_size(event.delay.message)
     elif isinstance(event, events.Dropped):
         size += _message_size(event.envelope.message)

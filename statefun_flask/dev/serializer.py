@@ -8,6 +8,7 @@ import typing as t
 
 from ..embedded import EgressRecord
 from ..embedded import events
+from ..embedded.control import Instance
 from ..embedded.control import Waiting
 from ..embedded.error_text import text_of
 from ..embedded.records import Dead
@@ -36,6 +37,9 @@ class Serializer:
         elif isinstance(event, events.Failed):
             yield {**head, "event": "error", **self._failure(event)}
         elif isinstance(event, events.Fired):
+            delay = self.delay(event.delay)
+            yield {**head, "trace": event.trace, "delay": delay, "seq": event.seq}
+        elif isinstance(event, events.Cancelled):
             yield {**head, "trace": event.trace, "delay": self.delay(event.delay)}
         elif isinstance(event, events.Retried):
             yield {
@@ -123,6 +127,15 @@ class Serializer:
             "since": waiting.parked.since,
             "behind": waiting.behind,
             "message": self.envelope(waiting.envelope),
+        }
+
+    def instance(self, instance: Instance) -> JsonObject:
+        """Return a function instance that has messages or state."""
+        return {
+            "address": str(instance.address),
+            "condition": instance.condition.value,
+            "queued": instance.queued,
+            "state": instance.has_state,
         }
 
     def dead(self, dead: Dead) -> JsonObject:

@@ -318,7 +318,7 @@ def _kind(request: t.Any) -> str:
     """Return the name of the pool that answers a request."""
     if request.error is not None:
         return "quick"
-    if request.command == "GET" and request.path == "/-/events":
+    if request.command == "GET" and request.path in ("/-/events", "/-/backup"):
         return "stream"
     if request.command in ("PUT", "POST") and not request.path.startswith("/-/"):
         return "wait" if "wait" in request.query else "commit"

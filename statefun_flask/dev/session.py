@@ -205,6 +205,7 @@ class Session:
 
     def start(self) -> None:
         """Start to handle messages and to answer requests."""
+        self.control.report_held()
         self.engine.start()
         self.server.start()
         if self.links is not None:

@@ -33,6 +33,8 @@ def shut_down(session: Session, say: Say) -> int:
     left = [f"drained in {time.monotonic() - started:.1f} s"]
     if status.parked:
         left.append(f"{status.parked} address{'es' * (status.parked != 1)} parked")
+    if status.held:
+        left.append(f"paused: {', '.join(status.held)}")
     undelivered = session.engine.undelivered
     if undelivered:
         left.append("records wait for Kafka")

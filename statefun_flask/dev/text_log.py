@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import datetime as dt
 import os
+import shlex
 import sysconfig
 import time
 import traceback
@@ -86,6 +87,17 @@ class TextLog:
                 self._retried(event)
             case events.Dropped():
                 self._dropped(event)
+            case events.Held():
+                self._line(
+                    event.at,
+                    f"{event.typename} is paused by a person: {_addresses(event.waiting)};"
+                    f" 'flask statefun resume {event.typename}' calls it again",
+                    "yellow",
+                )
+            case events.Released():
+                self._line(event.at, f"{event.typename} is called again", "green")
+            case events.Cancelled():
+                self._line(event.at, f"#{event.trace} {event.delay.target}  delay is cancelled")
             case events.Down():
                 self._down(event)
             case events.Up():
@@ -179,7 +191,7 @@ class TextLog:
         self._line(
             event.at,
             f"#{event.trace} {event.address} continues without message {event.envelope.seq},"
-            f" which 'flask statefun revive {event.envelope.seq}' sends again",
+            f" which 'flask statefun dead revive {event.envelope.seq}' sends again",
         )
 
     # -- failures ------------------------------------------------------------------
@@ -200,10 +212,12 @@ class TextLog:
             f"  {address} is parked at message {event.trace}{behind}; all others continue."
             f" {self._cure}, or:"
         )
-        self._write(
-            f"    retry  flask statefun retry {event.trace}"
-            f"      drop  flask statefun drop {event.trace}"
-        )
+        # An address that cannot be typed is named by the number of its message.
+        shown = str(event.address)
+        which = shlex.quote(shown) if shown.isprintable() else str(event.trace)
+        self._write(f"    retry    flask statefun parked retry {which}")
+        self._write(f"    replace  flask statefun parked replace {which} BODY")
+        self._write(f"    drop     flask statefun parked drop {which}")
 
     def _frames(self, error: BaseException) -> cabc.Iterator[str]:
         """Yield the lines of a traceback that the user wrote, the innermost last."""
@@ -261,6 +275,10 @@ class TextLog:
             " once it exists",
             "yellow",
         )
+
+
+def _addresses(waiting: int) -> str:
+    return "1 address waits" if waiting == 1 else f"{waiting} addresses wait"
 
 
 def _stamp(at: int) -> str:

@@ -96,7 +96,9 @@ class Core:
         self._local_queue: EndpointQueue[Mailbox] = EndpointQueue(limit)
         self._queues: dict[FunctionEndpoint, EndpointQueue[Mailbox]] = {}
         suspects = suspects or Suspects()
-        self.addresses = Addresses(store.parked(), self._queue_of, suspects)
+        self.addresses = Addresses(
+            store.parked(), self._queue_of, suspects=suspects, held=store.held()
+        )
         self.timers = Timers(self.transaction, clock)
         self.plans = Plans(clock)
         self.sinks = Sinks(store, self.transaction)
@@ -468,6 +470,24 @@ class Core:
             return self.transaction.queue(address, limit)
         return self.addresses.messages(address, limit)
 
+    # -- function types that a person holds back ------------------------------------------
+
+    def hold(self, typename: str) -> None:
+        """Make no call of a function type until it is released, also after a restart."""
+        if self.addresses.hold(typename):
+            self.transaction.hold(typename, True)
+            waiting = self.addresses.waiting(typename)
+            self.notify(events.Held(at=self.clock.now(), typename=typename, waiting=waiting))
+
+    def release(self, typename: str) -> bool:
+        """Call a held function type again. Return whether it was held."""
+        waiting = self.addresses.waiting(typename)
+        if not self.addresses.release(typename):
+            return False
+        self.transaction.hold(typename, False)
+        self.notify(events.Released(at=self.clock.now(), typename=typename, waiting=waiting))
+        return True
+
     # -- time -----------------------------------------------------------------------------
 
     def fire(self) -> None:
@@ -485,11 +505,21 @@ class Core:
             self._fire(delay)
         return delay
 
+    def cancel_delay(self, seq: int) -> Delay | None:
+        """Remove a delay; None if there is no delay with the number."""
+        delay = self.transaction.delay(seq)
+        if delay is not None:
+            self.timers.remove(delay)
+            self.transaction.remove_delay(delay)
+            self.notify(events.Cancelled(at=self.clock.now(), trace=delay.trace, delay=delay))
+        return delay
+
     def _fire(self, delay: Delay) -> None:
         self.transaction.remove_delay(delay)
-        self._enqueue([delay.trace], delay.caller, [(delay.target, delay.message)])
+        (sent,) = self._enqueue([delay.trace], delay.caller, [(delay.target, delay.message)])
         if self.listeners:
-            self.notify(events.Fired(at=self.clock.now(), trace=delay.trace, delay=delay))
+            now = self.clock.now()
+            self.notify(events.Fired(at=now, trace=delay.trace, delay=delay, seq=sent.seq))
 
     def next_instant(self) -> int | None:
         """Return the next instant at which something is due, in milliseconds since 1970."""

@@ -84,6 +84,7 @@ class Status(t.NamedTuple):
     :param retrying: Addresses whose first message failed and is repeated in a moment.
     :param parked: Addresses that wait for a person.
     :param down: Function types whose endpoint is down.
+    :param held: Function types that a person holds back.
     :param undelivered: Whether egress records wait for their sink.
     :param full: The path of the store if it cannot be written to.
     :param slow: Calls in this process that have been running for 10 seconds.
@@ -95,6 +96,7 @@ class Status(t.NamedTuple):
     retrying: int
     parked: int
     down: tuple[str, ...]
+    held: tuple[str, ...]
     undelivered: bool
     full: str | None
     slow: tuple[SlowCall, ...] = ()
@@ -724,6 +726,7 @@ class Engine:
             addresses.backing_off,
             len(addresses.parked),
             addresses.paused,
+            addresses.held,
             core.sinks.pending,
             None if core.full is None else core.full.path,
             () if self._pool is None else self._pool.slow(),

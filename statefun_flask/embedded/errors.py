@@ -155,6 +155,26 @@ class NotParked(NotFound):
     """An address is not parked, or no parked address has a trace."""
 
 
+class SeveralParked(StateFunError, ValueError):
+    """The number of a message names several parked addresses.
+
+    :param addresses: All of them.
+    """
+
+    def __init__(self, trace: int, addresses: list[str]) -> None:
+        self.addresses = addresses
+        shown = ", ".join(f"'{each}'" for each in addresses[:20])
+        more = f" and {len(addresses) - 20} more" * (len(addresses) > 20)
+        super().__init__(
+            f"Message {trace} has led to {len(addresses)} parked addresses: {shown}{more}. Name"
+            " one of them, or ask for all."
+        )
+
+
+class NotHeld(NotFound):
+    """A function type is not held back by a person."""
+
+
 class UnknownDelay(NotFound):
     """No pending delay has a number."""
 
@@ -189,6 +209,20 @@ class EngineStopped(StateFunError, RuntimeError):
 
 class DataFolderError(StateFunError):
     """A data folder cannot be used."""
+
+
+class BackupError(StateFunError, RuntimeError):
+    """Data cannot be copied or restored."""
+
+
+class NoDataFolder(StateFunError, ValueError):
+    """An engine keeps its data in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The engine keeps its data in memory, which cannot be backed up. Start it with --data"
+            " DIR."
+        )
 
 
 class DiskFull(StateFunError):

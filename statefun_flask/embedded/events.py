@@ -58,7 +58,18 @@ class Registered(Event):
 
 
 class Fired(Event):
-    """A delay was due, and its message was added to the queue of its address."""
+    """A delay was due, and its message was added to the queue of its address.
+
+    :param seq: The number of the message in the queue.
+    """
+
+    trace: int
+    delay: Delay
+    seq: int
+
+
+class Cancelled(Event):
+    """A person cancelled a delay."""
 
     trace: int
     delay: Delay
@@ -98,6 +109,26 @@ class Dropped(Event):
     trace: int
     address: Address
     envelope: Envelope
+
+
+class Held(Event):
+    """A person holds back a function type: it is not called until it is released.
+
+    :param waiting: How many of its addresses have messages.
+    """
+
+    typename: str
+    waiting: int
+
+
+class Released(Event):
+    """A function type is called again that a person has held back.
+
+    :param waiting: How many of its addresses have messages.
+    """
+
+    typename: str
+    waiting: int
 
 
 class Down(Event):

@@ -15,6 +15,7 @@ import typing as t
 import pytest
 from google.protobuf.type_pb2 import Option
 
+from statefun_flask import Address
 from statefun_flask import Context
 from statefun_flask import Effects
 from statefun_flask import Message
@@ -83,6 +84,26 @@ def test_a_path_that_names_no_function(client: t.Any, path: str) -> None:
     assert reply.json == {
         "error": f"'{path}' names no function. Use /namespace/name/id.",
     }
+
+
+def test_a_type_that_no_handler_takes(client: t.Any) -> None:
+    def refused(typename: str) -> str:
+        headers = {"Content-Type": f"application/vnd.{typename}"}
+        reply = client.request("PUT", "/dev/order/1", '{"item": "tea"}', headers)
+        assert reply.status == 415
+        return t.cast("str", reply.json["error"])
+
+    assert refused("Order") == (
+        "'dev/order' takes no message of the type 'Order'. Did you mean 'example/Order'? It takes"
+        " example/Order."
+    )
+    assert refused("example/Ordr") == (
+        "'dev/order' takes no message of the type 'example/Ordr'. Did you mean 'example/Order'? It"
+        " takes example/Order."
+    )
+    assert client.get("/-/instances") == []
+    header = "application/vnd.example/Other"
+    assert client.put("/dev/any/1", "x", Content_Type=header) == {"trace": 1}
 
 
 def test_an_unknown_function(client: t.Any) -> None:
@@ -359,12 +380,14 @@ def test_a_value_that_is_not_a_number(client: t.Any) -> None:
 
 def test_status(client: t.Any) -> None:
     assert client.get("/-/status") == {
+        "idle": True,
         "ready": 0,
         "in_flight": 0,
         "queued": 0,
         "retrying": 0,
         "parked": 0,
         "down": [],
+        "held": [],
         "undelivered": False,
         "full": None,
         "slow": [],
@@ -435,6 +458,40 @@ def test_unknown_numbers_and_names_are_404(client: t.Any, path: str, told: str) 
     assert (reply.status, reply.json) == (404, {"error": told})
 
 
+def test_a_number_that_means_several_addresses_is_refused(
+    start: cabc.Callable[..., t.Any], app: StateFunFlask
+) -> None:
+    @app.statefun("dev/both")
+    def both(context: Context, message: str) -> Effects:
+        words = [Address("dev/words", each) for each in message.split()]
+        return Effects().send(words[0], "bad").send(words[1], "bad")
+
+    client = start(app)
+    client.put("/dev/both/x?wait", "a b")
+    for command in ("drop", "retry"):
+        reply = client.request("POST", f"/-/{command}/1")
+        assert (reply.status, reply.json) == (
+            409,
+            {
+                "error": "Message 1 has led to 2 parked addresses: 'dev/words/a', 'dev/words/b'."
+                " Name one of them, or ask for all.",
+                "addresses": ["dev/words/a", "dev/words/b"],
+            },
+        )
+    first = client.get("/-/parked?limit=1")
+    assert [each["address"] for each in first] == ["dev/words/a"]
+    (second,) = client.get(f"/-/parked?after={first[0]['message']['seq']}")
+    assert second["address"] == "dev/words/b"
+    assert len(client.post("/-/drop/1?all")["dropped"]) == 2
+    client.put("/dev/both/x?wait", "c d")
+    assert len(client.post("/-/drop?all")["dropped"]) == 2
+    (one, *_), count = client.get("/-/dead"), 4
+    assert client.post(f"/-/purge/{one['seq']}")["purged"] == one
+    assert client.request("POST", f"/-/purge/{one['seq']}").status == 404
+    assert client.post("/-/purge?all") == {"purged": count - 1}
+    assert client.get("/-/dead") == []
+
+
 def test_a_path_that_is_neither_a_number_nor_an_address(client: t.Any) -> None:
     reply = client.request("POST", "/-/retry/dev/words")
     assert (reply.status, reply.json) == (
@@ -459,9 +516,52 @@ def test_delays_are_listed_and_fired(client: t.Any) -> None:
     assert (delay["to"], delay["from"], delay["token"]) == ("dev/out/late", "dev/later/x", "t")
     assert delay["value"] == "after 3600000"
     assert 0 <= delay["due"] - before - 3_600_000 < 10_000
+    assert 0 <= 3_600_000 - delay.pop("due_in_ms") < 10_000
     assert client.post(f"/-/fire/{delay['seq']}")["fired"] == delay
     client.idle()
     assert (client.get("/-/delays"), texts(client)) == ([], ["after 3600000"])
+
+
+def test_a_delay_is_cancelled(client: t.Any) -> None:
+    client.put("/dev/later/x", "3600000")
+    client.idle()
+    (delay,) = client.get("/-/delays")
+    assert client.post(f"/-/cancel/{delay['seq']}")["cancelled"]["value"] == "after 3600000"
+    assert client.get("/-/delays") == []
+    assert client.request("POST", f"/-/cancel/{delay['seq']}").status == 404
+
+
+# -- functions that a person pauses ---------------------------------------------------------
+
+
+def test_pause_and_resume(client: t.Any) -> None:
+    assert client.post("/-/pause/dev/words") == {"waiting": 0}
+    answer = client.put("/dev/words/bob?wait", "hello")
+    assert answer["events"] == []
+    assert answer["waiting"] == [{"address": "dev/words/bob", "held": "dev/words"}]
+    assert client.get("/-/status")["held"] == ["dev/words"]
+    assert client.get("/-/instances/dev/words") == [
+        {"address": "dev/words/bob", "condition": "held", "queued": 1, "state": False}
+    ]
+    assert client.post("/-/resume/dev/words") == {"waiting": 1}
+    client.idle()
+    assert texts(client) == ["hello 1"]
+    assert client.get("/-/instances?after=dev/words/") == [
+        {"address": "dev/words/bob", "condition": "idle", "queued": 0, "state": True}
+    ]
+    assert client.request("POST", "/-/pause/dev/wordz").status == 404
+    assert client.request("POST", "/-/resume/dev/words").status == 404
+
+
+def test_a_paused_function_is_told_at_the_next_start(
+    start: cabc.Callable[..., t.Any], tmp_path: t.Any, eventually: Eventually
+) -> None:
+    first = start(data=str(tmp_path / "data"))
+    first.post("/-/pause/dev/words")
+    first.session.close()
+    second = start(data=str(tmp_path / "data"))
+    (event,) = eventually(lambda: second.get("/-/history"))
+    assert (event["event"], event["typename"]) == ("held", "dev/words")
 
 
 # -- what a message caused ------------------------------------------------------------------
@@ -475,7 +575,10 @@ def test_wait_returns_all_resulting_events(client: t.Any) -> None:
         ("invocation", "dev/out/hello"),
         ("egress", "lines"),
     ]
-    assert answer["events"] == client.get(f"/-/trace/{answer['trace']}")
+    assert answer["waiting"] == []
+    kept = client.get(f"/-/trace/{answer['trace']}")
+    assert [each.pop("number") for each in kept] == [2, 3, 3]
+    assert answer["events"] == kept
     first, second, _ = answer["events"]
     assert first["states"] == {"seen": [None, 1]}
     assert [each["seq"] for each in first["sends"]] == [each["seq"] for each in second["messages"]]
@@ -490,13 +593,35 @@ def test_wait_ends_at_a_failure_and_at_messages_behind_one(parked: t.Any) -> Non
     assert 'raise ValueError("bad word")' in error["traceback"]
 
 
+def test_wait_says_behind_which_message_it_waits(parked: t.Any) -> None:
+    (waiting,) = parked.put("/dev/words/bob?wait", "more")["waiting"]
+    assert (waiting["address"], waiting["behind"]) == ("dev/words/bob", 1)
+    assert waiting["error"].startswith("ValueError: bad word")
+    assert parked.put("/dev/words/eve?wait", "bad")["waiting"] == [], "it failed itself"
+
+
+def test_wait_with_a_timeout_waits_for_delays(client: t.Any) -> None:
+    answer = client.put("/dev/later/x?wait&timeout=10", "50")
+    kinds = [each["event"] for each in answer["events"]]
+    assert kinds == ["invocation", "fired", "invocation", "egress"]
+    fired, handled = answer["events"][1:3]
+    assert fired["seq"] == handled["messages"][0]["seq"]
+    long = client.put("/dev/later/x?wait&timeout=10", "3600000")
+    assert [each["event"] for each in long["events"]] == ["invocation"], "it is not waited for"
+    reply = client.request("PUT", "/dev/later/x?wait&timeout=soon", "1")
+    assert (reply.status, reply.json) == (
+        400,
+        {"error": "'timeout=soon' is not a time. Write seconds as timeout=10."},
+    )
+
+
 def test_nothing_is_known_of_another_message(client: t.Any) -> None:
     assert client.get("/-/trace/99") == []
 
 
 def test_a_key_sends_once(client: t.Any) -> None:
     answers = [client.put("/dev/words/bob", "x", Idempotency_Key="k") for _ in range(3)]
-    assert answers == [{"trace": 1}] * 3
+    assert answers == [{"trace": 1}, *[{"trace": 1, "repeated": True}] * 2]
     assert client.put("/dev/words/bob", "x", Idempotency_Key="other") == {"trace": 2}
     client.idle()
     assert texts(client) == ["x 1", "x 2"]
@@ -571,7 +696,9 @@ def test_a_key_sends_once_when_many_ask_at_the_same_time(client: t.Any) -> None:
     for thread in threads:
         thread.join()
     client.idle()
-    assert (answers, texts(client)) == ([{"trace": 1}] * 6, ["x 1"])
+    assert [each["trace"] for each in answers] == [1] * 6
+    assert sum("repeated" not in each for each in answers) == 1
+    assert texts(client) == ["x 1"]
 
 
 def test_a_key_is_kept_with_the_data(
@@ -581,7 +708,8 @@ def test_a_key_is_kept_with_the_data(
     assert first.put("/dev/words/bob", "x", Idempotency_Key="k") == {"trace": 1}
     first.session.close()
     second = start(data=str(tmp_path))
-    assert second.put("/dev/words/bob", "x", Idempotency_Key="k") == {"trace": 1}
+    repeated = second.put("/dev/words/bob", "x", Idempotency_Key="k")
+    assert repeated == {"trace": 1, "repeated": True}
     second.idle()
     assert texts(second) == ["x 1"]
 
@@ -590,7 +718,8 @@ def test_a_key_is_forgotten_after_a_day(client: t.Any) -> None:
     client.put("/dev/words/bob", "x", Idempotency_Key="k")
     clock = client.session.clock
     clock.skip_to(clock.now() + 24 * 3600 * 1000 - 60_000)
-    assert client.put("/dev/words/bob", "x", Idempotency_Key="k") == {"trace": 1}
+    repeated = client.put("/dev/words/bob", "x", Idempotency_Key="k")
+    assert repeated == {"trace": 1, "repeated": True}
     clock.skip_to(clock.now() + 60_001)
     assert client.put("/dev/words/bob", "x", Idempotency_Key="k") == {"trace": 2}
 

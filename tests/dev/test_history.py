@@ -90,7 +90,7 @@ ENVELOPE = Envelope(2, 1, TO, None, BIG)
             at=0, trace=1, address=TO, batch=[ENVELOPE], error=OSError(), parked=True, waiting=0
         ),
         events.Dropped(at=0, trace=1, address=TO, envelope=ENVELOPE),
-        events.Fired(at=0, trace=1, delay=Delay(1, 1, 1, TO, TO, BIG)),
+        events.Fired(at=0, trace=1, delay=Delay(1, 1, 1, TO, TO, BIG), seq=2),
     ],
 )
 def test_every_payload_of_an_event_counts(event: events.Event) -> None:
@@ -153,3 +153,23 @@ def test_the_end_wakes_a_watch() -> None:
         assert watch.wait(10)
         assert watch.closed
         closer.join()
+
+
+def test_pages_of_events_have_numbers_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_EVENTS", 5)
+    kept = History()
+    for number in range(1, 9):
+        kept.add(events.Retried(at=number, trace=number % 2, address=TO, replaced=False))
+    assert [number for number, _ in kept.page(0, 10)] == [4, 5, 6, 7, 8]
+    assert [(number, event.at) for number, event in kept.page(5, 2)] == [(6, 6), (7, 7)]
+    assert [number for number, _ in kept.page(0, 10, trace=1)] == [5, 7]
+    assert [number for number, _ in kept.page(5, 1, trace=1)] == [7]
+    assert kept.page(8, 10) == []
+
+
+def test_a_page_is_short_when_its_events_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGE_BYTES", 3000)
+    kept = History()
+    for number in range(3):
+        kept.add(events.Cancelled(at=number, trace=1, delay=Delay(1, 1, 1, TO, TO, BIG)))
+    assert [number for number, _ in kept.page(0, 10)] == [1], "one at least"

@@ -135,8 +135,16 @@ def test_an_invocation_and_its_records(serializer: Serializer) -> None:
             {"event": "registered", "at": 10, "typename": "dev/words", "states": ["seen"]},
         ),
         (
-            events.Fired(at=10, trace=1, delay=DELAY),
-            {"event": "fired", "at": 10, "trace": 1, "delay": DELAY_OBJECT},
+            events.Fired(at=10, trace=1, delay=DELAY, seq=8),
+            {"event": "fired", "at": 10, "trace": 1, "delay": DELAY_OBJECT, "seq": 8},
+        ),
+        (
+            events.Cancelled(at=10, trace=1, delay=DELAY),
+            {"event": "cancelled", "at": 10, "trace": 1, "delay": DELAY_OBJECT},
+        ),
+        (
+            events.Held(at=10, typename="dev/words", waiting=2),
+            {"event": "held", "at": 10, "typename": "dev/words", "waiting": 2},
         ),
         (
             events.Retried(at=10, trace=1, address=BOB, replaced=True),

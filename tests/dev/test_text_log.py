@@ -115,7 +115,7 @@ def show(app: StateFunFlask) -> Show:
             invocation(batch=[envelope(), envelope("ho", 4)]),
             '#1 dev/words/bob  <- 2 messages, the first str "hi"  0.4 ms',
         ),
-        (events.Fired(at=NOON, trace=1, delay=delay()), "#1 dev/out/eve  <- delay is over"),
+        (events.Fired(at=NOON, trace=1, delay=delay(), seq=8), "#1 dev/out/eve  <- delay is over"),
         (
             events.Retried(at=NOON, trace=2, address=BOB, replaced=False),
             "#2 dev/words/bob is tried again",
@@ -127,9 +127,24 @@ def show(app: StateFunFlask) -> Show:
         (
             events.Dropped(at=NOON, trace=2, address=BOB, envelope=envelope()),
             (
-                "#2 dev/words/bob continues without message 3, which 'flask statefun revive 3'"
+                "#2 dev/words/bob continues without message 3, which 'flask statefun dead revive 3'"
                 " sends again"
             ),
+        ),
+        (
+            events.Held(at=NOON, typename="dev/words", waiting=1),
+            (
+                "dev/words is paused by a person: 1 address waits; 'flask statefun resume"
+                " dev/words' calls it again"
+            ),
+        ),
+        (
+            events.Released(at=NOON, typename="dev/words", waiting=1),
+            "dev/words is called again",
+        ),
+        (
+            events.Cancelled(at=NOON, trace=1, delay=delay()),
+            "#1 dev/out/eve  delay is cancelled",
         ),
         (
             events.Down(
@@ -206,8 +221,22 @@ def test_a_failure_shows_the_users_frames_and_the_remedy(show: Show) -> None:
             "  dev/words/bob is parked at message 2 (3 more wait behind it); all others continue."
             " Correct the code and start again (--reload does so automatically), or:"
         ),
-        "    retry  flask statefun retry 2      drop  flask statefun drop 2",
+        "    retry    flask statefun parked retry dev/words/bob",
+        "    replace  flask statefun parked replace dev/words/bob BODY",
+        "    drop     flask statefun parked drop dev/words/bob",
     ]
+
+
+@pytest.mark.parametrize(
+    ("id", "which"),
+    [("a b; rm", "'dev/words/a b; rm'"), ("it's", "'dev/words/it'\"'\"'s'"), ("a\nb", "2")],
+)
+def test_the_commands_of_a_failure_can_be_pasted_in_a_shell(
+    show: Show, id: str, which: str
+) -> None:
+    event = failed(raised())
+    event.address = Address("dev/words", id)
+    assert show(event)[-1] == f"    drop     flask statefun parked drop {which}"
 
 
 def test_frames_of_libraries_are_hidden_by_default(show: Show) -> None:
@@ -236,7 +265,7 @@ def test_a_failure_that_is_tried_again_and_one_of_our_own(show: Show) -> None:
 
 
 def test_quiet_shows_records_and_errors(show: Show) -> None:
-    fired = events.Fired(at=NOON, trace=1, delay=delay())
+    fired = events.Fired(at=NOON, trace=1, delay=delay(), seq=8)
     shown = show(invocation(records=[record()]), fired, failed(raised()), quiet=True)
     assert shown[0] == "lines k: hello"
     assert "FAILED" in shown[1]

@@ -55,7 +55,7 @@ def test_a_project_needs_an_app_and_no_configuration(project: pytest.Pytester) -
     result.stdout.fnmatch_lines(["*test_echo[[]embedded[]] PASSED*"])
 
 
-def test_without_java_flink_is_skipped_with_the_reason(
+def test_without_maven_flink_is_skipped_with_the_reason(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
@@ -63,10 +63,10 @@ def test_without_java_flink_is_skipped_with_the_reason(
     project.makepyfile(APP)
     result = project.runpytest("-rs", "--statefun-engine", "both")
     result.assert_outcomes(passed=1, skipped=1)
-    result.stdout.fnmatch_lines(["*Java is not installed, or not on the PATH.*"])
+    result.stdout.fnmatch_lines(["*Maven is not installed, or*"])
 
 
-def test_without_java_flink_fails_in_ci(
+def test_without_maven_flink_fails_in_ci(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
@@ -76,7 +76,7 @@ def test_without_java_flink_fails_in_ci(
     project.makeini("[pytest]\nstatefun_engine = flink")
     result = project.runpytest()
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*Java is not installed, or not on the PATH.*"])
+    result.stdout.fnmatch_lines(["*Maven is not installed, or*"])
 
 
 def test_a_setting_with_an_unknown_engine_is_refused(project: pytest.Pytester) -> None:

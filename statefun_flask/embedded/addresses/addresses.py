@@ -27,13 +27,16 @@ class Addresses:
     :param queue: Returns the ready queue of a function type's endpoint, always the same one; by
         default all have one queue.
     :param suspects: The addresses that were called when the last process ended.
+    :param held: The function types that are held back from the start.
     """
 
     def __init__(
         self,
         parked: cabc.Iterable[Parked] = (),
         queue: cabc.Callable[[str], EndpointQueue[Mailbox]] | None = None,
+        *,
         suspects: Suspects | None = None,
+        held: cabc.Iterable[str] = (),
     ) -> None:
         #: Messages in mailboxes, addresses that wait to be called, addresses in flight, and
         #: addresses that back off.
@@ -48,6 +51,8 @@ class Addresses:
         self._mailboxes: dict[Address, Mailbox] = {}
         self._parked = {each.address: each for each in parked}
         self._pauses: dict[str, Pause] = {}
+        #: The function types that a person holds back, each with the addresses that wait.
+        self._held: dict[str, list[Mailbox]] = {each: [] for each in held}
         self._suspects = Suspects() if suspects is None else suspects
         #: How many suspects have messages. While there are any, calls are made one at a time.
         self.suspected = 0
@@ -73,6 +78,11 @@ class Addresses:
         """The function types whose endpoint is down."""
         return tuple(self._pauses)
 
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The function types that a person holds back."""
+        return tuple(self._held)
+
     def condition(self, address: Address) -> Condition:
         """Return what an address is doing."""
         if address in self._parked:
@@ -85,18 +95,28 @@ class Addresses:
         mailbox = self._mailboxes.get(address)
         return [] if mailbox is None else mailbox.messages[:limit]
 
+    def queue_length(self, address: Address) -> int:
+        """Return how many messages wait for an address that is not parked."""
+        mailbox = self._mailboxes.get(address)
+        return 0 if mailbox is None else len(mailbox.messages)
+
     def is_waiting(self, trace: int) -> bool:
-        """Return whether messages of a trace wait, except those of parked addresses."""
+        """Return whether messages of a trace wait for the engine.
+
+        Those of parked addresses and of held function types wait for a person.
+        """
         return any(
             envelope.trace == trace
             for mailbox in self._mailboxes.values()
+            if mailbox.condition is not Condition.HELD
             for envelope in mailbox.messages
         )
 
     def waiting(self, typename: str) -> int:
         """Return how many addresses of a function type wait to be called."""
         pause = self._pauses.get(typename)
-        waiting = 0 if pause is None else len(pause)
+        waiting = len(self._held.get(typename, ()))
+        waiting += 0 if pause is None else len(pause)
         queue = self._queues.get(typename, ())
         return waiting + sum(each.address.type == typename for each in queue)
 
@@ -158,7 +178,7 @@ class Addresses:
         """Remove the next address from the ready queue and return it.
 
         The caller must start a batch of that address. Returns None if the address has to wait for
-        its endpoint.
+        its endpoint or a person.
 
         :raises IndexError: No address can be called, see :attr:`can_call`.
         """
@@ -171,6 +191,9 @@ class Addresses:
             del self._open[queue]
         elif len(self._open) > 1 and not self.suspected:
             self._open[queue] = self._open.pop(queue)  # it is the last one now
+        if self._held and mailbox.address.type in self._held:
+            self._hold(mailbox)
+            return None
         pause = self._pauses.get(mailbox.address.type) if self._pauses else None
         if pause is None:
             return mailbox
@@ -294,9 +317,13 @@ class Addresses:
         """Return the address that probes an endpoint now. The caller must start a batch of it.
 
         Returns None if the endpoint has answered meanwhile, or if no address waits for it.
+        A function type that a person holds back sends no probe: its pause ends, and its first call
+        after the release begins another one if the endpoint is still down.
         """
         if self._pauses.get(typename) is not pause:
             return None
+        if typename in self._held:
+            self._hold(*pause.clear())
         if not pause:
             del self._pauses[typename]
             return None
@@ -330,3 +357,29 @@ class Addresses:
         """Make the addresses of a function type ready, since its endpoint has answered."""
         for mailbox in self._pauses.pop(typename):
             self._make_ready(mailbox)
+
+    # -- function types that a person holds back ------------------------------------------
+
+    def hold(self, typename: str) -> bool:
+        """Make no call of a function type from now on. Calls in flight continue.
+
+        :return: Whether it was not held before.
+        """
+        if typename in self._held:
+            return False
+        self._held[typename] = []
+        return True
+
+    def release(self, typename: str) -> bool:
+        """Make the addresses of a function type ready that was held, and return whether it was."""
+        waiting = self._held.pop(typename, None)
+        for mailbox in waiting or ():
+            self.suspected += mailbox.suspect
+            self._make_ready(mailbox)
+        return waiting is not None
+
+    def _hold(self, *mailboxes: Mailbox) -> None:
+        for mailbox in mailboxes:
+            mailbox.condition = Condition.HELD
+            self.suspected -= mailbox.suspect
+            self._held[mailbox.address.type].append(mailbox)

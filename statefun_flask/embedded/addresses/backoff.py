@@ -65,6 +65,13 @@ class Pause:
         else:
             self.waiting.append(mailbox)
 
+    def clear(self) -> list[Mailbox]:
+        """Remove all addresses and return them."""
+        found = list(self)
+        self.waiting.clear()
+        self.suspects.clear()
+        return found
+
     def next(self) -> Mailbox:
         """Remove the address that probes now and return it.
 

@@ -23,7 +23,9 @@ class Condition(enum.Enum):
     #: Its first message failed and is sent again after a delay.
     BACKING_OFF = "backing off"
     #: It waits for its endpoint, which is down.
-    PAUSED = "paused"
+    PAUSED = "endpoint down"
+    #: A person holds back its function type.
+    HELD = "held"
     #: Its first message failed, and a user decides what to do. Its messages are in the store only.
     PARKED = "parked"
 

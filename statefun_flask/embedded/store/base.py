@@ -31,6 +31,7 @@ class Changes(msgspec.Struct):
         number is given twice.
     :param forget: Topics with the number up to which their records are deleted.
     :param marks: Instants with the number of the last record that existed then.
+    :param held: Function types, and whether a person holds them back.
     """
 
     counters: dict[str, int]
@@ -49,6 +50,7 @@ class Changes(msgspec.Struct):
     dead: dict[int, Dead | None] = {}
     positions: dict[str, str] = {}
     keys: dict[Key, KeyUse | None] = {}
+    held: dict[str, bool] = {}
 
     def __bool__(self) -> bool:
         return bool(
@@ -65,6 +67,7 @@ class Changes(msgspec.Struct):
             or self.state_types
             or self.positions
             or self.keys
+            or self.held
             or self.forget
             or self.marks
         )
@@ -119,6 +122,13 @@ class Store(t.Protocol):
 
     def close(self) -> None:
         """Release the file. A store that was closed cannot be used."""
+
+    def copy(self) -> t.BinaryIO:
+        """Return an open file with a copy of the database, which any thread may ask for.
+
+        :raises NoDataFolder: There is no file.
+        :raises BackupError: The copy cannot be written.
+        """
 
     def counters(self) -> dict[str, int]:
         """Return the last number of each counter."""
@@ -201,6 +211,9 @@ class Store(t.Protocol):
 
     def parked(self) -> list[Parked]:
         """Return the parked addresses, the oldest first."""
+
+    def held(self) -> list[str]:
+        """Return the function types that a person holds back."""
 
     def dead(self, limit: int = -1) -> list[Dead]:
         """Return the dead letters in the order of their numbers."""

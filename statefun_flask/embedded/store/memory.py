@@ -10,6 +10,7 @@ import operator
 import typing as t
 
 from ...values.address import Address
+from ..errors import NoDataFolder
 from ..records import Dead
 from ..records import Delay
 from ..records import EgressRecord
@@ -59,9 +60,17 @@ class MemoryStore:
         self._dead: dict[int, Dead] = {}
         self._positions: dict[str, str] = {}
         self._keys: dict[Key, KeyUse] = {}
+        self._held: set[str] = set()
 
     def close(self) -> None:
         """Do nothing: the content ends with the object."""
+
+    def copy(self) -> t.BinaryIO:
+        """Refuse: there is no file.
+
+        :raises NoDataFolder: Always.
+        """
+        raise NoDataFolder
 
     # -- writing --------------------------------------------------------------------------
 
@@ -90,6 +99,11 @@ class MemoryStore:
         for key in changes.keys:
             self._keys.pop(key, None)  # the keys stay in the order of their use
         _update(self._keys, changes.keys)
+        for typename, held in changes.held.items():
+            if held:
+                self._held.add(typename)
+            else:
+                self._held.discard(typename)
 
     def _write_state(self, address: Address, values: dict[str, StateChange]) -> None:
         stored = self._states.setdefault(address, {})
@@ -251,6 +265,10 @@ class MemoryStore:
     def parked(self) -> list[Parked]:
         """Return the parked addresses, the oldest first."""
         return sorted(self._parked.values(), key=_seq)
+
+    def held(self) -> list[str]:
+        """Return the function types that a person holds back."""
+        return sorted(self._held)
 
     def dead(self, limit: int = -1) -> list[Dead]:
         """Return the dead letters in the order of their numbers."""

@@ -58,6 +58,8 @@ def rows(changes: Changes) -> dict[str, list[Row]]:
             for (at, key), use in changes.keys.items()
             if use is not None
         ],
+        "released": [(each,) for each, held in changes.held.items() if not held],
+        "held": [(each,) for each, held in changes.held.items() if held],
         "counters": list(changes.counters.items()),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 #: The format of the file. A file of an older format is migrated, one of a newer format refused.
-VERSION = 3
+VERSION = 4
 
 #: Marks the file as this engine's ("SFFl").
 APPLICATION = 0x5346466C
@@ -75,6 +75,8 @@ create table mark (at integer primary key, seq integer not null);
 create index dead_since on dead (since, seq);
 create table opened (has_log integer not null);
 """,
+    # The function types that a person holds back.
+    3: "create table held (type text primary key) without rowid;",
 }
 
 QUEUE_COLUMNS = "seq, trace, type, id, caller_type, caller_id, typename, value, has_value"
@@ -114,5 +116,7 @@ WRITES = (
     ("positions", "insert or replace into position values (?, ?)"),
     ("removed_keys", "delete from idempotency where type = ? and id = ? and key = ?"),
     ("keys", "insert or replace into idempotency values (?, ?, ?, ?, ?, ?)"),
+    ("released", "delete from held where type = ?"),
+    ("held", "insert or replace into held values (?)"),
     ("counters", "insert or replace into counter values (?, ?)"),
 )

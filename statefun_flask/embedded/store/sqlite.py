@@ -9,6 +9,7 @@ import itertools
 import operator
 import os
 import sqlite3
+import threading
 import typing as t
 
 from ...values.address import Address
@@ -21,6 +22,7 @@ from ..records import Envelope
 from ..records import KeyUse
 from ..records import Parked
 from ..records import StoredValue
+from . import backup
 from . import log_mark
 from . import rows
 from . import schema
@@ -42,6 +44,9 @@ LOG_SIZE = 8 << 20
 
 #: So many free pages are kept in any case: they are taken again soon.
 FREE_PAGES = 2_000
+
+#: What is added to the path of the database for a copy that is being made.
+_COPY = ".copy"
 
 #: The largest number that SQLite has.
 _LARGEST_SEQ = (1 << 63) - 1
@@ -83,6 +88,9 @@ class SqliteStore:
         self._folder = DataFolder(path)
         self.path = self._folder.database
         lacks_log = log_mark.lacks_log(self.path)
+        self._copying = threading.Lock()
+        self._is_closing = False
+        backup.remove_copy(self.path + _COPY)
         try:
             self.connection = _open(
                 connect or _connect, self.path, check=not self._folder.was_released
@@ -107,14 +115,28 @@ class SqliteStore:
         )
 
     def close(self) -> None:
-        """Release the folder."""
+        """Release the folder, and end a copy that is being made."""
+        self._is_closing = True
         is_closed = self._mark.close()
         try:
-            self.connection.close()
+            with self._copying:
+                self.connection.close()
         finally:
             if not is_closed:
                 log_mark.keep_log(self.path)
             self._folder.release()
+
+    def copy(self) -> t.BinaryIO:
+        """Return an open file with a consistent copy of the database.
+
+        Any thread may ask for one. The engine goes on meanwhile.
+
+        :raises BackupError: The copy cannot be written, or the store is closed.
+        """
+        with self._copying:
+            return backup.copy_database(
+                self.connection, self.path + _COPY, lambda: not self._is_closing
+            )
 
     @property
     def largest(self) -> int:
@@ -426,6 +448,10 @@ class SqliteStore:
             Parked(rows.address(type, id), *rest)
             for type, id, *rest in self._rows("select * from parked order by seq")
         ]
+
+    def held(self) -> list[str]:
+        """Return the function types that a person holds back."""
+        return [type for (type,) in self._rows("select type from held order by type")]
 
     def dead(self, limit: int = -1) -> list[Dead]:
         """Return the dead letters in the order of their numbers."""

@@ -97,6 +97,14 @@ class Transaction:
         self.consume([envelope])
         self._changes.messages[envelope.seq] = envelope
 
+    def queue_length(self, address: Address) -> int:
+        """Return how many messages an address has."""
+        changes = self._changes
+        new = sum(each.target == address for each in changes.messages.values())
+        if not changes.consumed:
+            return new + self._store.queue_length(address)
+        return len(self.queue(address))
+
     def queue(self, address: Address, limit: int = -1) -> list[Envelope]:
         """Return the messages of an address in their order."""
         changes = self._changes
@@ -256,6 +264,10 @@ class Transaction:
     def unpark(self, address: Address) -> None:
         """Store that an address is not parked any more."""
         self._changes.parked[address] = None
+
+    def hold(self, typename: str, held: bool) -> None:
+        """Store whether a person holds back a function type."""
+        self._changes.held[typename] = held
 
     def bury(self, dead: Dead) -> None:
         """Make a message a dead letter."""

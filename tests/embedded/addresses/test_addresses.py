@@ -39,6 +39,8 @@ class Life(RuleBasedStateMachine):
         self.backing_off: list[Mailbox] = []
         #: Pauses that have a planned probe.
         self.planned: dict[str, Pause] = {}
+        #: Function types that a person holds back.
+        self.held: set[str] = set()
 
     # -- what happens -------------------------------------------------------------------------
 
@@ -55,10 +57,10 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.addresses.ready)
     @rule(limit=st.integers(0, 2))
     def dispatch(self, limit: int) -> None:
-        paused = set(self.addresses.paused)
+        stopped = {*self.addresses.paused, *self.addresses.held}
         mailbox = self.addresses.take()
         if mailbox is not None:
-            assert mailbox.address.type not in paused
+            assert mailbox.address.type not in stopped
             self.begin(mailbox, limit)
 
     def begin(self, mailbox: Mailbox, limit: int) -> None:
@@ -135,8 +137,22 @@ class Life(RuleBasedStateMachine):
     def probe(self, draw: st.DataObject, limit: int) -> None:
         typename = draw.draw(st.sampled_from(sorted(self.planned)))
         mailbox = self.addresses.probe(typename, self.planned.pop(typename))
+        assert mailbox is None or typename not in self.addresses.held
         if mailbox is not None:
             self.begin(mailbox, limit)
+
+    @rule(typename=st.sampled_from(sorted({each.type for each in ADDRESSES})))
+    def hold(self, typename: str) -> None:
+        assert self.addresses.hold(typename) == (typename not in self.held)
+        self.held.add(typename)
+
+    @precondition(lambda self: self.held)
+    @rule(draw=st.data())
+    def release(self, draw: st.DataObject) -> None:
+        typename = draw.draw(st.sampled_from(sorted(self.held)))
+        self.held.discard(typename)
+        assert self.addresses.release(typename)
+        assert not self.addresses.release(typename)
 
     def answered(self, mailbox: Mailbox) -> None:
         typename = mailbox.address.type
@@ -167,7 +183,11 @@ class Life(RuleBasedStateMachine):
             assert (conditions[address] is Condition.IDLE) == (not numbers)
             if conditions[address] is Condition.PAUSED:
                 assert self.addresses.is_paused(address.type)
+            assert self.addresses.queue_length(address) == len(numbers)
             queued += len(numbers)
+            if conditions[address] is Condition.HELD:
+                assert address.type in self.held
+                continue
             assert all(self.addresses.is_waiting(number) for number in numbers)
         assert self.addresses.queued == queued
         sizes = [len(x.message.value) for each in self.addresses for x in each.messages]
@@ -175,6 +195,8 @@ class Life(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """All messages are handled once endpoints answer and no message fails."""
+        for typename in self.held:
+            self.addresses.release(typename)
         for _ in range(10_000):
             for mailbox, batch in list(self.in_flight.values()):
                 self.in_flight.pop(mailbox.address)

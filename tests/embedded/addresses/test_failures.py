@@ -12,6 +12,7 @@ from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded.errors import EndpointDown
 from statefun_flask.embedded.errors import EndpointError
 from statefun_flask.embedded.errors import NotParked
+from statefun_flask.embedded.errors import SeveralParked
 from statefun_flask.embedded.errors import UnknownDeadLetter
 from statefun_flask.embedded.errors import UnknownDelay
 from statefun_flask.values.message import Message
@@ -177,7 +178,16 @@ def test_a_number_names_all_parked_messages_of_its_trace(
     made = bench()
     made.run("ns/both", "1")
     picky.clear()
-    assert made.control.retry(1) == [Address("ns/fn", "a"), Address("ns/fn", "b")]
+    both = [Address("ns/fn", "a"), Address("ns/fn", "b")]
+    for command in (made.control.retry, made.control.drop, made.control.parked_at):
+        with pytest.raises(SeveralParked) as info:
+            command(1)
+        assert str(info.value) == (
+            "Message 1 has led to 2 parked addresses: 'ns/fn/a', 'ns/fn/b'. Name one of them, or"
+            " ask for all."
+        )
+    assert len(made.control.parked()) == 2
+    assert made.control.retry(1, several=True) == both
 
 
 def test_parked_address_outlives_a_restart(
@@ -276,7 +286,7 @@ def test_endpoint_that_is_down_holds_back_its_function_type_and_parks_nothing(fl
     assert endpoint.calls == 6
     assert len(made.script.calls) == 3
     assert made.told(events.Up)[0].typename == "ns/fn"
-    assert made.engine.status() == (0, 0, 0, 0, 0, (), False, None, ())
+    assert made.engine.status() == (0, 0, 0, 0, 0, (), (), False, None, ())
 
 
 def test_waits_between_probes_grow_to_five_seconds(flaky: t.Any) -> None:

@@ -52,6 +52,11 @@ def write_format(folder: pathlib.Path, version: int) -> pathlib.Path:
         for table, found in ROWS.items():
             marks = ", ".join("?" * len(found[0]))
             connection.executemany(f"insert into {table} values ({marks})", found)
+        if version >= 3:
+            connection.execute(
+                "insert into topic select topic, count(*), sum(length(value)) from egress"
+                " group by topic"
+            )
     connection.close()
     return database
 

@@ -437,3 +437,26 @@ def test_a_transaction_reads_what_was_written_whenever_it_is_committed(
                 found = {name: each.value for name, each in transaction.state(address).items()}
                 assert found == states[address]
         store.close()
+
+
+# -- function types that a person holds back ----------------------------------------------------
+
+
+def test_held_function_types(store: Store, transaction: Transaction) -> None:
+    for typename in ("ns/fn", "ns/a", "ns/fn"):
+        transaction.hold(typename, True)
+    assert (bool(transaction), store.held()) == (True, [])
+    transaction.commit()
+    assert store.held() == ["ns/a", "ns/fn"]
+    transaction.hold("ns/fn", False)
+    transaction.hold("ns/none", False)
+    transaction.commit()
+    assert store.held() == ["ns/a"]
+
+
+def test_the_length_of_a_queue(transaction: Transaction, check: Check) -> None:
+    transaction.enqueue([message(1), message(2), message(3, EVE)])
+    check(lambda read: (read.queue_length(BOB), read.queue_length(EVE)), (2, 1))
+    transaction.consume([message(1)])
+    transaction.enqueue([message(4)])
+    check(lambda read: (read.queue_length(BOB), read.queue_length(EVE)), (2, 1))
