@@ -30,6 +30,7 @@ from .values.effects import Effects as Effects
 from .values.egress import kafka_record as kafka_record
 from .values.egress import kinesis_record as kinesis_record
 from .values.egress import playground_record as playground_record
+from .values.invocation_log import StateFunLogFilter as StateFunLogFilter
 from .values.json_types import json_type as json_type
 from .values.message import Message as Message
 from .values.state import ValueSpec as ValueSpec

@@ -10,6 +10,7 @@ import collections.abc as cabc
 import concurrent.futures
 import contextlib
 import contextvars
+import logging
 import typing as t
 
 import msgspec
@@ -21,6 +22,8 @@ from ..protocol.model import BatchResult
 from ..protocol.model import Codec
 from ..protocol.model import MissingStates
 from ..values import json_types
+from ..values.batch_scope import default_logger
+from ..values.invocation_log import current
 from . import loop
 from .invocation import InvocationFailed
 from .invocation import run
@@ -37,6 +40,8 @@ class RequestHandler:
     :param debug_checks: Find mistakes that are easily missed: JSON values whose fields do not fit,
         and states that were changed in place. An app enables them in debug and testing mode. They
         take time.
+    :param logger: Returns the logger for ``context.logger``; by default
+        ``logging.getLogger("statefun_flask.functions")``.
     :param protocol: ``"v2"`` or ``"v3"`` to answer one major version of StateFun only, ``"auto"``
         to detect the version of each request.
     """
@@ -47,9 +52,11 @@ class RequestHandler:
         *,
         debug_checks: bool = False,
         protocol: detect.Protocol = "auto",
+        logger: cabc.Callable[[], logging.Logger] = default_logger,
     ) -> None:
         self.registry = registry
         self.debug_checks = debug_checks
+        self._logger = logger
         self._tables: cabc.Mapping[tuple[str, str], FunctionTable] | None = None
         self._read = detect.request_reader(protocol)
 
@@ -100,11 +107,15 @@ class RequestHandler:
         request = self._prepare(body)
         if request.missing is not None:
             return request.codec.encode(request.missing)
-        steps = run(request.batch, request.table, self.debug_checks)
-        if not self.debug_checks:
-            return request.codec.encode(_finish(steps))
-        with _verified():
-            return request.codec.encode(_finish(steps))
+        steps = run(request.batch, request.table, self.debug_checks, self._logger)
+        caller = current.get()
+        try:
+            if not self.debug_checks:
+                return request.codec.encode(_finish(steps))
+            with _verified():
+                return request.codec.encode(_finish(steps))
+        finally:
+            current.set(caller)
 
     async def invoke_async(
         self, body: bytes, *, executor: concurrent.futures.Executor | None = None
@@ -116,15 +127,19 @@ class RequestHandler:
         request = self._prepare(body)
         if request.missing is not None:
             return request.codec.encode(request.missing)
-        steps = run(request.batch, request.table, self.debug_checks)
+        steps = run(request.batch, request.table, self.debug_checks, self._logger)
         if executor is None or request.table.is_async:
             finish = _finish_async(steps)
         else:
             finish = _finish_in(executor, steps)
-        if not self.debug_checks:
-            return request.codec.encode(await finish)
-        with _verified():
-            return request.codec.encode(await finish)
+        caller = current.get()
+        try:
+            if not self.debug_checks:
+                return request.codec.encode(await finish)
+            with _verified():
+                return request.codec.encode(await finish)
+        finally:
+            current.set(caller)
 
     def compile(self) -> cabc.Mapping[tuple[str, str], FunctionTable]:
         """Compile the registry. The first request calls this method."""

@@ -13,10 +13,14 @@ from ..protocol.model import Batch
 from ..protocol.model import BatchResult
 from ..values._any import write_any
 from ..values.address import Address
+from ..values.batch_scope import BatchScope
+from ..values.batch_scope import engine_call
+from ..values.context import DebugContext
 from ..values.context import InvocationContext
 from ..values.effects import Cancellation
 from ..values.effects import Effects
 from ..values.effects import StateChange
+from ..values.invocation_log import current
 from ..values.state import declared_type_mismatch
 from ..values.state import StoredValue
 from ..values.state import unknown_state
@@ -63,11 +67,20 @@ class _Where(str):
     """A note that names an invocation."""
 
 
-def run(batch: Batch, table: FunctionTable, debug_checks: bool) -> Steps:
+def run(
+    batch: Batch,
+    table: FunctionTable,
+    debug_checks: bool,
+    app_logger: cabc.Callable[[], logging.Logger],
+) -> Steps:
     """Call the functions for the messages of a batch, one after the other.
+
+    Log records belong to the invocation whose context is the current one, in this thread or task.
+    The caller sets it back afterwards.
 
     :param batch: It has all declared states, and its codec has resolved them.
     :param debug_checks: Warn of states that a function changed in place.
+    :param app_logger: Returns the logger for ``context.logger``.
     """
     states = batch.states
     specs = table.specs
@@ -75,12 +88,16 @@ def run(batch: Batch, table: FunctionTable, debug_checks: bool) -> Steps:
     pending_tokens: set[str] = set()
     self_address = Address(table.typename, batch.id)
     routes = table.routes
+    scope = BatchScope(batch.messages, engine_call.get(), app_logger)
+    new_context = DebugContext if debug_checks else InvocationContext
+    set_current = current.set
 
     for position, (caller, message) in enumerate(batch.messages):
         try:
             convert, function = routes.get(message.typename) or table.route(message)
             argument = convert(message)
-            context = InvocationContext(self_address, caller, states, specs, debug_checks)
+            context = new_context(self_address, caller, states, specs, scope, position)
+            set_current(context)
 
             returned = function.function(context, argument)
             if returned.__class__ is not Effects:
@@ -91,7 +108,7 @@ def run(batch: Batch, table: FunctionTable, debug_checks: bool) -> Steps:
                 returned = as_effects(returned, function)
 
             _apply(returned, result, states, table, pending_tokens)
-            if debug_checks:
+            if context.__class__ is DebugContext:
                 _warn_of_lost_changes(context, returned, function)
         except BaseException as exc:
             if _ends_the_caller(exc):
@@ -178,7 +195,7 @@ def _check_tokens(effects: Effects, pending_tokens: set[str]) -> None:
 
 
 def _warn_of_lost_changes(
-    context: InvocationContext, effects: Effects, function: StatefulFunction
+    context: DebugContext, effects: Effects, function: StatefulFunction
 ) -> None:
     changed = {change.name for change in effects.changes}
     for spec in context.changed_in_place():

@@ -80,9 +80,14 @@ class FunctionRegistry:
         return inherited + self._functions.get(t.cast("FunctionType", typename), ())
 
     def compile(self) -> dict[tuple[str, str], FunctionTable]:
-        """Return the tables by (namespace, name). After this call registering is an error."""
+        """Return the tables by (namespace, name). After this call registering is an error.
+
+        :raises RegistrationError: A part of a type cannot travel, or is not defined.
+        """
         self._freeze()
-        tables = (self.table(typename) for typename in self)
+        tables = [self.table(typename) for typename in self]
+        for each in tables:
+            each.check_types()
         return {(each.typename.namespace, each.typename.name): each for each in tables}
 
     def table(self, typename: str) -> FunctionTable:
