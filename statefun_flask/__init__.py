@@ -3,6 +3,7 @@
 from .app import StateFunFlask as StateFunFlask
 from .blueprint import StateFunBlueprint as StateFunBlueprint
 from .core.handler import RequestHandler as RequestHandler
+from .core.log_filter import StateFunLogFilter as StateFunLogFilter
 from .core.registry import FunctionRegistry as FunctionRegistry
 from .errors import DuplicateFunctionError as DuplicateFunctionError
 from .errors import FunctionNotFoundError as FunctionNotFoundError
@@ -30,7 +31,6 @@ from .values.effects import Effects as Effects
 from .values.egress import kafka_record as kafka_record
 from .values.egress import kinesis_record as kinesis_record
 from .values.egress import playground_record as playground_record
-from .values.invocation_log import StateFunLogFilter as StateFunLogFilter
 from .values.json_types import json_type as json_type
 from .values.message import Message as Message
 from .values.state import ValueSpec as ValueSpec

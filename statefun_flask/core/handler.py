@@ -22,11 +22,13 @@ from ..protocol.model import BatchResult
 from ..protocol.model import Codec
 from ..protocol.model import MissingStates
 from ..values import json_types
+from ..values.batch_scope import BatchScope
 from ..values.batch_scope import default_logger
-from ..values.invocation_log import current
+from ..values.batch_scope import engine_call
 from . import loop
 from .invocation import InvocationFailed
 from .invocation import run
+from .invocation import running
 from .invocation import Steps
 from .registry import FunctionRegistry
 from .table import FunctionTable
@@ -107,15 +109,12 @@ class RequestHandler:
         request = self._prepare(body)
         if request.missing is not None:
             return request.codec.encode(request.missing)
-        steps = run(request.batch, request.table, self.debug_checks, self._logger)
-        caller = current.get()
-        try:
-            if not self.debug_checks:
-                return request.codec.encode(_finish(steps))
-            with _verified():
-                return request.codec.encode(_finish(steps))
-        finally:
-            current.set(caller)
+        scope = BatchScope(request.batch.messages, engine_call.get(), self._logger)
+        steps = run(request.batch, request.table, self.debug_checks, scope)
+        if not self.debug_checks:
+            return request.codec.encode(_finish(steps))
+        with _verified():
+            return request.codec.encode(_finish(steps))
 
     async def invoke_async(
         self, body: bytes, *, executor: concurrent.futures.Executor | None = None
@@ -127,19 +126,16 @@ class RequestHandler:
         request = self._prepare(body)
         if request.missing is not None:
             return request.codec.encode(request.missing)
-        steps = run(request.batch, request.table, self.debug_checks, self._logger)
+        scope = BatchScope(request.batch.messages, engine_call.get(), self._logger)
+        steps = run(request.batch, request.table, self.debug_checks, scope)
         if executor is None or request.table.is_async:
             finish = _finish_async(steps)
         else:
             finish = _finish_in(executor, steps)
-        caller = current.get()
-        try:
-            if not self.debug_checks:
-                return request.codec.encode(await finish)
-            with _verified():
-                return request.codec.encode(await finish)
-        finally:
-            current.set(caller)
+        if not self.debug_checks:
+            return request.codec.encode(await finish)
+        with _verified():
+            return request.codec.encode(await finish)
 
     def compile(self) -> cabc.Mapping[tuple[str, str], FunctionTable]:
         """Compile the registry. The first request calls this method."""
@@ -196,7 +192,10 @@ def _finish(steps: Steps) -> BatchResult:
         if isinstance(awaitable, cabc.Coroutine):
             awaitable.close()
         raise
-    return loop.run(_drive(steps, awaitable))
+    try:
+        return loop.run(_drive(steps, awaitable))
+    finally:
+        running.set(None)  # The steps have set it in this thread too.
 
 
 async def _finish_in(executor: concurrent.futures.Executor, steps: Steps) -> BatchResult:
@@ -214,7 +213,10 @@ async def _finish_async(steps: Steps) -> BatchResult:
     except StopIteration as stop:
         result: BatchResult = stop.value
         return result
-    return await _drive(steps, awaitable)
+    try:
+        return await _drive(steps, awaitable)
+    finally:
+        running.set(None)
 
 
 async def _drive(steps: Steps, awaitable: cabc.Awaitable[t.Any]) -> BatchResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import contextvars
 import logging
 import signal
 import sys
@@ -14,13 +15,11 @@ from ..protocol.model import BatchResult
 from ..values._any import write_any
 from ..values.address import Address
 from ..values.batch_scope import BatchScope
-from ..values.batch_scope import engine_call
 from ..values.context import DebugContext
 from ..values.context import InvocationContext
 from ..values.effects import Cancellation
 from ..values.effects import Effects
 from ..values.effects import StateChange
-from ..values.invocation_log import current
 from ..values.state import declared_type_mismatch
 from ..values.state import StoredValue
 from ..values.state import unknown_state
@@ -31,6 +30,11 @@ from .returned import collect
 from .table import FunctionTable
 
 logger = logging.getLogger("statefun_flask")
+
+#: The context of the async function that runs in this task, or None.
+running: contextvars.ContextVar[InvocationContext | None] = contextvars.ContextVar(
+    "statefun_running", default=None
+)
 
 #: A running batch: yields awaitables, is sent their values, and returns the result.
 Steps: t.TypeAlias = cabc.Generator[cabc.Awaitable[t.Any], t.Any, BatchResult]
@@ -71,16 +75,13 @@ def run(
     batch: Batch,
     table: FunctionTable,
     debug_checks: bool,
-    app_logger: cabc.Callable[[], logging.Logger],
+    scope: BatchScope,
 ) -> Steps:
     """Call the functions for the messages of a batch, one after the other.
 
-    Log records belong to the invocation whose context is the current one, in this thread or task.
-    The caller sets it back afterwards.
-
     :param batch: It has all declared states, and its codec has resolved them.
     :param debug_checks: Warn of states that a function changed in place.
-    :param app_logger: Returns the logger for ``context.logger``.
+    :param scope: What the contexts of the messages share.
     """
     states = batch.states
     specs = table.specs
@@ -88,22 +89,21 @@ def run(
     pending_tokens: set[str] = set()
     self_address = Address(table.typename, batch.id)
     routes = table.routes
-    scope = BatchScope(batch.messages, engine_call.get(), app_logger)
     new_context = DebugContext if debug_checks else InvocationContext
-    set_current = current.set
 
     for position, (caller, message) in enumerate(batch.messages):
         try:
             convert, function = routes.get(message.typename) or table.route(message)
             argument = convert(message)
             context = new_context(self_address, caller, states, specs, scope, position)
-            set_current(context)
 
             returned = function.function(context, argument)
             if returned.__class__ is not Effects:
                 if hasattr(returned, "__await__"):
+                    running.set(context)
                     returned = yield returned
                 elif hasattr(returned, "__aiter__"):
+                    running.set(context)
                     returned = yield collect(returned, function)
                 returned = as_effects(returned, function)
 

@@ -137,11 +137,11 @@ class Context:
 
     @property
     def logger(self) -> InvocationLogger:
-        """The app's logger. Its records have the fields of :class:`StateFunLogFilter`."""
+        """The app's logger. Its records have the fields of ``StateFunLogFilter``."""
         return InvocationLogger(default_logger(), self)
 
     def _log_fields(self) -> dict[str, t.Any]:
-        """Return what a log record says about the message, see :class:`StateFunLogFilter`."""
+        """Return what a log record says about the message, see ``StateFunLogFilter``."""
         return {}
 
     @t.overload
@@ -193,7 +193,7 @@ class InvocationContext(Context):
     :param position: The position of the message in its batch, from 0.
     """
 
-    __slots__ = ("_position", "_scope")
+    __slots__ = ("_scope", "position")
 
     def __init__(
         self,
@@ -209,7 +209,7 @@ class InvocationContext(Context):
         self._stored = stored
         self._declared = declared
         self._scope = scope
-        self._position = position
+        self.position = position
 
     @property
     def now(self) -> dt.datetime:
@@ -221,12 +221,12 @@ class InvocationContext(Context):
 
     @property
     def logger(self) -> InvocationLogger:
-        """The app's logger. Its records have the fields of :class:`StateFunLogFilter`."""
+        """The app's logger. Its records have the fields of ``StateFunLogFilter``."""
         return InvocationLogger(self._scope.logger(), self)
 
     def _log_fields(self) -> dict[str, t.Any]:
-        """Return what a log record says about the message, see :class:`StateFunLogFilter`."""
-        scope, position = self._scope, self._position
+        """Return what a log record says about the message, see ``StateFunLogFilter``."""
+        scope, position = self._scope, self.position
         call = scope.call
         return {
             "statefun_type": scope.messages[position][1].typename,

@@ -40,7 +40,8 @@ from .types import Type
 #: The namespace of the derived typenames.
 NAMESPACE = "statefun_flask.json"
 
-_BUILTIN = (
+#: The classes of Python whose values travel as JSON under the name of the class.
+BUILTIN = (
     *CONTAINERS,
     dt.datetime,
     dt.date,
@@ -141,7 +142,7 @@ def _derive(python: t.Any) -> Type[t.Any] | None:
 def _json_name(cls: t.Any) -> str | None:
     """Return the name that a class gives its values; None for a class without a JSON form."""
     cls = _ABSTRACT.get(cls, cls)
-    if cls in _BUILTIN:
+    if cls in BUILTIN:
         return t.cast("str", cls.__name__)
     if not isinstance(cls, type) or _marked_base(cls) is not None:
         return None
