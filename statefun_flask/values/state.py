@@ -243,7 +243,7 @@ class ValueSpec(t.Generic[T]):
     def __str__(self) -> str:
         text = self.name if self.is_untyped else f"{self.name}: {self.type.label}"
         if self.default_factory is not None:
-            text += f" = {getattr(self.default_factory, '__qualname__', '…')}()"
+            text += f" = {getattr(self.default_factory, '__name__', '…')}()"
         elif self.default is not None:
             text += f" = {shorten(repr(self.default))}"
         if self.expire_after_write is not None:

@@ -1,17 +1,25 @@
-"""The example in docs/functions.md works."""
+"""The examples in docs/functions.md work."""
 
 from __future__ import annotations
 
 import pathlib
 import re
-import typing as t
+import sys
+import types
+
+import pytest
 
 DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "functions.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
 
 
-def test_the_example_passes() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    names: dict[str, t.Any] = {"__name__": "example"}
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_the_example_passes(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType(f"example_{number}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(EXAMPLES[number], str(DOCUMENT), "exec"), vars(module))
+    tests = [test for name, test in vars(module).items() if name.startswith("test_")]
 
-    exec(compile(code, str(DOCUMENT), "exec"), names)
-    names["test_greet"]()
+    assert tests
+    for test in tests:
+        test()
