@@ -3,6 +3,7 @@
 from .app import StateFunFlask as StateFunFlask
 from .blueprint import StateFunBlueprint as StateFunBlueprint
 from .core.handler import RequestHandler as RequestHandler
+from .core.log_filter import StateFunLogFilter as StateFunLogFilter
 from .core.registry import FunctionRegistry as FunctionRegistry
 from .errors import DuplicateFunctionError as DuplicateFunctionError
 from .errors import FunctionNotFoundError as FunctionNotFoundError
