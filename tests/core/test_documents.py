@@ -24,6 +24,11 @@ WITHOUT_ENGINE = examples(
 )
 
 
+def test_both_documents_have_examples() -> None:
+    assert FUNCTIONS
+    assert WITHOUT_ENGINE
+
+
 @pytest.mark.parametrize(
     "code",
     [*FUNCTIONS, *WITHOUT_ENGINE],
