@@ -13,6 +13,7 @@ if t.TYPE_CHECKING:
     from .app import StateFunFlask as StateFunFlask
     from .blueprint import StateFunBlueprint as StateFunBlueprint
     from .core.handler import RequestHandler as RequestHandler
+    from .core.log_filter import StateFunLogFilter as StateFunLogFilter
     from .core.registry import FunctionRegistry as FunctionRegistry
     from .errors import DuplicateFunctionError as DuplicateFunctionError
     from .errors import FunctionNotFoundError as FunctionNotFoundError
@@ -60,6 +61,7 @@ else:
         "StateFunFlask": ".app",
         "StateFunBlueprint": ".blueprint",
         "RequestHandler": ".core.handler",
+        "StateFunLogFilter": ".core.log_filter",
         "FunctionRegistry": ".core.registry",
         "DuplicateFunctionError": ".errors",
         "FunctionNotFoundError": ".errors",

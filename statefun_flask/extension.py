@@ -344,7 +344,7 @@ class AppHandler(RequestHandler):
     """
 
     def __init__(self, app: Flask, registry: FunctionRegistry, settings: Settings) -> None:
-        super().__init__(registry, protocol=settings.protocol)
+        super().__init__(registry, protocol=settings.protocol, logger=lambda: app.logger)
         self._app = app
         self._settings = settings
 

@@ -11,7 +11,11 @@ from flask.cli import with_appcontext
 
 from ..core.function import StatefulFunction
 from ..core.registry import functions_of
+from ..values._any import UNTYPED
 from ..values.state import ValueSpec
+from ..values.types import FLOAT
+from ..values.types import INT
+from ..values.types import PRIMITIVES
 
 COLUMNS = ("Function", "States", "Messages", "Handler", "Blueprint")
 KEYS = tuple(column.lower() for column in COLUMNS)
@@ -38,7 +42,10 @@ KEYS = tuple(column.lower() for column in COLUMNS)
 )
 @with_appcontext
 def routes(sort: str, output: str) -> None:
-    """Show the app's stateful functions with their states, message types and handlers."""
+    """Show the app's stateful functions with their states, message types and handlers.
+
+    A second table has the typename of each type that is not a primitive.
+    """
     registry = current_app.extensions["statefun"].registry
     functions = [function for typename in registry for function in functions_of(registry, typename)]
     functions.sort(key=lambda function: _row(function)[KEYS.index(sort)])
@@ -51,7 +58,11 @@ def routes(sort: str, output: str) -> None:
         return
 
     rows = [_row(each) for each in functions]
-    _print_table([row if any(row[4] for row in rows) else row[:4] for row in rows])
+    columns = COLUMNS if any(row[4] for row in rows) else COLUMNS[:4]
+    _print_table(columns, rows)
+    if types := _types(functions):
+        click.echo()
+        _print_table(("Type", "Typename"), types)
 
 
 def _row(function: StatefulFunction) -> tuple[str, ...]:
@@ -67,9 +78,20 @@ def _row(function: StatefulFunction) -> tuple[str, ...]:
     )
 
 
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    """Print rows the way ``flask routes`` does."""
-    header = COLUMNS[: len(rows[0])]
+def _types(functions: list[StatefulFunction]) -> list[tuple[str, ...]]:
+    """Return the types that are not primitives, each with the typename that its values have."""
+    types = {
+        type.label: type.typename
+        for function in functions
+        for type in (*function.signature.types, *(spec.type for spec in function.states))
+        if type not in PRIMITIVES.values() and type not in (INT, FLOAT, UNTYPED)
+    }
+    return sorted(types.items())
+
+
+def _print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Print rows the way ``flask routes`` does. Cells beyond the header are left out."""
+    rows = [row[: len(header)] for row in rows]
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     for row in [header, tuple("-" * width for width in widths), *rows]:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -10,6 +10,7 @@ import collections.abc as cabc
 import concurrent.futures
 import contextlib
 import contextvars
+import logging
 import typing as t
 
 import msgspec
@@ -21,9 +22,13 @@ from ..protocol.model import BatchResult
 from ..protocol.model import Codec
 from ..protocol.model import MissingStates
 from ..values import json_types
+from ..values.batch_scope import BatchScope
+from ..values.batch_scope import default_logger
+from ..values.batch_scope import engine_call
 from . import loop
 from .invocation import InvocationFailed
 from .invocation import run
+from .invocation import running
 from .invocation import Steps
 from .registry import compile_tables
 from .registry import FunctionRegistry
@@ -37,6 +42,8 @@ class RequestHandler:
         is an error.
     :param debug_checks: Detect JSON values whose fields do not fit, and states that were changed in
         place. An app enables these checks in debug and testing mode, since they take time.
+    :param logger: Returns the logger for ``context.logger``; by default
+        ``logging.getLogger("statefun_flask.functions")``.
     :param protocol: ``"v2"`` or ``"v3"`` to answer one major version of StateFun only, ``"auto"``
         to detect the version of each request.
     """
@@ -47,9 +54,11 @@ class RequestHandler:
         *,
         debug_checks: bool = False,
         protocol: detect.Protocol = "auto",
+        logger: cabc.Callable[[], logging.Logger] = default_logger,
     ) -> None:
         self.registry = registry
         self.debug_checks = debug_checks
+        self._logger = logger
         self._tables: cabc.Mapping[tuple[str, str], FunctionTable] | None = None
         self._read = detect.request_reader(protocol)
 
@@ -100,7 +109,8 @@ class RequestHandler:
         request = self._prepare(body)
         if request.missing is not None:
             return request.codec.encode(request.missing)
-        steps = run(request.batch, request.table, self.debug_checks)
+        scope = BatchScope(request.batch.messages, engine_call.get(), self._logger)
+        steps = run(request.batch, request.table, self.debug_checks, scope)
         if not self.debug_checks:
             return request.codec.encode(_finish(steps))
         with _verified():
@@ -116,7 +126,8 @@ class RequestHandler:
         request = self._prepare(body)
         if request.missing is not None:
             return request.codec.encode(request.missing)
-        steps = run(request.batch, request.table, self.debug_checks)
+        scope = BatchScope(request.batch.messages, engine_call.get(), self._logger)
+        steps = run(request.batch, request.table, self.debug_checks, scope)
         if executor is None or request.table.is_async:
             finish = _finish_async(steps)
         else:
@@ -181,7 +192,10 @@ def _finish(steps: Steps) -> BatchResult:
         if isinstance(awaitable, cabc.Coroutine):
             awaitable.close()
         raise
-    return loop.run(_drive(steps, awaitable))
+    try:
+        return loop.run(_drive(steps, awaitable))
+    finally:
+        running.set(None)  # The steps have set it in this thread too.
 
 
 async def _finish_in(executor: concurrent.futures.Executor, steps: Steps) -> BatchResult:
@@ -199,7 +213,10 @@ async def _finish_async(steps: Steps) -> BatchResult:
     except StopIteration as stop:
         result: BatchResult = stop.value
         return result
-    return await _drive(steps, awaitable)
+    try:
+        return await _drive(steps, awaitable)
+    finally:
+        running.set(None)
 
 
 async def _drive(steps: Steps, awaitable: cabc.Awaitable[t.Any]) -> BatchResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import contextvars
 import logging
 import signal
 import sys
@@ -13,6 +14,8 @@ from ..protocol.model import Batch
 from ..protocol.model import BatchResult
 from ..values._any import write_any
 from ..values.address import Address
+from ..values.batch_scope import BatchScope
+from ..values.context import DebugContext
 from ..values.context import InvocationContext
 from ..values.effects import Cancellation
 from ..values.effects import Effects
@@ -27,6 +30,11 @@ from .returned import collect
 from .table import FunctionTable
 
 logger = logging.getLogger("statefun_flask")
+
+#: The context of the async function that runs in this task, or None.
+running: contextvars.ContextVar[InvocationContext | None] = contextvars.ContextVar(
+    "statefun_running", default=None
+)
 
 #: A running batch: yields awaitables, is sent their values, and returns the result.
 Steps: t.TypeAlias = cabc.Generator[cabc.Awaitable[t.Any], t.Any, BatchResult]
@@ -63,11 +71,17 @@ class _Where(str):
     """A note that names an invocation."""
 
 
-def run(batch: Batch, table: FunctionTable, debug_checks: bool) -> Steps:
+def run(
+    batch: Batch,
+    table: FunctionTable,
+    debug_checks: bool,
+    scope: BatchScope,
+) -> Steps:
     """Call the functions for the messages of a batch, one after the other.
 
     :param batch: It has all declared states, and its codec has resolved them.
     :param debug_checks: Warn of states that a function changed in place.
+    :param scope: What the contexts of the messages share.
     """
     states = batch.states
     specs = table.specs
@@ -75,23 +89,26 @@ def run(batch: Batch, table: FunctionTable, debug_checks: bool) -> Steps:
     pending_tokens: set[str] = set()
     self_address = Address(table.typename, batch.id)
     routes = table.routes
+    new_context = DebugContext if debug_checks else InvocationContext
 
     for position, (caller, message) in enumerate(batch.messages):
         try:
             convert, function = routes.get(message.typename) or table.route(message)
             argument = convert(message)
-            context = InvocationContext(self_address, caller, states, specs, debug_checks)
+            context = new_context(self_address, caller, states, specs, scope, position)
 
             returned = function.function(context, argument)
             if returned.__class__ is not Effects:
                 if hasattr(returned, "__await__"):
+                    running.set(context)
                     returned = yield returned
                 elif hasattr(returned, "__aiter__"):
+                    running.set(context)
                     returned = yield collect(returned, function)
                 returned = as_effects(returned, function)
 
             _apply(returned, result, states, table, pending_tokens)
-            if debug_checks:
+            if context.__class__ is DebugContext:
                 _warn_of_lost_changes(context, returned, function)
         except BaseException as exc:
             if _ends_the_caller(exc):
@@ -178,7 +195,7 @@ def _check_tokens(effects: Effects, pending_tokens: set[str]) -> None:
 
 
 def _warn_of_lost_changes(
-    context: InvocationContext, effects: Effects, function: StatefulFunction
+    context: DebugContext, effects: Effects, function: StatefulFunction
 ) -> None:
     changed = {change.name for change in effects.changes}
     for spec in context.changed_in_place():

@@ -110,12 +110,17 @@ def table_of(registry: FunctionRegistry, typename: str) -> FunctionTable:
 
 
 def compile_tables(registry: FunctionRegistry) -> dict[tuple[str, str], FunctionTable]:
-    """Return the tables by (namespace, name). After this call registering is an error."""
+    """Return the tables by (namespace, name). After this call registering is an error.
+
+    :raises RegistrationError: A part of a type cannot travel, or is not defined.
+    """
     frozen: FunctionRegistry | None = registry
     while frozen is not None:
         frozen._frozen = True
         frozen = frozen._parent
-    tables = (table_of(registry, typename) for typename in registry)
+    tables = [table_of(registry, typename) for typename in registry]
+    for each in tables:
+        each.check_types()
     return {(each.typename.namespace, each.typename.name): each for each in tables}
 
 

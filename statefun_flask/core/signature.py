@@ -9,13 +9,12 @@ import types
 import typing as t
 
 from ..errors import RegistrationError
+from ..values.derived import type_of
 from ..values.message import ANY
 from ..values.message import Message
 from ..values.message import read_message
 from ..values.types import is_protobuf
 from ..values.types import Type
-from ..values.types import type_of
-from ..values.types import WAYS
 
 #: Converts a message to the argument of a function.
 Convert: t.TypeAlias = cabc.Callable[[Message], t.Any]
@@ -49,6 +48,7 @@ def read(function: t.Any, namespace: cabc.Mapping[str, t.Any] | None = None) -> 
     returned = _resolve(annotations.get("return", object), names, function, "return")
     found, catch_all = _types(annotation, names, function, parameter)
     _check_distinct(found, function, parameter)
+    _check_parts(found, function, parameter)
     return Signature(found, catch_all, returned is None or type(None) in t.get_args(returned))
 
 
@@ -192,9 +192,10 @@ def _types(
             message, lambda value: annotation(type_url=message.typename, value=value)
         )
     try:
-        return (type_of(annotation),), None
-    except TypeError:
-        raise RegistrationError(_without_type(annotation, function, parameter)) from None
+        accepted = type_of(annotation)
+    except TypeError as exc:
+        raise RegistrationError(_without_type(annotation, function, parameter, exc)) from None
+    return (accepted,), None
 
 
 def _unchanged(message: Message) -> Message:
@@ -213,7 +214,20 @@ def _check_distinct(found: cabc.Iterable[Type[t.Any]], function: t.Any, paramete
             )
 
 
-def _without_type(annotation: t.Any, function: t.Any, parameter: str) -> str:
+def _check_parts(found: cabc.Iterable[Type[t.Any]], function: t.Any, parameter: str) -> None:
+    """Check that every part of the types has a form that travels, as far as they are defined."""
+    for each in found:
+        try:
+            each._check()
+        except NameError:
+            continue  # The check is made again before the first request.
+        except RegistrationError as exc:
+            raise RegistrationError(
+                f"The annotation of {_spot(function, parameter)} is not allowed. {exc}"
+            ) from None
+
+
+def _without_type(annotation: t.Any, function: t.Any, parameter: str, exc: TypeError) -> str:
     """Return the error message for an annotation that has no type."""
     shown = getattr(annotation, "__qualname__", None) if isinstance(annotation, type) else None
     spot = _spot(function, parameter)
@@ -227,12 +241,7 @@ def _without_type(annotation: t.Any, function: t.Any, parameter: str) -> str:
             f"The annotation '{shown or annotation}' of {spot} does not name a type. Write a type,"
             " or Message for messages of every type."
         )
-    if t.get_origin(annotation) or t.is_typeddict(annotation):
-        return (
-            f"The annotation '{shown or annotation}' of {spot} has no typename."
-            f" Write Annotated[{shown or annotation}, json_type('namespace/name', …)]."
-        )
-    return f"The annotation '{shown or annotation}' of {spot} has no StateFun type. {WAYS}"
+    return f"The annotation of {spot} is not allowed. {exc}"
 
 
 def _spot(function: t.Any, parameter: str) -> str:

@@ -76,6 +76,21 @@ class FunctionTable:
             if route.function is not function:
                 raise _duplicate(route.function, function, f"type '{typename}'")
 
+    def check_types(self) -> None:
+        """Check the types that could not be checked earlier, as they named classes defined later.
+
+        :raises RegistrationError: A part of a type cannot travel, or is still not defined.
+        """
+        for function in self.functions:
+            for each in (*function.signature.types, *(spec.type for spec in function.states)):
+                try:
+                    each._check()
+                except NameError as exc:
+                    raise RegistrationError(
+                        f"The type '{each.label}' of '{function.name}' cannot be read: {exc}."
+                        " Define that class in the same module, outside of functions."
+                    ) from exc
+
     def route(self, message: Message) -> MessageRoute:
         """Return the route for a message.
 

@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import dataclasses
+import datetime as dt
+import decimal
+import enum
 import importlib.metadata
 import json
 import typing as t
+import uuid
 
 import click
 
 from ..core.function import StatefulFunction
 from ..core.registry import functions_of
 from ..values.types import is_protobuf
+from ..values.types import STRING
 from ..values.types import Type
 from .session import Session
 
 _SAMPLES: dict[str, object] = {"str": "bob", "int": 1, "float": 1.5, "bool": True}
+
+#: The same for the classes whose values travel as JSON.
+_JSON_SAMPLES: dict[object, object] = {
+    dict: {},
+    list: [],
+    set: [],
+    frozenset: [],
+    dt.datetime: "2026-01-31T12:00:00Z",
+    dt.date: "2026-01-31",
+    dt.time: "12:00:00",
+    dt.timedelta: "PT10S",
+    decimal.Decimal: "1.50",
+    uuid.UUID: "00000000-0000-4000-8000-000000000000",
+}
 
 
 def lines(session: Session, data: str) -> cabc.Iterator[str]:
@@ -97,6 +116,12 @@ def _sample_of(type: Type[t.Any]) -> str:
         return "hello"
     if python in (int, float, bool):
         return json.dumps(_SAMPLES[python.__name__])
+    origin = t.get_origin(python) or python
+    if origin in _JSON_SAMPLES:
+        return json.dumps(_JSON_SAMPLES[origin])
+    if isinstance(python, enum.EnumMeta):
+        value: object = next(iter(t.cast("cabc.Iterable[enum.Enum]", python))).value
+        return str(value) if type.typename == STRING.typename else json.dumps(value)
     fields: dict[str, object]
     if is_protobuf(python):
         fields = {

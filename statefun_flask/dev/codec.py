@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import collections.abc as cabc
+import enum
 import json
 import math
 import typing as t
@@ -17,13 +18,20 @@ from ..values._any import UNTYPED
 from ..values._text import did_you_mean
 from ..values._text import shorten
 from ..values._text import suggestions
+from ..values.derived import BUILTIN
+from ..values.derived import type_of
 from ..values.message import Message
 from ..values.types import is_protobuf
+from ..values.types import LONG
 from ..values.types import match
 from ..values.types import PRIMITIVES
+from ..values.types import STRING
 from ..values.types import Type
 
 _VENDOR = "application/vnd."
+
+#: The types of the values of enums, by their typenames.
+_OF_ENUMS: dict[str, Type[t.Any]] = {each.typename: each for each in (STRING, LONG)}
 
 _BUILTIN = (bool, int, float, str)
 
@@ -55,7 +63,9 @@ class MessageCodec:
             for function in functions_of(registry, typename)
             for type in (*function.signature.types, *(spec.type for spec in function.states))
         ]
-        for type in [*PRIMITIVES.values(), UNTYPED, *declared]:
+        # A class without brackets comes first: every value of its typename can be read as one.
+        bare = [type_of(each) for each in BUILTIN]
+        for type in [*PRIMITIVES.values(), UNTYPED, *bare, *declared]:
             for name in type._readers:
                 self._types.setdefault(name, type)
 
@@ -76,7 +86,7 @@ class MessageCodec:
             if chosen is None:
                 self._check_takes_any(function, typename, types)
                 return Message(typename, body)
-            if chosen.python in _BUILTIN:
+            if chosen.python in _BUILTIN or chosen.typename in _OF_ENUMS:
                 # A value of a builtin type is written under the type's own name.
                 typename = chosen.typename
             return Message(typename, _payload(chosen, typename, body, function))
@@ -167,7 +177,7 @@ class MessageCodec:
     def label(self, message: Message) -> str:
         """Return the short name of a message's type."""
         type = match(self._types, message.typename)
-        return message.typename if type is None else type.label
+        return message.typename if type is None else type._python_name
 
 
 def message_of_bytes(function: str, body: bytes, content_type: str | None) -> Message:
@@ -218,6 +228,10 @@ def _payload(type: Type[t.Any], typename: str, body: bytes, function: str) -> by
             return type.serialize(msgspec.json.decode(body, type=python))
         if python is bytes:
             return type.serialize(body)
+        if isinstance(python, enum.EnumMeta) and type.typename in _OF_ENUMS:
+            data = _payload(_OF_ENUMS[type.typename], typename, body, function)
+            type._readers[typename](data)
+            return data
         reader = type._reader(typename)
         if reader is not None:
             reader(body)

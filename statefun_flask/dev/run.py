@@ -24,6 +24,7 @@ from ..module_yaml import ModuleError
 from ..module_yaml.compare import compare_files
 from . import reload
 from . import shutdown
+from .app_log import show_info
 from .file_input import LineParser
 from .file_input import PositionMismatch
 from .output import Output
@@ -178,6 +179,7 @@ class Run:
             raise click.ClickException(
                 f"The app '{app.name}' has no StateFun extension. Call 'StateFun().init_app(app)'."
             )
+        show_info(app)
         options = Options(
             port=self._given["port"],
             data=data,

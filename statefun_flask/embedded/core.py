@@ -256,7 +256,7 @@ class Core:
         except Exception as exc:
             self._fail(mailbox, batch, _step_failed(address, exc), endpoint.tries)
             return
-        self._start(Call(address, endpoint, mailbox, batch, specs, body, settle))
+        self._start(Call(address, endpoint, mailbox, batch, specs, body, self.clock, settle))
 
     def _attach(self, address: Address, specs: StateSpecs) -> dict[str, StoredValue]:
         """Return the values for a request, and store what the request changes."""

@@ -77,10 +77,16 @@ class Lock:
 
     @classmethod
     def of(cls, registry: FunctionRegistry, file: str = FILE) -> t.Self:
-        """Return the lock of what an app declares."""
+        """Return the lock of what an app declares.
+
+        :raises RegistrationError: The type of a state names a class that is not defined.
+        """
+        functions = declared.functions(registry).values()
+        for function in functions:
+            function.table.check_types()
         entries = {
             f"{function.typename}/{spec.name}": Entry.of(spec)
-            for function in declared.functions(registry).values()
+            for function in functions
             for spec in function.states
         }
         return cls(entries, file)

@@ -1,8 +1,8 @@
 """The fields of stored JSON and protobuf values, so that a change of them can be detected.
 
 A field is named by its path in a value: ``customer``, ``lines[].sku`` for a field of the items of
-an array, ``prices{}`` for the values of a mapping. A field of a protobuf message is named by its
-number, which is what a stored value has.
+an array, ``prices{}`` for the values of a mapping, ``point[0]`` for an item of a NamedTuple. A
+field of a protobuf message is named by its number, which is what a stored value has.
 """
 
 from __future__ import annotations
@@ -71,6 +71,11 @@ def _of_schema(
         text = _kind(field, definitions)
         yield below, text if key in required else OPTIONAL + text
         yield from _of_schema(field, below, definitions, within)
+    for index, item in enumerate(schema.get("prefixItems", ())):
+        below = f"{path}[{index}]"
+        text = _kind(item, definitions)
+        yield below, text if index < schema.get("minItems", 0) else OPTIONAL + text
+        yield from _of_schema(item, below, definitions, within)
     for key, mark in (("items", "[]"), ("additionalProperties", "{}")):
         inner = schema.get(key)
         if isinstance(inner, dict) and inner:

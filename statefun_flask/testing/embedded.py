@@ -34,11 +34,11 @@ from ..module_yaml import declared
 from ..transport.direct import DirectEndpoint
 from ..transport.direct import Servable
 from ..values.address import Address
-from ..values.address import as_address
 from ..values.egress import KAFKA
 from ..values.egress import KINESIS
 from ..values.egress import PLAYGROUND
 from ..values.message import Message
+from ..values.state import ValueSpec
 from . import sender
 from .engine import check_duration
 from .engine import TestEngine
@@ -237,17 +237,15 @@ class EmbeddedTestEngine(TestEngine):
 
     # -- output ---------------------------------------------------------------------------
 
-    def state(self, address: Address | str) -> dict[str, t.Any]:
-        """Return the states of an address that have a value, by name."""
-        target = as_address(address)
+    def _stored(self, target: Address) -> dict[str, tuple[str, bytes]]:
         self._check_target(target)
         self.run_until_idle()
+        found = self.control.state(target)
+        return {name: (each.typename, each.value) for name, each in found.items()}
+
+    def _declared(self, target: Address) -> dict[str, ValueSpec[t.Any]]:
         known = target.type in self._registry
-        specs = table_of(self._registry, target.type).specs if known else {}
-        return {
-            name: specs[name]._decode((each.typename, each.value)) if name in specs else each
-            for name, each in self.control.state(target).items()
-        }
+        return table_of(self._registry, target.type).specs if known else {}
 
     def _read(self, topic: str) -> list[Record]:
         self._run()

@@ -13,7 +13,14 @@ import typing as t
 from ..errors import StateFunError
 from ..values.address import Address
 from ..values.address import as_address
+from ..values.batch_scope import BatchScope
+from ..values.batch_scope import default_logger
+from ..values.context import InvocationContext
+from ..values.context import Readable
 from ..values.message import encode
+from ..values.message import Message
+from ..values.state import ValueSpec
+from ..values.types import TypeLike
 from . import sender
 from .record import Record
 
@@ -114,17 +121,37 @@ class TestEngine(abc.ABC):
 
     # -- output ---------------------------------------------------------------------------
 
-    @abc.abstractmethod
-    def state(self, address: Address | str) -> dict[str, t.Any]:
-        """Return the states of an address that have a value, by name.
+    @t.overload
+    def state(self, address: Address | str) -> dict[str, t.Any]: ...
+    @t.overload
+    def state(self, address: Address | str, spec: Readable[T]) -> T: ...
+    @t.overload
+    def state(
+        self, address: Address | str, spec: ValueSpec[t.Any], type: TypeLike[T]
+    ) -> T | None: ...
+    def state(self, address: Address | str, spec: t.Any = None, type: t.Any = None) -> t.Any:
+        """Return the states of an address as its functions read them: by name, or one of them.
 
-        A value has its declared type. A state that is not declared is a
-        :class:`~statefun_flask.Message`.
+        A state without a value has its default. Without a default it is left out of the dict, and
+        alone it is None. A state that is not declared is a :class:`~statefun_flask.Message`.
 
         :param address: An :class:`~statefun_flask.Address`, or ``"namespace/name/id"``.
+        :param spec: The state whose value to return.
+        :param type: The type to read an untyped state as.
         :raises UnknownTarget: No endpoint serves the function.
+        :raises UnknownStateError: The function does not declare the state of the spec.
+        :raises StateTypeError: The spec has another type than the declared or the stored one.
         :raises RuntimeError: The engine is Flink, which does not give access to state.
         """
+        target = as_address(address)
+        stored, declared = self._stored(target), self._declared(target)
+        if spec is not None:
+            specs = declared or {spec.name: spec}  # the function of another worker
+            scope = BatchScope([], None, default_logger)
+            return InvocationContext(target, None, stored, specs, scope, 0).get_state(spec, type)
+        values = {name: each._decode(stored.get(name)) for name, each in declared.items()}
+        others = {name: Message(*each) for name, each in stored.items() if name not in declared}
+        return {name: each for name, each in values.items() if each is not None} | others
 
     def records(
         self, topic: str, count: int = 1, *, key: str | None = None, timeout: float = 60.0
@@ -216,6 +243,14 @@ class TestEngine(abc.ABC):
     @abc.abstractmethod
     def _send(self, target: Address, payload: bytes) -> None:
         """Pass a payload to the sender's instance for a target."""
+
+    @abc.abstractmethod
+    def _stored(self, target: Address) -> dict[str, tuple[str, bytes]]:
+        """Return the stored states of an address: typename and payload by name."""
+
+    @abc.abstractmethod
+    def _declared(self, target: Address) -> dict[str, ValueSpec[t.Any]]:
+        """Return the states that the app declares for a function; none if it is not the app's."""
 
     @abc.abstractmethod
     def _read(self, topic: str) -> cabc.Iterable[Record]:

@@ -21,6 +21,7 @@ from ..module_yaml import dump
 from ..transport.direct import Servable
 from ..transport.wsgi import application
 from ..values.address import Address
+from ..values.state import ValueSpec
 from . import sender
 from .engine import TestEngine
 from .engine import wait
@@ -148,15 +149,14 @@ class FlinkTestEngine(TestEngine):
 
     # -- output ---------------------------------------------------------------------------
 
-    def state(self, address: Address | str) -> dict[str, t.Any]:
-        """Not available on Flink.
-
-        :raises RuntimeError: Always.
-        """
+    def _stored(self, target: Address) -> dict[str, tuple[str, bytes]]:
         raise RuntimeError(
             "Flink does not give access to the state of a function. Have the function write the"
             " state to an egress, or run the test on the embedded engine."
         )
+
+    def _declared(self, target: Address) -> dict[str, ValueSpec[t.Any]]:
+        return {}
 
     def _read(self, topic: str) -> cabc.Iterable[Record]:
         if topic not in self._topics:

@@ -6,9 +6,9 @@ import typing as t
 
 import msgspec
 
+from ..values.derived import type_of
 from ..values.message import Message
 from ..values.types import Type
-from ..values.types import type_of
 
 T = t.TypeVar("T")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections.abc as cabc
 import datetime as dt
 import difflib
+import types
+import typing as t
 
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000))
 
@@ -35,3 +37,22 @@ def duration_text(duration: dt.timedelta) -> str:
     if milliseconds or not parts:
         parts.append(f"{milliseconds} ms")
     return " ".join(parts)
+
+
+def annotation_text(annotation: t.Any) -> str:
+    """Return an annotation as its author writes it, without modules: ``dict[str, Item | None]``."""
+    if annotation is types.NoneType:
+        return "None"
+    if annotation is Ellipsis:
+        return "..."
+    origin, parts = t.get_origin(annotation), t.get_args(annotation)
+    if origin is t.Annotated:
+        return annotation_text(parts[0])
+    if origin is t.Literal:
+        return f"Literal[{', '.join(map(repr, parts))}]"
+    if origin in (t.Union, types.UnionType):
+        return " | ".join(map(annotation_text, parts))
+    if origin is not None:
+        name = getattr(origin, "__name__", str(origin))
+        return f"{name}[{', '.join(map(annotation_text, parts))}]"
+    return getattr(annotation, "__name__", None) or repr(annotation)

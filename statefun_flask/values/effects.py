@@ -106,9 +106,11 @@ class StateChange(msgspec.Struct, frozen=True, gc=False):
     @property
     def value(self) -> t.Any:
         """The new value; None for a deletion."""
+        if self.stored is None:
+            return None
         if isinstance(self.state, ValueSpec):
             return self.state._decode(self.stored)
-        return None if self.stored is None else unwrap(Message(*self.stored))
+        return unwrap(Message(*self.stored))
 
     def __str__(self) -> str:
         if self.stored is None:

@@ -9,13 +9,11 @@ import msgspec
 
 from ..errors import MessageTypeError
 from .address import check_text
-from .types import Container
-from .types import NeedsJsonType
+from .derived import type_of
+from .derived import type_of_value
 from .types import PRIMITIVES
 from .types import PROTOBUF
 from .types import Type
-from .types import type_of
-from .types import type_of_value
 
 T = t.TypeVar("T")
 
@@ -47,8 +45,6 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     @t.overload
     def as_type(self, type: Type[T]) -> T: ...
-    @t.overload
-    def as_type(self, type: Container) -> NeedsJsonType: ...
     @t.overload
     def as_type(self, type: type[T]) -> T: ...
     def as_type(self, type: t.Any) -> t.Any:

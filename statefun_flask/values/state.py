@@ -15,9 +15,9 @@ from ._text import did_you_mean
 from ._text import duration_text
 from ._text import shorten
 from ._text import suggestions
+from .derived import type_of
 from .message import encode
 from .types import Type
-from .types import type_of
 from .types import TypeLike
 
 T = t.TypeVar("T")
@@ -43,15 +43,28 @@ class ValueSpec(t.Generic[T]):
     """A state that a function declares, and the handle to read and write it. It is immutable.
 
     :param name: An identifier; the name of the state in the runtime.
-    :param type: A class that stands for a type, or a :class:`Type`. A state without a type accepts
-        every value that has one. It is stored as ``google.protobuf.Any``, under both protocols.
+    :param type: A class, an annotation such as ``dict[str, int]``, or a :class:`Type`. A state
+        without a type accepts every value that has one. It is stored as ``google.protobuf.Any``,
+        under both protocols.
     :param expire_after_write: The value expires this long after the last write.
     :param expire_after_call: The value expires this long after the last write, or the last call of
         the function for the same id, whichever is later.
-    :raises RegistrationError: The name, the type or the expiration is not allowed.
+    :param default: What the state is read as while it has no value; immutable. It is not stored.
+    :param default_factory: Returns a new default at each read, such as ``list``. It is called once
+        here, so that its value is checked.
+    :raises RegistrationError: The name, the type, the expiration or the default is not allowed.
     """
 
-    __slots__ = ("_read", "expire_after_call", "expire_after_write", "name", "type", "typename")
+    __slots__ = (
+        "_read",
+        "default",
+        "default_factory",
+        "expire_after_call",
+        "expire_after_write",
+        "name",
+        "type",
+        "typename",
+    )
 
     name: str
     type: Type[T]
@@ -59,30 +72,61 @@ class ValueSpec(t.Generic[T]):
     typename: str
     expire_after_write: dt.timedelta | None
     expire_after_call: dt.timedelta | None
+    default: T | None
+    default_factory: cabc.Callable[[], T] | None
     _read: cabc.Callable[[bytes], T] | None
 
-    @t.overload
-    def __init__(
-        self: ValueSpec[t.Any],
-        name: str,
-        *,
-        expire_after_write: dt.timedelta | None = None,
-        expire_after_call: dt.timedelta | None = None,
-    ) -> None: ...
-    @t.overload
-    def __init__(
-        self,
-        name: str,
-        type: TypeLike[T],
-        *,
-        expire_after_write: dt.timedelta | None = None,
-        expire_after_call: dt.timedelta | None = None,
-    ) -> None: ...
-    def __init__(
+    if t.TYPE_CHECKING:
+        # Type checkers see two classes, so that they know which state is never read as None.
+
+        @t.overload
+        def __new__(
+            cls,
+            name: str,
+            *,
+            expire_after_write: dt.timedelta | None = None,
+            expire_after_call: dt.timedelta | None = None,
+        ) -> ValueSpec[t.Any]: ...
+        @t.overload
+        def __new__(
+            cls,
+            name: str,
+            type: TypeLike[T],
+            *,
+            expire_after_write: dt.timedelta | None = None,
+            expire_after_call: dt.timedelta | None = None,
+        ) -> ValueSpec[T]: ...
+        @t.overload
+        def __new__(
+            cls,
+            name: str,
+            type: TypeLike[T],
+            *,
+            default: T,
+            expire_after_write: dt.timedelta | None = None,
+            expire_after_call: dt.timedelta | None = None,
+        ) -> ValueSpecWithDefault[T]: ...
+        @t.overload
+        def __new__(
+            cls,
+            name: str,
+            type: TypeLike[T],
+            *,
+            default_factory: cabc.Callable[[], T],
+            expire_after_write: dt.timedelta | None = None,
+            expire_after_call: dt.timedelta | None = None,
+        ) -> ValueSpecWithDefault[T]: ...
+        def __new__(cls, name: str, type: t.Any = None, **options: t.Any) -> t.Any:
+            """Return the state, see the class."""
+            ...
+
+    def _declare(
         self,
         name: str,
         type: t.Any = None,
         *,
+        default: t.Any = None,
+        default_factory: cabc.Callable[[], t.Any] | None = None,
         expire_after_write: dt.timedelta | None = None,
         expire_after_call: dt.timedelta | None = None,
     ) -> None:
@@ -95,12 +139,10 @@ class ValueSpec(t.Generic[T]):
         for expiry in (expire_after_write, expire_after_call):
             if expiry is not None:
                 check_expiry(name, expiry)
-        try:
-            chosen = UNTYPED if type is None else type_of(type)
-        except TypeError as exc:
-            raise RegistrationError(
-                f"The type of the state '{name}' is not allowed. {exc}"
-            ) from None
+
+        chosen = UNTYPED if type is None else _declared_type(name, type)
+        if default is not None or default_factory is not None:
+            _check_default(name, chosen, default, default_factory)
 
         set_once = super().__setattr__
         set_once("name", name)
@@ -108,7 +150,12 @@ class ValueSpec(t.Generic[T]):
         set_once("typename", chosen.typename)
         set_once("expire_after_write", expire_after_write)
         set_once("expire_after_call", expire_after_call)
+        set_once("default", default)
+        set_once("default_factory", default_factory)
         set_once("_read", chosen._reader(chosen.typename))
+
+    if not t.TYPE_CHECKING:
+        __init__ = _declare
 
     def __setattr__(self, name: str, value: object) -> t.NoReturn:
         raise AttributeError(
@@ -147,13 +194,19 @@ class ValueSpec(t.Generic[T]):
                 f" {shorten(repr(value))}. {exc}"
             ) from exc
 
+    @property
+    def _has_default(self) -> bool:
+        """True for a state that is never read as None."""
+        return self.default is not None or self.default_factory is not None
+
     def _decode(self, stored: StoredForm) -> T | None:
-        """Return the value of a stored form.
+        """Return the value of a stored form; without one the default, or None.
 
         :raises StateTypeError: Its bytes are of another type, or malformed.
         """
         if stored is None:
-            return None
+            make = self.default_factory
+            return self.default if make is None else make()
         typename, payload = stored
         reader = self._read if typename == self.typename else self.type._reader(typename)
         if reader is None:
@@ -175,18 +228,108 @@ class ValueSpec(t.Generic[T]):
         return hash(self.name)
 
     def _key(self) -> tuple[t.Any, ...]:
-        return self.name, self.type, self.expire_after_write, self.expire_after_call
+        return (
+            self.name,
+            self.type,
+            self.expire_after_write,
+            self.expire_after_call,
+            self.default,
+            self.default_factory,
+        )
 
     def __repr__(self) -> str:
         return f"<ValueSpec {self}>"
 
     def __str__(self) -> str:
         text = self.name if self._is_untyped else f"{self.name}: {self.type.label}"
+        if self.default_factory is not None:
+            text += f" = {getattr(self.default_factory, '__name__', '…')}()"
+        elif self.default is not None:
+            text += f" = {shorten(repr(self.default))}"
         if self.expire_after_write is not None:
             text += f" (expires {duration_text(self.expire_after_write)} after write)"
         if self.expire_after_call is not None:
             text += f" (expires {duration_text(self.expire_after_call)} after call)"
         return text
+
+
+if t.TYPE_CHECKING:
+
+    class ValueSpecWithDefault(ValueSpec[T]):
+        """A :class:`ValueSpec` with a default, as type checkers see it."""
+
+        def _decode(self, stored: StoredForm) -> T:
+            """Return the value of a stored form; without one the default."""
+            ...
+
+else:
+    ValueSpecWithDefault = ValueSpec
+
+
+def _declared_type(name: str, python: t.Any) -> Type[t.Any]:
+    """Return the type of a state, checked as far as its annotations are defined already."""
+    try:
+        chosen = type_of(python)
+    except TypeError as exc:
+        raise _not_allowed(name, exc) from None
+    try:
+        chosen._check()
+    except NameError:
+        pass  # The check is made again before the first request.
+    except RegistrationError as exc:
+        raise _not_allowed(name, exc) from None
+    return chosen
+
+
+def _not_allowed(name: str, exc: Exception) -> RegistrationError:
+    return RegistrationError(f"The type of the state '{name}' is not allowed. {exc}")
+
+
+def _check_default(
+    name: str,
+    type: Type[t.Any],
+    default: t.Any,
+    default_factory: cabc.Callable[[], t.Any] | None,
+) -> None:
+    """Check the default of a state.
+
+    :raises RegistrationError: It is not allowed.
+    """
+    if default is not None and default_factory is not None:
+        raise RegistrationError(
+            f"The state '{name}' has both default and default_factory. Choose one of them."
+        )
+    if type is UNTYPED:
+        raise RegistrationError(
+            f"The state '{name}' has a default, but no type. Write ValueSpec('{name}', type, …)."
+        )
+    if default_factory is not None:
+        if not callable(default_factory):
+            raise RegistrationError(
+                f"The default_factory of the state '{name}' is {shorten(repr(default_factory))}."
+                " Write a function without parameters, such as list."
+            )
+        default = default_factory()
+    elif _is_mutable(default):
+        raise RegistrationError(
+            f"The default of the state '{name}' is the mutable {shorten(repr(default))}, which all"
+            " reads would share. Write default_factory=…, with a function that returns a new one."
+        )
+    try:
+        type.serialize(default)
+    except (TypeError, ValueError) as exc:
+        raise RegistrationError(
+            f"The default of the state '{name}' is not of its type '{type.label}'. {exc}"
+        ) from None
+
+
+def _is_mutable(value: object) -> bool:
+    """Return whether a value may be changed in place, judged by whether it has a hash."""
+    try:
+        hash(value)
+    except TypeError:
+        return True
+    return False
 
 
 def check_name(name: object) -> None:

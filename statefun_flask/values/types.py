@@ -11,7 +11,6 @@ import collections.abc as cabc
 import functools
 import typing as t
 
-from ..errors import RegistrationError
 from . import _primitives
 from .address import check_typename
 
@@ -39,10 +38,22 @@ class Type(t.Generic[T]):
     :param readers: Bytes to value, for each typename that can be read. A reader raises ValueError.
         A key without a slash is the full name of a protobuf message, under any prefix.
     :param identity: What equality compares besides the typename; by default ``python``.
+    :param label: The name in listings; by default that of the class, or the typename.
+    :param check: Checks that values of the type can be written and read; it is called once,
+        where the type is declared.
     :raises ValueError: The typename is not of that form.
     """
 
-    __slots__ = ("__weakref__", "_identity", "_readers", "python", "serialize", "typename")
+    __slots__ = (
+        "__weakref__",
+        "_identity",
+        "_label",
+        "_readers",
+        "_unchecked",
+        "python",
+        "serialize",
+        "typename",
+    )
 
     typename: str
     python: t.Any
@@ -57,12 +68,16 @@ class Type(t.Generic[T]):
         readers: cabc.Mapping[str, cabc.Callable[[bytes], T]],
         *,
         identity: t.Any = None,
+        label: str | None = None,
+        check: cabc.Callable[[], None] | None = None,
     ) -> None:
         check_typename(typename)  # the runtime ends the job for a state with a malformed typename
         self.typename = typename
         self.python = python
         self.serialize = serialize
         self._identity = python if identity is None else identity
+        self._label = label
+        self._unchecked = check
         # The usual prefix has a key of its own, so that one look-up finds the messages of 2.x.
         self._readers = {PROTOBUF + name: read for name, read in readers.items() if "/" not in name}
         self._readers.update(readers)
@@ -71,11 +86,31 @@ class Type(t.Generic[T]):
         """Return the reader for payloads of a typename, or None when this type has none."""
         return match(self._readers, typename)
 
+    def _check(self) -> None:
+        """Check that values of the type can be written and read.
+
+        It is called where a type is declared: by :class:`~statefun_flask.ValueSpec`, and when a
+        function is registered.
+
+        :raises RegistrationError: A part of the type has no JSON form.
+        :raises NameError: An annotation names something that is not defined, or not yet.
+        """
+        if self._unchecked is not None:
+            self._unchecked()
+            self._unchecked = None
+
     @property
     def label(self) -> str:
-        """A short name for listings: ``int``, ``GreetRequest``, or the typename."""
+        """The name in listings: ``int (long)``, ``dict[str, int]``, ``GreetRequest``."""
+        return self._label or self._python_name
+
+    @property
+    def _python_name(self) -> str:
+        """The name of the class of the values: ``int``, ``GreetRequest``; or the label."""
         python = self.python
-        return python.__name__ if isinstance(python, type) else self.typename
+        if isinstance(python, type) and not t.get_args(python):
+            return python.__name__
+        return self._label or self.typename
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Type):
@@ -91,20 +126,6 @@ class Type(t.Generic[T]):
 
 #: A class that has a type, or a :class:`Type`.
 TypeLike: t.TypeAlias = type[T] | Type[T]
-
-#: ``list[int]`` and the like, which are classes to type checkers. So are subclasses of list, dict
-#: and set.
-Container: t.TypeAlias = (
-    type[list[t.Any]] | type[dict[t.Any, t.Any]] | type[set[t.Any]] | type[frozenset[t.Any]]
-)
-
-
-class NeedsJsonType:
-    """The result, to type checkers, of reading a value as ``list[int]``.
-
-    ``list[int]`` has no typename, so the call always fails. Use
-    ``json_type("namespace/name", list[int])``.
-    """
 
 
 def match(table: cabc.Mapping[str, V], typename: str) -> V | None:
@@ -135,6 +156,7 @@ INT = Type[int](
     int,
     _primitives.write_int,
     {BUILTIN + "int": _primitives.read_int, "google.protobuf.Int32Value": _primitives.read_int32},
+    label="int (int32)",
 )
 LONG = Type[int](
     BUILTIN + "long",
@@ -147,6 +169,7 @@ LONG = Type[int](
         "google.protobuf.Int32Value": _primitives.read_int32,
         "google.protobuf.UInt32Value": _primitives.read_uint32,
     },
+    label="int (long)",
 )
 #: 32 bits. A ``float`` without a type is a :data:`DOUBLE`.
 FLOAT = Type[float](
@@ -157,6 +180,7 @@ FLOAT = Type[float](
         BUILTIN + "float": _primitives.read_float,
         "google.protobuf.FloatValue": _primitives.read_float,
     },
+    label="float (float32)",
 )
 DOUBLE = Type[float](
     BUILTIN + "double",
@@ -168,6 +192,7 @@ DOUBLE = Type[float](
         "google.protobuf.DoubleValue": _primitives.read_double,
         "google.protobuf.FloatValue": _primitives.read_float,
     },
+    label="float (double)",
 )
 STRING = Type[str](
     BUILTIN + "string",
@@ -229,7 +254,7 @@ def custom_type(
 
 def raw_type(typename: str) -> Type[bytes]:
     """Return a type whose payload is the value itself: plain bytes."""
-    return Type(typename, bytes, _raw, {typename: bytes})
+    return Type(typename, bytes, _raw, {typename: bytes}, label=f"bytes ({typename})")
 
 
 def utf8_type(typename: str) -> Type[str]:
@@ -253,7 +278,7 @@ def utf8_type(typename: str) -> Type[str]:
         except UnicodeDecodeError as exc:
             raise ValueError(f"its text is not UTF-8 ({exc.reason} at byte {exc.start})") from None
 
-    return Type(typename, str, write, {typename: read})
+    return Type(typename, str, write, {typename: read}, label=f"str ({typename})")
 
 
 def _raw(value: bytes) -> bytes:
@@ -273,7 +298,7 @@ def protobuf_type(cls: type[T], *, typename: str | None = None) -> Type[T]:
     if not is_protobuf(cls):
         raise TypeError(f"{cls!r} is not a generated protobuf class. Pass the class itself.")
     if typename is None:
-        return _protobuf_type(t.cast("cabc.Hashable", cls))
+        return standard_protobuf_type(t.cast("cabc.Hashable", cls))
     return _make_protobuf_type(cls, typename)
 
 
@@ -288,7 +313,8 @@ def is_protobuf(cls: object) -> bool:
 
 
 @functools.cache
-def _protobuf_type(cls: cabc.Hashable) -> Type[t.Any]:
+def standard_protobuf_type(cls: cabc.Hashable) -> Type[t.Any]:
+    """Return the type of a protobuf class under protobuf's own name for it."""
     return _make_protobuf_type(cls, PROTOBUF + t.cast("t.Any", cls).DESCRIPTOR.full_name)
 
 
@@ -309,54 +335,3 @@ def _make_protobuf_type(cls: t.Any, typename: str) -> Type[t.Any]:
             raise ValueError(f"{exc}".rstrip(".")) from exc
 
     return Type(typename, cls, write, {name if "." in name else typename: read})
-
-
-# -- from a Python class or value to its type -------------------------------------------------
-
-
-def type_of(python: t.Any) -> Type[t.Any]:
-    """Return the Type of a class, or a Type itself.
-
-    :raises TypeError: The class has no type. The message says how to give it one.
-    """
-    if isinstance(python, Type):
-        return python
-    if isinstance(python, type):
-        found: Type[t.Any] | None = PRIMITIVES.get(python) or python.__dict__.get(MARK)
-        if found is not None:
-            if found.python is not python:
-                raise RegistrationError(
-                    f"{_name(python)} is not the class that @json_type marked, since a decorator"
-                    " above it makes a new class. Write @json_type above all other decorators."
-                )
-            return found
-        if is_protobuf(python):
-            return _protobuf_type(python)
-    raise TypeError(f"{_name(python)} has no StateFun type. {WAYS}")
-
-
-#: The ways to give a class a type; part of several error messages.
-WAYS = (
-    "Use bool, int, float, str, bytes, a protobuf class, a class marked with"
-    " @json_type('namespace/name'), or a Type made by json_type, protobuf_type, custom_type,"
-    " raw_type or utf8_type."
-)
-
-
-def type_of_value(value: t.Any) -> Type[t.Any]:
-    """Return the type of a value by its class. Subclasses of str, int … have that of the base."""
-    cls = value.__class__
-    found = PRIMITIVES.get(cls)
-    if found is not None:
-        return found
-    try:
-        return type_of(cls)
-    except TypeError:
-        for base, found in PRIMITIVES.items():
-            if issubclass(cls, base):
-                return found
-        raise
-
-
-def _name(python: t.Any) -> str:
-    return f"'{python.__qualname__}'" if isinstance(python, type) else repr(python)

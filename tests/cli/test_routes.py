@@ -10,6 +10,7 @@ from flask import Flask
 
 from statefun_flask import Context
 from statefun_flask import Effects
+from statefun_flask import INT
 from statefun_flask import json_type
 from statefun_flask import Message
 from statefun_flask import StateFun
@@ -59,12 +60,44 @@ def test_the_table(app: StateFunFlask) -> None:
     assert (
         routes(app)
         == """\
-Function         States                                  Messages      Handler
----------------  --------------------------------------  ------------  -------------
-example/greeter  seen: int (expires 1 d after call), me  GreetRequest  greeter:greet
-example/relay                                            any           greeter:relay
+Function         States                                         Messages      Handler
+---------------  ---------------------------------------------  ------------  -------------
+example/greeter  seen: int (long) (expires 1 d after call), me  GreetRequest  greeter:greet
+example/relay                                                   any           greeter:relay
+
+Type          Typename
+------------  --------------------
+GreetRequest  example/GreetRequest
 """
     )
+
+
+def test_derived_types_are_listed_with_their_typenames() -> None:
+    app = StateFunFlask("app")
+
+    @app.statefun(
+        "example/fn",
+        states=[
+            ValueSpec("items", dict[str, GreetRequest | None], default_factory=dict),
+            ValueSpec("count", INT, default=3),
+        ],
+    )
+    def function(context: Context, message: dt.datetime | list[int] | float) -> Effects:
+        return Effects()
+
+    lines = routes(app).splitlines()
+
+    assert (
+        "items: dict[str, GreetRequest | None] = dict(), count: int (int32) = 3"
+        "  datetime, list[int], float (double)  "
+    ) in lines[2]
+    assert lines[4:] == [
+        "Type                            Typename",
+        "------------------------------  ----------------------------",
+        "datetime                        statefun_flask.json/datetime",
+        "dict[str, GreetRequest | None]  statefun_flask.json/dict",
+        "list[int]                       statefun_flask.json/list",
+    ]
 
 
 def test_the_blueprint_is_a_column_when_there_is_one(app: StateFunFlask) -> None:
@@ -75,7 +108,10 @@ def test_the_blueprint_is_a_column_when_there_is_one(app: StateFunFlask) -> None
     lines = routes(app).splitlines()
 
     assert lines[0].split() == ["Function", "States", "Messages", "Handler", "Blueprint"]
-    assert lines[2].split() == ["example/archive", "str,", "int", "greeter:archive", "archives"]
+    assert lines[2].split() == [
+        *("example/archive", "str,", "int", "(long)"),
+        *("greeter:archive", "archives"),
+    ]
     assert lines[0].index("Blueprint") == lines[2].index("archives")
     assert lines[4].endswith("greeter:relay")
 

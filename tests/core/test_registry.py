@@ -191,8 +191,14 @@ def test_states_are_the_union_in_order_of_declaration(registry: FunctionRegistry
     [
         (ValueSpec("count", str), "count: str"),
         (ValueSpec("count"), "count"),
-        (ValueSpec("count", int, expire_after_write=HOUR), "count: int (expires 1 h after write)"),
-        (ValueSpec("count", int, expire_after_call=HOUR), "count: int (expires 1 h after call)"),
+        (
+            ValueSpec("count", int, expire_after_write=HOUR),
+            "count: int (long) (expires 1 h after write)",
+        ),
+        (
+            ValueSpec("count", int, expire_after_call=HOUR),
+            "count: int (long) (expires 1 h after call)",
+        ),
     ],
 )
 def test_one_name_with_two_declarations_is_refused(
@@ -204,8 +210,8 @@ def test_one_name_with_two_declarations_is_refused(
         registry.register("test/fn", take_number, states=[other])
 
     assert str(info.value) == (
-        f"Functions of 'test/fn' declare the state 'count' differently: 'count: int' and '{shown}'."
-        " Use one ValueSpec for both."
+        "Functions of 'test/fn' declare the state 'count' differently: 'count: int (long)' and"
+        f" '{shown}'. Use one ValueSpec for both."
     )
 
 

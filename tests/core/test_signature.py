@@ -21,6 +21,7 @@ from statefun_flask import StateFun
 from statefun_flask import utf8_type
 from statefun_flask.core.registry import functions_of
 from statefun_flask.core.signature import read
+from statefun_flask.values.derived import WAYS
 
 NAMES = json_type("test/names", list[str])
 TEXT = utf8_type("test/text")
@@ -305,12 +306,8 @@ def test_names_of_other_parameters_need_not_resolve() -> None:
 
 # -- annotations that are refused -----------------------------------------------------------------
 
-WAYS = (
-    "Use bool, int, float, str, bytes, a protobuf class, a class marked with"
-    " @json_type('namespace/name'), or a Type made by json_type, protobuf_type, custom_type,"
-    " raw_type or utf8_type."
-)
 SPOT = "the parameter 'message' of 'annotated.<locals>.function'"
+NOT_ALLOWED = f"The annotation of {SPOT} is not allowed."
 
 
 @pytest.mark.parametrize(
@@ -338,29 +335,27 @@ SPOT = "the parameter 'message' of 'annotated.<locals>.function'"
                 " Remove 'None' or 'Optional'."
             ),
         ),
-        (Plain, f"The annotation 'Plain' of {SPOT} has no StateFun type. {WAYS}"),
-        (
-            list[int],
-            (
-                f"The annotation 'list[int]' of {SPOT} has no typename."
-                " Write Annotated[list[int], json_type('namespace/name', …)]."
-            ),
-        ),
+        (Plain, f"{NOT_ALLOWED} 'Plain' has no StateFun type. {WAYS}"),
         (
             t.Literal["a"],
             (
-                f"The annotation 'typing.Literal['a']' of {SPOT} has no typename."
-                " Write Annotated[typing.Literal['a'], json_type('namespace/name', …)]."
+                f"{NOT_ALLOWED} Literal['a'] has no StateFun type, since"
+                " no typename follows from it. Write json_type('namespace/name', Literal['a'])."
             ),
         ),
         (
-            Dictionary,
+            dict[str, complex],
             (
-                f"The annotation 'Dictionary' of {SPOT} has no typename."
-                " Write Annotated[Dictionary, json_type('namespace/name', …)]."
+                f"{NOT_ALLOWED} A value of 'dict[str, complex]' cannot"
+                " travel as JSON: JSON cannot express a 'complex'. Use types that JSON can express"
+                " for its parts, or give it a type of its own with"
+                " custom_type('namespace/name', …)."
             ),
         ),
-        (dict, f"The annotation 'dict' of {SPOT} has no StateFun type. {WAYS}"),
+        (
+            complex,
+            f"The annotation of {SPOT} is not allowed. 'complex' has no StateFun type. {WAYS}",
+        ),
     ],
 )
 def test_the_error_for_an_annotation_without_a_type(annotation: t.Any, message: str) -> None:

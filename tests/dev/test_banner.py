@@ -32,7 +32,7 @@ def test_the_start_screen(start: cabc.Callable[..., t.Any]) -> None:
     assert shown(start(greeter_json.app)) == (
         f" statefun_flask {VERSION} · embedded engine, for development"
         " (Flink runs it in production)\n"
-        " Functions   example/greeter  GreetRequest     states: seen_count: int\n"
+        " Functions   example/greeter  GreetRequest     states: seen_count: int (long)\n"
         "             example/relay    str\n"
         " Data        in memory (keep it: --data DIR)\n"
         " Listening   http://127.0.0.1:8090\n"

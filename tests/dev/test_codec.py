@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import datetime as dt
+import enum
 import struct
 import typing as t
 
@@ -18,6 +20,8 @@ from statefun_flask import INT
 from statefun_flask import Message
 from statefun_flask import StateFunFlask
 from statefun_flask import ValueSpec
+from statefun_flask.core.registry import functions_of
+from statefun_flask.dev import banner
 from statefun_flask.dev.codec import MessageCodec
 from statefun_flask.dev.codec import plain_bytes
 from statefun_flask.dev.codec import RequestError
@@ -75,6 +79,47 @@ def test_a_body_becomes_a_message_and_is_shown_again(
     message = codec.message(function, body, "application/x-www-form-urlencoded")
     assert message.typename == typename
     assert codec.plain(message) == shown
+
+
+class Color(enum.Enum):
+    RED = "red"
+
+
+class Level(enum.Enum):
+    LOW = 1
+
+
+@pytest.mark.parametrize(
+    ("python", "body", "typename", "shown"),
+    [
+        (dict[str, int], b'{"a": 1}', "statefun_flask.json/dict", {"a": 1}),
+        (list[Color], b'["red"]', "statefun_flask.json/list", ["red"]),
+        (dt.datetime, b'"2026-01-02T00:00:00Z"', "statefun_flask.json/datetime", ...),
+        (dt.timedelta, b'"PT1S"', "statefun_flask.json/timedelta", "PT1S"),
+        (Color, b"red", f"{TYPES}/string", "red"),
+        (Level, b"1", f"{TYPES}/long", 1),
+    ],
+)
+def test_a_derived_type_is_read_and_shown(
+    python: t.Any, body: bytes, typename: str, shown: t.Any
+) -> None:
+    app = StateFunFlask("app")
+
+    def function(context: t.Any, message: t.Any) -> Effects:
+        return Effects()
+
+    function.__annotations__["message"] = python
+    app.statefun("dev/derived")(function)
+    codec = MessageCodec(app.statefun.registry)
+
+    for content_type in (None, f"application/vnd.{typename}"):
+        message = codec.message("dev/derived", body, content_type)
+        assert message.typename == typename
+        assert isinstance(message.as_type(python), t.get_origin(python) or python)
+        assert shown is ... or codec.plain(message) == shown
+    assert refusal(codec, "dev/derived", b"{]").startswith("400 ")
+    sample = banner._sample(functions_of(app.statefun.registry, "dev/derived")[0])
+    codec.message("dev/derived", sample.encode())
 
 
 def test_protobuf_is_written_as_its_bytes(codec: MessageCodec) -> None:

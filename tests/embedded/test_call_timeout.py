@@ -17,6 +17,7 @@ from statefun_flask.embedded import Control
 from statefun_flask.embedded import Engine
 from statefun_flask.embedded import InProcess
 from statefun_flask.embedded import LocalRoutes
+from statefun_flask.embedded import RealClock
 from statefun_flask.embedded.addresses.mailbox import Mailbox
 from statefun_flask.embedded.endpoints import pool
 from statefun_flask.embedded.errors import CallTimeout
@@ -145,7 +146,7 @@ def test_what_a_function_returns_late_is_no_outcome(blocking: Blocking) -> None:
     done: list[pool.Call] = []
     calls = pool.CallPool(1, done.append, 0.1)
     address = Address("ns/fn", "bob")
-    late = pool.Call(address, InProcess(call), Mailbox(address), [], {}, b"")
+    late = pool.Call(address, InProcess(call), Mailbox(address), [], {}, b"", RealClock())
     calls.put(late)
     until(lambda: done)
     blocking.go_on.set()

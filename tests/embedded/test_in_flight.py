@@ -26,6 +26,7 @@ from statefun_flask.embedded import Engine
 from statefun_flask.embedded import events
 from statefun_flask.embedded import InProcess
 from statefun_flask.embedded import LocalRoutes
+from statefun_flask.embedded import RealClock
 from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded.in_flight import CALLS
 from statefun_flask.embedded.in_flight import InFlight
@@ -265,7 +266,7 @@ def test_more_calls_than_the_file_has_room_for(tmp_path: pathlib.Path) -> None:
     for number in range(CALLS + 10):
         address = Address("ns/fn", "x" * 600 + str(number))
         batch = [Envelope(1, 1, address, None, Message("a/t", b""))]
-        calls.append(Call(address, InProcess(bytes), Mailbox(address), batch, {}, b""))
+        calls.append(Call(address, InProcess(bytes), Mailbox(address), batch, {}, b"", RealClock()))
         first.begin(calls[-1])
     second = InFlight(path)
     assert len(second.suspects) == CALLS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import dataclasses
 import datetime as dt
 import decimal
@@ -19,6 +20,7 @@ from statefun_flask import Effects
 from statefun_flask import FunctionRegistry
 from statefun_flask import json_type
 from statefun_flask import protobuf_type
+from statefun_flask import RegistrationError
 from statefun_flask import ValueSpec
 from statefun_flask.module_yaml.lock import Lock
 from statefun_flask.module_yaml.stored_fields import fields_of
@@ -51,13 +53,34 @@ class Model(pydantic.BaseModel):
     at: dt.datetime | None = None
 
 
-def locked(python: t.Any, typename: str = "shop/Cart") -> Lock:
+class Point(t.NamedTuple):
+    x: int
+    line: Line
+    y: float = 0.0
+
+
+class Discount(t.TypedDict):
+    percent: int
+    code: t.NotRequired[str]
+
+
+class Item(msgspec.Struct):
+    sku: str
+    count: int
+
+
+class Late(t.TypedDict):
+    nowhere: Nowhere  # type: ignore[name-defined]  # noqa: F821
+
+
+def locked(python: t.Any) -> Lock:
+    """Return the lock of a state of a type, which is named 'shop/cart/cart'."""
+
     def shop(context: Context, text: str) -> Effects:
         return Effects()
 
     registry = FunctionRegistry()
-    spec = ValueSpec("cart", json_type(typename, python))
-    registry.register("shop/cart", shop, states=[spec])
+    registry.register("shop/cart", shop, states=[ValueSpec("cart", python)])
     return Lock.of(registry)
 
 
@@ -99,8 +122,60 @@ def test_other_types_have_no_fields() -> None:
     assert fields_of(words) == {}
 
 
+@pytest.mark.parametrize(
+    ("python", "fields"),
+    [
+        (
+            dict[str, Line],
+            {
+                "{}": "object",
+                "{}.sku": "string",
+                "{}.count": "optional integer",
+                "{}.parts": "optional array",
+                "{}.parts[]": "object",
+            },
+        ),
+        (list[Model], {"[]": "object", "[].number": "integer", "[].userName": "string"}),
+        (Discount, {"percent": "integer", "code": "optional string"}),
+        (cabc.Mapping[str, set[int]], {"{}": "array", "{}[]": "integer"}),
+        (Point, {"[0]": "integer", "[1]": "object", "[1].sku": "string", "[2]": "optional number"}),
+        (tuple[int, str], {"[0]": "integer", "[1]": "string"}),
+        (dict, {}),
+        (Colour, {}),
+        (dt.datetime, {}),
+        (decimal.Decimal, {}),
+    ],
+)
+def test_fields_of_types_that_need_no_name(python: t.Any, fields: dict[str, str]) -> None:
+    found = fields_of(ValueSpec("state", python).type)
+    assert fields.items() <= found.items()
+    assert bool(fields) == bool(found)
+
+
+def test_the_lock_of_a_derived_type_has_its_fields_and_finds_a_change_of_them() -> None:
+    lock = locked(dict[str, Line])
+    assert '"{}.sku": "string"' in lock.text()
+    assert Lock.parse(lock.text().encode()).check(lock) == []
+    # The typename is that of every dict, so nothing but the fields shows the change.
+    new = locked(dict[str, Item])
+    assert lock.entries["shop/cart/cart"].type == new.entries["shop/cart/cart"].type
+    (found,) = lock.check(new)
+    assert (found.code, found.severity) == ("unreadable-field", "error")
+    assert "The field '{}.count' of the state 'shop/cart/cart' is now required" in str(found)
+
+
+def test_a_changed_item_of_a_tuple_is_an_error() -> None:
+    (found,) = locked(tuple[int, str]).check(locked(tuple[int, bool]))
+    assert "The field '[1]' of the state 'shop/cart/cart' was 'string'" in str(found)
+
+
+def test_the_lock_of_a_type_with_an_undefined_class_names_the_function() -> None:
+    with pytest.raises(RegistrationError, match=r"of '.*shop' cannot be read: name 'Nowhere'"):
+        locked(Late)
+
+
 def test_a_lock_keeps_the_fields() -> None:
-    lock = locked(Cart)
+    lock = locked(json_type("shop/Cart", Cart))
     assert Lock.parse(lock.text().encode()).check(lock) == []
     assert '"lines[].sku": "string"' in lock.text()
 
@@ -185,5 +260,5 @@ def test_a_field_of_a_new_optional_object_is_no_error() -> None:
 
 def test_a_lock_without_fields_asks_for_a_new_one() -> None:
     old = Lock.parse(b'{"version": 1, "states": {"shop/cart": {"cart": {"type": "shop/Cart"}}}}')
-    (found,) = old.check(locked(OLD))
+    (found,) = old.check(locked(json_type("shop/Cart", OLD)))
     assert (found.code, found.severity) == ("changed-fields", "warning")

@@ -21,6 +21,8 @@ from statefun_flask import kafka_record
 from statefun_flask import Message
 from statefun_flask import StateFun
 from statefun_flask import StateFunFlask
+from statefun_flask import StateTypeError
+from statefun_flask import UnknownStateError
 from statefun_flask import ValueSpec
 from statefun_flask.embedded import events
 from statefun_flask.embedded.errors import UnknownTarget
@@ -234,6 +236,38 @@ def test_delays_and_parked_addresses_outlive_a_failure(app: StateFunFlask) -> No
         assert [each.parked.address.id for each in engine.control.parked()] == ["eve"]
         engine.advance(DAY)
         assert [each.text for each in engine.records("greetings")] == ["Hello 1", "still there?"]
+
+
+ITEMS = ValueSpec("items", dict[str, GreetRequest], default_factory=dict)
+VISITS = ValueSpec("visits", int, default=0)
+ANYTHING = ValueSpec("anything")
+
+
+def test_a_state_is_read_as_its_function_reads_it() -> None:
+    app = StateFunFlask(__name__)
+
+    @app.statefun("example/shop", states=[ITEMS, VISITS, ANYTHING])
+    def shop(context: Context, name: str) -> Effects:
+        items = {**context.get_state(ITEMS), name: GreetRequest(name)}
+        return Effects().update_state(ITEMS, items).update_state(ANYTHING, [name], type=list[str])
+
+    with app.statefun.runtime() as engine:
+        assert engine.state("example/shop/bob") == {"items": {}, "visits": 0}
+        assert engine.state("example/shop/bob", ANYTHING) is None
+
+        engine.send("example/shop/bob", "apple")
+
+        assert engine.state("example/shop/bob", ITEMS) == {"apple": GreetRequest("apple")}
+        assert engine.state("example/shop/bob", VISITS) == 0
+        assert engine.state("example/shop/bob", ANYTHING, list[str]) == ["apple"]
+        stored = engine.control.state(Address("example/shop", "bob"))
+        assert sorted(stored) == ["anything", "items"]  # a default is not stored
+        assert stored["items"].typename == "statefun_flask.json/dict"
+
+        with pytest.raises(UnknownStateError, match="does not declare the state 'nothing'"):
+            engine.state("example/shop/bob", ValueSpec("nothing", int))
+        with pytest.raises(StateTypeError, match="is declared as"):
+            engine.state("example/shop/bob", ValueSpec("visits", str))
 
 
 def test_a_state_of_an_unknown_function_is_refused(app: StateFunFlask) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import collections.abc as cabc
 import dataclasses
 import datetime as dt
+import decimal
+import logging
 import typing as t
 
 import msgspec
@@ -34,6 +36,7 @@ from statefun_flask import RequestHandler
 from statefun_flask import StateFun
 from statefun_flask import StateFunBlueprint
 from statefun_flask import StateFunFlask
+from statefun_flask import StateFunLogFilter
 from statefun_flask import STRING
 from statefun_flask import Transport
 from statefun_flask import Type
@@ -42,6 +45,8 @@ from statefun_flask import ValueSpec
 from statefun_flask import WaitressTransport
 from statefun_flask.config import Settings
 from statefun_flask.extension import AppStateFun
+from statefun_flask.testing import TestEngine
+from statefun_flask.values.state import ValueSpecWithDefault
 
 app = StateFunFlask(__name__)
 statefun = StateFun(protocol="v3", unknown_function_status=404)
@@ -51,6 +56,10 @@ tuned = StateFunFlask(__name__, template_folder=None, statefun_options={"url": "
 SEEN = ValueSpec("seen_count", int)
 FLAG = ValueSpec("flag", BOOL)
 COUNT = ValueSpec("count", wrappers_pb2.Int64Value)
+UNTYPED = ValueSpec("untyped")
+VISITS = ValueSpec("visits", int, default=0)
+NAMES = ValueSpec("names", list[str], default_factory=list, expire_after_write=dt.timedelta(days=1))
+PRICES = ValueSpec("prices", dict[str, decimal.Decimal], default_factory=dict)
 TO = Address("example/relay", "bob")
 
 
@@ -58,6 +67,12 @@ TO = Address("example/relay", "bob")
 @dataclasses.dataclass
 class GreetRequest:
     name: str
+
+
+BASKET = ValueSpec("basket", GreetRequest, default_factory=lambda: GreetRequest("bob"))
+
+
+def with_any_state(spec: ValueSpec[int]) -> None: ...
 
 
 @json_type("example/Point")
@@ -137,6 +152,25 @@ def states(context: Context) -> None:
     t.assert_type(context.get_state("untyped"), t.Any)
     print(f"{context.get_state(SEEN)}", context.get_state(SEEN))
 
+    t.assert_type(VISITS, ValueSpecWithDefault[int])
+    t.assert_type(context.get_state(VISITS), int)
+    t.assert_type(context.get_state(NAMES), list[str])
+    t.assert_type(context.get_state(PRICES), dict[str, decimal.Decimal])
+    t.assert_type(context.get_state(BASKET), GreetRequest)
+    t.assert_type(context.get_state(ValueSpec("prices", dict[str, int])), dict[str, int] | None)
+    t.assert_type(context.get_state(UNTYPED, GreetRequest), GreetRequest | None)
+    t.assert_type(context.get_state(UNTYPED, list[str]), list[str] | None)
+    t.assert_type(context.get_state(UNTYPED), t.Any | None)
+    t.assert_type(context.get_state("untyped", dict[str, int]), dict[str, int] | None)
+    with_any_state(VISITS)
+    with_any_state(SEEN)
+    Context(TO, states={VISITS: 3}, now=dt.datetime.now(dt.UTC))
+    Effects().update_state(VISITS, context.get_state(VISITS) + 1).delete_state(VISITS)
+    app.statefun.add_function("example/added", greet, states=[VISITS, SEEN, UNTYPED, "bare"])
+    t.assert_type(context.now, dt.datetime)
+    context.logger.info("%s", context.now, extra={"a": 1})
+    logging.getLogger().addFilter(StateFunLogFilter())
+
     Effects().update_state(SEEN, 3).update_state("untyped", 3, type=INT).delete_state(SEEN)
     ValueSpec("a", int, expire_after_write=dt.timedelta(hours=1))
 
@@ -178,7 +212,21 @@ t.assert_type(
 def messages(message: Message) -> None:
     t.assert_type(message.as_type(STRING), str)
     t.assert_type(message.as_type(Point), Point)
+    t.assert_type(message.as_type(dict[str, list[Point]]), dict[str, list[Point]])
     t.assert_type(message.is_type(int), bool)
+
+
+def engine(runtime: TestEngine) -> None:
+    t.assert_type(runtime.state("example/greeter/bob"), dict[str, t.Any])
+    t.assert_type(runtime.state(TO, SEEN), int | None)
+    t.assert_type(runtime.state(TO, VISITS), int)
+    t.assert_type(runtime.state(TO, UNTYPED), t.Any | None)
+    t.assert_type(runtime.state(TO, UNTYPED, Point), Point | None)
+    t.assert_type(runtime.records("greets")[0].as_type(Point), Point)
+    t.assert_type(runtime.records("greets")[0].as_type(list[Point]), list[Point])
+    t.assert_type(runtime.records("greets")[0].as_type(STRING), str)
+    with app.statefun.runtime() as made:
+        t.assert_type(made.state(TO, SEEN), int | None)
 
 
 # -- without an app -------------------------------------------------------------------------------

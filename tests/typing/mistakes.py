@@ -114,15 +114,18 @@ Effects().update_state(3, "x")  # type: ignore[call-overload]
 Effects().delete_state(3)  # type: ignore[arg-type]
 ValueSpec("a", int, expire_after_write=3)  # type: ignore[call-overload]
 ValueSpec("a", 3)  # type: ignore[call-overload]
+ValueSpec("a", default=3)  # type: ignore[call-overload]
+ValueSpec("a", int, default=3, default_factory=int)  # type: ignore[call-overload]
+ValueSpec("a", int, default_factory=3)  # type: ignore[call-overload]
 
 
 def read(context: Context, message: Message) -> None:
     name: str | None = context.get_state(SEEN)  # type: ignore[assignment]
-    words: list[str] | None = context.get_state("words", list[str])  # type: ignore[assignment]
+    words: list[int] | None = context.get_state("words", list[str])  # type: ignore[assignment]
     print(name, words)
 
-    numbers: list[int] = message.as_type(list[int])  # type: ignore[assignment]
-    table: dict[str, int] = message.as_type(dict[str, int])  # type: ignore[assignment]
+    numbers: list[int] = message.as_type(list[str])  # type: ignore[arg-type]
+    table: dict[str, int] = message.as_type(dict[str, str])  # type: ignore[arg-type]
     text: str = message.as_type(int)  # type: ignore[assignment]
     print(numbers, table, text)
 

@@ -20,12 +20,16 @@ from statefun_flask import STRING
 from statefun_flask import Type
 from statefun_flask import UnknownStateError
 from statefun_flask import ValueSpec
+from statefun_flask.values.batch_scope import BatchScope
+from statefun_flask.values.batch_scope import default_logger
+from statefun_flask.values.context import DebugContext
 from statefun_flask.values.context import InvocationContext
 from statefun_flask.values.state import StoredForm
 
 BOB = Address("example/greeter", "bob")
 SEEN = ValueSpec("seen", int)
 UNTYPED = ValueSpec("anything")
+SCOPE = BatchScope([(None, Message("example/text"))], None, default_logger)
 
 
 @json_type("example/Basket")
@@ -42,7 +46,8 @@ def invoked(
 ) -> InvocationContext:
     """Return a context as the handler makes it."""
     declared = {spec.name: spec for spec in specs}
-    return InvocationContext(BOB, None, stored, declared, debug_checks)
+    make = DebugContext if debug_checks else InvocationContext
+    return make(BOB, None, stored, declared, SCOPE, 0)
 
 
 def test_a_context_is_made_by_hand() -> None:
@@ -225,8 +230,10 @@ def test_an_untyped_state_is_not_read_as_another_type() -> None:
 # -- values that are changed in place ---------------------------------------------------------
 
 
-def checked(spec: ValueSpec[t.Any], value: t.Any) -> InvocationContext:
-    return invoked({spec.name: spec._encode(value)}, spec, debug_checks=True)
+def checked(spec: ValueSpec[t.Any], value: t.Any) -> DebugContext:
+    context = invoked({spec.name: spec._encode(value)}, spec, debug_checks=True)
+    assert isinstance(context, DebugContext)
+    return context
 
 
 def test_a_value_that_was_changed_in_place_is_found() -> None:
@@ -261,4 +268,3 @@ def test_an_immutable_value_is_not_found() -> None:
     assert context.get_state("anything") == 7
     assert context.get_state("anything", int) == 7
     assert list(context.changed_in_place()) == []
-    assert list(invoked({"seen": None}, SEEN).changed_in_place()) == []

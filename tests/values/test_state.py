@@ -10,9 +10,12 @@ import pytest
 from google.protobuf import any_pb2
 from google.protobuf import timestamp_pb2
 from google.protobuf import wrappers_pb2
+from to_function import invoke
 
 from statefun_flask import BOOL
+from statefun_flask import Context
 from statefun_flask import DOUBLE
+from statefun_flask import Effects
 from statefun_flask import FLOAT
 from statefun_flask import INT
 from statefun_flask import LONG
@@ -26,15 +29,11 @@ from statefun_flask import ValueSpec
 from statefun_flask.values._any import read_any
 from statefun_flask.values._any import write_any
 from statefun_flask.values._text import duration_text
+from statefun_flask.values.derived import WAYS
 
 ANY = "type.googleapis.com/google.protobuf.Any"
 UNTYPED = ValueSpec("seen")
 HOUR = dt.timedelta(hours=1)
-WAYS = (
-    "Use bool, int, float, str, bytes, a protobuf class, a class marked with"
-    " @json_type('namespace/name'), or a Type made by json_type, protobuf_type, custom_type,"
-    " raw_type or utf8_type."
-)
 
 
 def refusal(*args: t.Any, **kwargs: t.Any) -> str:
@@ -134,7 +133,7 @@ def test_a_state_expires_in_one_way() -> None:
 
 
 @pytest.mark.parametrize(
-    ("type", "shown"), [(list, "'list'"), (dict[str, int], "dict[str, int]"), ("int", "'int'")]
+    ("type", "shown"), [(complex, "'complex'"), (range, "'range'"), ("int", "'int'")]
 )
 def test_a_state_has_a_type_that_can_be_written(type: t.Any, shown: str) -> None:
     assert refusal("seen", type) == (
@@ -144,9 +143,9 @@ def test_a_state_has_a_type_that_can_be_written(type: t.Any, shown: str) -> None
 
 def test_the_text_of_a_spec() -> None:
     assert str(UNTYPED) == "seen"
-    assert str(ValueSpec("seen", int)) == "seen: int"
+    assert str(ValueSpec("seen", int)) == "seen: int (long)"
     assert str(ValueSpec("seen", INT, expire_after_write=HOUR)) == (
-        "seen: int (expires 1 h after write)"
+        "seen: int (int32) (expires 1 h after write)"
     )
     assert repr(ValueSpec("seen", str, expire_after_call=90 * HOUR)) == (
         "<ValueSpec seen: str (expires 3 d 18 h after call)>"
@@ -309,3 +308,112 @@ def test_bytes_that_are_not_an_any_are_refused(data: bytes, reason: str) -> None
         f"The stored value of the state 'seen' cannot be read as '{ANY}': {reason}."
         " Check what wrote it."
     )
+
+
+# -- defaults ---------------------------------------------------------------------------------
+
+
+COUNT = ValueSpec("count", int, default=3)
+NAMES = ValueSpec("names", list[str], default_factory=list)
+BOB = "example/greeter/bob"
+
+
+def test_a_state_without_a_value_is_read_as_its_default() -> None:
+    context = Context(BOB, states={COUNT: None})
+
+    assert Context(BOB).get_state(COUNT) == context.get_state(COUNT) == 3
+    assert context.get_state("count") == 3
+    assert Context(BOB, states={COUNT: 0}).get_state(COUNT) == 0
+    assert Context(BOB, states={"count": 4}).get_state(COUNT) == 4
+    assert Context(BOB, states={"count": None}).get_state(COUNT) == 3
+    assert Context(BOB, states={ValueSpec("count", int): None}).get_state(COUNT) == 3
+    assert COUNT._has_default
+    assert not UNTYPED._has_default
+
+
+def test_each_read_has_a_default_of_its_own() -> None:
+    context = Context(BOB)
+
+    first = context.get_state(NAMES)
+    first.append("bob")
+
+    assert context.get_state(NAMES) == []
+
+
+def test_a_default_is_not_stored_until_it_is_written() -> None:
+    def read(context: Context, message: str) -> Effects:
+        assert context.get_state(COUNT) == 3
+        assert context.get_state(NAMES) == []
+        return Effects()
+
+    def write(context: Context, message: str) -> Effects:
+        return Effects().update_state(COUNT, context.get_state(COUNT) + 1)
+
+    assert invoke(read, "a", states={COUNT: None, NAMES: None}).changes == []
+    assert invoke(write, "a", "b", states={COUNT: None}).changes == [("count", 5)]
+
+
+def test_a_deleted_state_is_read_as_its_default_again() -> None:
+    read: list[int] = []
+
+    def function(context: Context, message: str) -> Effects:
+        read.append(context.get_state(COUNT))
+        return Effects().delete_state(COUNT)
+
+    assert invoke(function, "a", "b", states={COUNT: 7}).changes == [("count", None)]
+    assert read == [7, 3]
+    assert Effects().delete_state(COUNT).changes[0].value is None
+
+
+def test_a_handle_is_read_with_its_own_default() -> None:
+    read: list[object] = []
+
+    def function(context: Context, message: str) -> Effects:
+        read.extend([context.get_state(COUNT), context.get_state("count")])
+        return Effects()
+
+    invoke(function, "a", states={ValueSpec("count", int): None})
+
+    assert read == [3, None]
+
+
+def test_a_change_of_a_default_in_place_is_lost_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def function(context: Context, message: str) -> Effects:
+        context.get_state(NAMES).append(message)
+        return Effects()
+
+    invoke(function, "a", states={NAMES: None}, debug_checks=True)
+
+    assert "changed the value of the state 'names' in place" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("type", "options", "reason"),
+    [
+        (list[str], {"default": []}, "is the mutable [], which all reads would share."),
+        (dict, {"default": {}}, "Write default_factory=…, with a function that returns a new one."),
+        (int, {"default": "x"}, "is not of its type 'int (long)'. Expected int, got str 'x'."),
+        (int, {"default": True}, "is not of its type 'int (long)'."),
+        (INT, {"default": 2**40}, "is not of its type 'int (int32)'. 1099511627776 does not fit"),
+        (int, {"default_factory": str}, "is not of its type 'int (long)'."),
+        (int, {"default_factory": lambda: None}, "Expected int, got NoneType"),
+        (int, {"default_factory": 3}, "is 3. Write a function without parameters, such as list."),
+        (int, {"default": 3, "default_factory": int}, "has both default and default_factory."),
+        (None, {"default": 3}, "has a default, but no type. Write ValueSpec('seen', type, …)."),
+    ],
+)
+def test_a_default_is_checked_where_it_is_declared(
+    type: t.Any, options: dict[str, t.Any], reason: str
+) -> None:
+    assert reason in refusal("seen", type, **options)
+
+
+def test_states_with_different_defaults_differ() -> None:
+    assert ValueSpec("count", int, default=3) == COUNT
+    assert ValueSpec("count", int) != COUNT
+    assert ValueSpec("count", int, default=4) != COUNT
+    assert str(COUNT) == "count: int (long) = 3"
+    assert str(NAMES) == "names: list[str] = list()"
+    assert "= <lambda>()" in str(ValueSpec("count", int, default_factory=lambda: 3))

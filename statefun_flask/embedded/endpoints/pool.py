@@ -13,7 +13,9 @@ import typing as t
 import msgspec
 
 from ...values.address import Address
+from ...values.batch_scope import engine_call
 from ..addresses.mailbox import Mailbox
+from ..clock import Clock
 from ..errors import CallTimeout
 from ..exchange.states import StateSpecs
 from ..records import Envelope
@@ -33,6 +35,7 @@ class Call(msgspec.Struct, eq=False):
 
     :param mailbox: Where its messages wait until it has an outcome.
     :param attached: The states that the request has.
+    :param clock: The time that functions in this process see.
     :param settle: For how long a connection to the endpoint stays open before the request is sent,
         in seconds.
     :param duration: In seconds.
@@ -45,6 +48,7 @@ class Call(msgspec.Struct, eq=False):
     batch: list[Envelope]
     attached: StateSpecs
     body: bytes
+    clock: Clock
     settle: float = 0.0
     outcome: bytes | BaseException = b""
     duration: float = 0.0
@@ -52,6 +56,7 @@ class Call(msgspec.Struct, eq=False):
 
     def run(self) -> None:
         """Call the endpoint."""
+        token = engine_call.set(self)
         started = time.perf_counter()
         try:
             if self.settle and isinstance(self.endpoint, Remote):
@@ -60,7 +65,17 @@ class Call(msgspec.Struct, eq=False):
                 self.outcome = self.endpoint(self.body)
         except Exception as exc:
             self.outcome = exc
+        finally:
+            engine_call.reset(token)
         self.duration = time.perf_counter() - started
+
+    def now(self) -> int:
+        """Return the time of the engine's clock, in milliseconds since 1970."""
+        return self.clock.now()
+
+    def trace(self, position: int) -> int:
+        """Return the trace of a message of the request, counted from 0."""
+        return self.batch[position].trace
 
 
 class SlowCall(t.NamedTuple):
