@@ -93,8 +93,8 @@ def test_a_missing_java_is_one_sentence_before_anything_is_served(
     assert run(runner) == (
         1,
         (
-            "Error: Java is not installed, or not on the PATH. Install Java 17 or later, or set"
-            " JAVA_HOME to it.\n"
+            "Error: Java is not installed, or not on the PATH. Install one with"
+            " \"pip install 'statefun-flask[flink]'\", or install Java 17 or later.\n"
         ),
     )
 
