@@ -18,9 +18,7 @@ PACKAGE = pathlib.Path(_SPEC.origin).parent
 GLOSSARY = pathlib.Path(__file__).parents[1] / "docs" / "glossary.md"
 
 #: Types that share a name because the folder says which of them is meant.
-TYPES_OF_ONE_IDEA = {
-    "StateChange": "a change that a function makes, and its row in the store",
-}
+TYPES_OF_ONE_IDEA: dict[str, str] = {}
 
 #: Modules that share a name because the folder says which of them is meant.
 MODULES_OF_ONE_IDEA = {

@@ -6,7 +6,7 @@ import click
 
 from ..dev.printable import printable
 from ..embedded.errors import DataFolderError
-from ..embedded.errors import DiskFull
+from ..embedded.errors import DiskFullError
 from ..embedded.offline import open_existing
 from ..embedded.store import SqliteStore
 from ..values._text import did_you_mean
@@ -42,7 +42,7 @@ def reset(data: str, function: str, state: str | None, yes: bool) -> None:
         for name, count in values.items():
             store.delete_values(function, name)
             click.echo(printable(f"{name}: {count} value{'s' * (count != 1)} deleted"))
-    except DiskFull as exc:
+    except DiskFullError as exc:
         raise click.ClickException(
             f"'{data}' cannot be written to: {exc.__cause__}. Free some space on its disk, and run"
             " the command again."

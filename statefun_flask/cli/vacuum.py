@@ -6,7 +6,7 @@ import click
 
 from ..dev.printable import printable
 from ..embedded.errors import DataFolderError
-from ..embedded.errors import DiskFull
+from ..embedded.errors import DiskFullError
 from ..embedded.offline import vacuum as shrink
 from ..embedded.retention import Retention
 from .keep import keep_days_option
@@ -53,7 +53,7 @@ def vacuum(
         )
     except DataFolderError as exc:
         raise click.ClickException(printable(str(exc))) from None
-    except DiskFull as exc:
+    except DiskFullError as exc:
         raise click.ClickException(
             f"'{data}' cannot be written anew: {exc.__cause__}. Free some space on its disk, and"
             " run the command again: nothing that is kept was changed."

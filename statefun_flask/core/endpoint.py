@@ -20,7 +20,7 @@ import msgspec
 from ..config import Settings
 from ..errors import FunctionNotFoundError
 from ..errors import ProtocolError
-from .invocation import InvocationFailed
+from .invocation import InvocationFailedError
 
 logger = logging.getLogger("statefun_flask")
 
@@ -68,7 +68,7 @@ class Handler(t.Protocol):
     def _invoke(self, body: bytes, /) -> bytes:
         """Answer in the calling thread.
 
-        :raises InvocationFailed: A function raised an exception.
+        :raises InvocationFailedError: A function raised an exception.
         """
 
     async def _invoke_async(
@@ -255,7 +255,7 @@ class Endpoint:
         )
 
     def _reply_to_error(self, error: Exception) -> Reply:
-        if isinstance(error, InvocationFailed):
+        if isinstance(error, InvocationFailedError):
             cause = error.unwrap()
             return _failed("A stateful function failed", cause, f"{error.where}\n")
         if isinstance(error, ProtocolError):

@@ -26,7 +26,7 @@ from ..values.batch_scope import BatchScope
 from ..values.batch_scope import default_logger
 from ..values.batch_scope import engine_call
 from . import loop
-from .invocation import InvocationFailed
+from .invocation import InvocationFailedError
 from .invocation import run
 from .invocation import running
 from .invocation import Steps
@@ -76,7 +76,7 @@ class RequestHandler:
         """
         try:
             return self._invoke(body)
-        except InvocationFailed as exc:
+        except InvocationFailedError as exc:
             error = exc.unwrap()
         try:
             raise error
@@ -94,7 +94,7 @@ class RequestHandler:
         """
         try:
             return await self._invoke_async(body, executor=executor)
-        except InvocationFailed as exc:
+        except InvocationFailedError as exc:
             error = exc.unwrap()
         try:
             raise error
@@ -104,7 +104,7 @@ class RequestHandler:
     def _invoke(self, body: bytes) -> bytes:
         """Answer a request as a call does, without unwrapping the exception of a function.
 
-        :raises InvocationFailed: A function raised an exception.
+        :raises InvocationFailedError: A function raised an exception.
         """
         request = self._prepare(body)
         if request.missing is not None:
@@ -121,7 +121,7 @@ class RequestHandler:
     ) -> bytes:
         """Answer a request as :meth:`handle_async` does, without unwrapping exceptions.
 
-        :raises InvocationFailed: A function raised an exception.
+        :raises InvocationFailedError: A function raised an exception.
         """
         request = self._prepare(body)
         if request.missing is not None:

@@ -40,7 +40,7 @@ running: contextvars.ContextVar[InvocationContext | None] = contextvars.ContextV
 Steps: t.TypeAlias = cabc.Generator[cabc.Awaitable[t.Any], t.Any, BatchResult]
 
 
-class InvocationFailed(Exception):
+class InvocationFailedError(Exception):
     """A function raised an exception, or returned an invalid value.
 
     Inside of the package it separates the failure of a function from the failure of a request,
@@ -117,7 +117,7 @@ def run(
                 f"while invoking {self_address} (message {position + 1} of {len(batch.messages)},"
                 f" type '{message.typename}')"
             )
-            raise InvocationFailed(_as_error(exc, table), where) from exc
+            raise InvocationFailedError(_as_error(exc, table), where) from exc
     return result
 
 

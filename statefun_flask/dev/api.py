@@ -17,7 +17,7 @@ from ..embedded import Engine
 from ..embedded import events
 from ..embedded import Status
 from ..embedded.backpressure import Backpressure
-from ..embedded.errors import UnknownTarget
+from ..embedded.errors import UnknownTargetError
 from ..values.address import Address
 from ..values.address import as_address
 from ..values.message import Message
@@ -149,7 +149,7 @@ class Api:
             unknown = exc
         try:
             self._check_served(function)
-        except UnknownTarget:
+        except UnknownTargetError:
             raise unknown from None
         return message_of_bytes(function, body, content_type)
 
@@ -301,7 +301,7 @@ class Api:
     def _check_served(self, typename: str) -> None:
         """Refuse a function type that no endpoint serves.
 
-        :raises UnknownTarget: No endpoint serves it.
+        :raises UnknownTargetError: No endpoint serves it.
         """
         self._engine.check_target(typename)
 

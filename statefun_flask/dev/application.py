@@ -16,9 +16,9 @@ import time
 import typing as t
 import urllib.parse
 
-from ..embedded.errors import NotFound
-from ..embedded.errors import SeveralParked
-from ..embedded.errors import UnknownTarget
+from ..embedded.errors import NotFoundError
+from ..embedded.errors import SeveralParkedError
+from ..embedded.errors import UnknownTargetError
 from .api import Api
 from .api import ApiResponse
 from .api import Body
@@ -69,9 +69,9 @@ class Application:
             response = self._answer(method, path, query, environ)
         except RequestError as exc:
             response = ApiResponse(exc.status, {"error": str(exc)}, exc.headers)
-        except (NotFound, UnknownTarget) as exc:
+        except (NotFoundError, UnknownTargetError) as exc:
             response = ApiResponse(404, {"error": str(exc)})
-        except SeveralParked as exc:
+        except SeveralParkedError as exc:
             response = ApiResponse(409, {"error": str(exc), "addresses": exc.addresses})
         except (ValueError, TypeError, OverflowError) as exc:
             response = ApiResponse(400, {"error": str(exc)})

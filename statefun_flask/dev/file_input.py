@@ -28,7 +28,7 @@ CHUNK = 500
 _START = 4096
 
 
-class PositionMismatch(ValueError):
+class PositionMismatchError(ValueError):
     """The stored position belongs to an earlier version of the file."""
 
 
@@ -91,7 +91,7 @@ class FileInput:
     :param path: A file; ``-`` is standard input.
     :param from_start: Read the file from its first line, whatever position is stored.
     :param report: Called with a sentence for each line that is not a message.
-    :raises PositionMismatch: The stored position belongs to an earlier version of the file.
+    :raises PositionMismatchError: The stored position belongs to an earlier version of the file.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class FileInput:
             return
         position = json.loads(known)
         if position["offset"] > self.size or _hash(self.path, position["size"]) != position["hash"]:
-            raise PositionMismatch(
+            raise PositionMismatchError(
                 f"'{self.path}' was read up to line {position['line']}, but it has changed since."
                 " Add --from-start to read it from its first line."
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..embedded import Engine
-from ..embedded.errors import KeyReused
+from ..embedded.errors import KeyReusedError
 from ..values.address import Address
 from ..values.message import Message
 from .codec import RequestError
@@ -32,5 +32,5 @@ def send(
         )
     try:
         return engine.send_once(address, message, key)
-    except KeyReused as exc:
+    except KeyReusedError as exc:
         raise RequestError(422, str(exc)) from None

@@ -227,7 +227,7 @@ class IsolatedRoutes:
     def endpoint(self, typename: str) -> FunctionEndpoint:
         """Return what serves a function type: for the app's own, one of the children.
 
-        :raises UnknownTarget: Nothing does.
+        :raises UnknownTargetError: Nothing does.
         """
         found = self._routes.endpoint(typename)
         if not isinstance(found, InProcess):
@@ -243,7 +243,7 @@ class IsolatedRoutes:
     def egress(self, identifier: str) -> EgressFormat:
         """Return an egress.
 
-        :raises UnknownEgress: There is none of that identifier.
+        :raises UnknownEgressError: There is none of that identifier.
         """
         return self._routes.egress(identifier)
 

@@ -17,7 +17,7 @@ from flask.cli import ScriptInfo
 from ..core.registry import table_of
 from ..embedded.error_text import text_of
 from ..embedded.errors import DataFolderError
-from ..embedded.errors import UnknownTarget
+from ..embedded.errors import UnknownTargetError
 from ..embedded.retention import Retention
 from ..errors import FunctionNotFoundError
 from ..module_yaml import ModuleError
@@ -26,7 +26,7 @@ from . import reload
 from . import shutdown
 from .app_log import show_info
 from .file_input import LineParser
-from .file_input import PositionMismatch
+from .file_input import PositionMismatchError
 from .output import Output
 from .reporter import JsonReporter
 from .reporter import Reporter
@@ -203,7 +203,7 @@ class Run:
                 ModuleError,
                 DataFolderError,
                 ListenError,
-                UnknownTarget,
+                UnknownTargetError,
                 RuntimeError,
                 ValueError,
             ) as exc:
@@ -250,7 +250,7 @@ class Run:
                 from_start=self._given["from_start"],
                 report=lambda text: self._reporter.say("badline", text, error=True),
             )
-        except PositionMismatch as exc:
+        except PositionMismatchError as exc:
             raise click.ClickException(str(exc)) from None
 
     def _target(self, session: Session) -> str:

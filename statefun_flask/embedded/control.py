@@ -18,11 +18,11 @@ from . import events
 from .addresses.mailbox import Condition
 from .core import Core
 from .engine import Engine
-from .errors import NotHeld
-from .errors import NotParked
-from .errors import SeveralParked
-from .errors import UnknownDeadLetter
-from .errors import UnknownDelay
+from .errors import NotHeldError
+from .errors import NotParkedError
+from .errors import SeveralParkedError
+from .errors import UnknownDeadLetterError
+from .errors import UnknownDelayError
 from .records import Dead
 from .records import Delay
 from .records import EgressRecord
@@ -147,13 +147,13 @@ class Control:
     def deliver_delay(self, seq: int) -> Delay:
         """Deliver the message of a delay now.
 
-        :raises UnknownDelay: There is no such delay.
+        :raises UnknownDelayError: There is no such delay.
         """
 
         def deliver(core: Core) -> Delay:
             delay = core.deliver_delay(seq)
             if delay is None:
-                raise UnknownDelay(
+                raise UnknownDelayError(
                     f"There is no delay {seq}. List the delays to see their numbers."
                 )
             return delay
@@ -163,13 +163,13 @@ class Control:
     def cancel_delay(self, seq: int) -> Delay:
         """Remove a delay, so that its message is never delivered.
 
-        :raises UnknownDelay: There is no such delay.
+        :raises UnknownDelayError: There is no such delay.
         """
 
         def cancel(core: Core) -> Delay:
             delay = core.cancel_delay(seq)
             if delay is None:
-                raise UnknownDelay(f"There is no delay {seq}. List them to see their numbers.")
+                raise UnknownDelayError(f"There is no delay {seq}. List them to see their numbers.")
             return delay
 
         return self._engine.act(cancel)
@@ -224,8 +224,8 @@ class Control:
         """Call parked addresses again. The failed message is sent first and alone.
 
         :param several: Whether a trace may name several addresses.
-        :raises NotParked: No parked address has that name.
-        :raises SeveralParked: Several are.
+        :raises NotParkedError: No parked address has that name.
+        :raises SeveralParkedError: Several are.
         """
 
         def again(core: Core) -> list[Address]:
@@ -251,8 +251,8 @@ class Control:
         """Make the failed message a dead letter, and handle the messages behind it.
 
         :param several: Whether a trace may name several addresses.
-        :raises NotParked: No parked address has that name.
-        :raises SeveralParked: Several are.
+        :raises NotParkedError: No parked address has that name.
+        :raises SeveralParkedError: Several are.
         """
         return self._engine.act(
             lambda core: [core.drop(address) for address in _find(core, which, several)]
@@ -267,8 +267,8 @@ class Control:
     def parked_at(self, which: Address | str | int) -> Address:
         """Return the one parked address that a name means.
 
-        :raises NotParked: No parked address has that name.
-        :raises SeveralParked: Several are.
+        :raises NotParkedError: No parked address has that name.
+        :raises SeveralParkedError: Several are.
         """
         (found,) = self._engine.look(lambda core: _find(core, which))
         return found
@@ -276,7 +276,7 @@ class Control:
     def replace(self, address: Address | str, message: Message) -> None:
         """Replace the body of the failed message, and call the address again.
 
-        :raises NotParked: The address is not parked.
+        :raises NotParkedError: The address is not parked.
         :raises ValueError: The message cannot be stored.
         """
         address = as_address(address)
@@ -294,13 +294,13 @@ class Control:
     def revive(self, seq: int) -> Envelope:
         """Queue a dead letter again, behind its address's messages and under a new number.
 
-        :raises UnknownDeadLetter: No message of that number was dropped.
+        :raises UnknownDeadLetterError: No message of that number was dropped.
         """
 
         def put_back(core: Core) -> Envelope:
             revived = core.revive(seq)
             if revived is None:
-                raise UnknownDeadLetter(
+                raise UnknownDeadLetterError(
                     f"There is no dropped message {seq}. List the dead letters to see their"
                     " numbers."
                 )
@@ -311,13 +311,13 @@ class Control:
     def purge(self, seq: int) -> Dead:
         """Delete a dead letter for good.
 
-        :raises UnknownDeadLetter: No message of that number was dropped.
+        :raises UnknownDeadLetterError: No message of that number was dropped.
         """
 
         def delete(core: Core) -> Dead:
             dead = core.transaction.exhume(seq)
             if dead is None:
-                raise UnknownDeadLetter(
+                raise UnknownDeadLetterError(
                     f"There is no dropped message {seq}. List them to see their numbers."
                 )
             return dead
@@ -345,7 +345,7 @@ class Control:
 
         The engine goes on meanwhile.
 
-        :raises NoDataFolder: The engine keeps its data in memory.
+        :raises NoDataFolderError: The engine keeps its data in memory.
         :raises BackupError: The copy cannot be written.
         """
         self._engine.flush()
@@ -359,7 +359,7 @@ class Control:
         Calls in flight go on, and messages are accepted.
 
         :return: How many of its addresses have messages.
-        :raises UnknownTarget: No endpoint serves the function type.
+        :raises UnknownTargetError: No endpoint serves the function type.
         """
 
         def stop(core: Core) -> int:
@@ -383,13 +383,13 @@ class Control:
         """Call a function type again that was held.
 
         :return: How many of its addresses have messages.
-        :raises NotHeld: It was not held.
+        :raises NotHeldError: It was not held.
         """
 
         def go_on(core: Core) -> int:
             waiting = core.addresses.waiting(typename)
             if not core.release(typename):
-                raise NotHeld(
+                raise NotHeldError(
                     f"Nobody has paused '{typename}'. Ask for the status to see what is paused."
                 )
             return waiting
@@ -447,9 +447,9 @@ def _find(core: Core, which: Address | str | int, several: bool = False) -> list
         found = [which] if which in parked else []
     if not found:
         name = f"message {which}" if isinstance(which, int) else f"'{which}'"
-        raise NotParked(
+        raise NotParkedError(
             f"Nothing is parked at {name}. List the parked messages to see their names."
         )
     if len(found) > 1 and not several:
-        raise SeveralParked(t.cast("int", which), [str(each) for each in found])
+        raise SeveralParkedError(t.cast("int", which), [str(each) for each in found])
     return found

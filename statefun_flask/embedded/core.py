@@ -27,17 +27,17 @@ from .endpoints.routes import FunctionEndpoint
 from .endpoints.routes import Routes
 from .error_text import describe
 from .error_text import text_of
-from .errors import AnswerRefused
-from .errors import DiskFull
-from .errors import EndpointDown
-from .errors import KeyReused
-from .errors import MessageEndsWorker
-from .errors import ProcessEnded
-from .errors import RequestTooLarge
-from .errors import StepFailed
-from .errors import UnknownTarget
-from .exchange import answer
+from .errors import DiskFullError
+from .errors import EndpointDownError
+from .errors import KeyReusedError
+from .errors import MessageEndsWorkerError
+from .errors import ProcessEndedError
+from .errors import ReplyRefusedError
+from .errors import RequestTooLargeError
+from .errors import StepFailedError
+from .errors import UnknownTargetError
 from .exchange import checks
+from .exchange import reply
 from .exchange import request
 from .exchange.states import attach
 from .exchange.states import RegisteredStates
@@ -106,7 +106,7 @@ class Core:
         #: How many steps there were since the last commit.
         self.steps = 0
         #: Why the store cannot be written to; None if it can.
-        self.full: DiskFull | None = None
+        self.full: DiskFullError | None = None
         #: Whether the commit that found no space is to be repeated now.
         self.retry_due = False
         self._retry_planned = False
@@ -123,7 +123,7 @@ class Core:
         for each in messages:
             address = each.target
             if suspects and address in suspects and suspects.ends(address) >= LIMIT:
-                error = ProcessEnded(address.type, address.id, suspects.ends(address))
+                error = ProcessEndedError(address.type, address.id, suspects.ends(address))
                 now = self.clock.now()
                 parked = Parked(address, each.seq, each.trace, describe(error), now)
                 self.addresses.quarantine(parked)
@@ -150,7 +150,7 @@ class Core:
     ) -> list[int]:
         """Queue messages from outside, all or none, and return their traces.
 
-        :raises UnknownTarget: No endpoint serves the function type of one.
+        :raises UnknownTargetError: No endpoint serves the function type of one.
         :raises ValueError: One cannot be stored.
         """
         for typename in dict.fromkeys(target.type for target, _ in messages):
@@ -168,8 +168,8 @@ class Core:
         """Queue a message from outside unless its key was used for the address before.
 
         :return: The trace of the message that was queued under the key, and whether that is new.
-        :raises KeyReused: The key was used for another message.
-        :raises UnknownTarget: No endpoint serves the function type.
+        :raises KeyReusedError: The key was used for another message.
+        :raises UnknownTargetError: No endpoint serves the function type.
         :raises ValueError: The message or the key cannot be stored.
         """
         now = self.clock.now()
@@ -177,7 +177,7 @@ class Core:
         use = self.transaction.key_use((address, key))
         if use is not None and now - use.at < REMEMBERED:
             if use.digest != digest:
-                raise KeyReused(str(address), key)
+                raise KeyReusedError(str(address), key)
             return use.trace, False
         checks.text_size(key)
         (trace,) = self.accept([(address, message)])
@@ -245,7 +245,7 @@ class Core:
         address = mailbox.address
         try:
             endpoint = self.routes.endpoint(address.type)
-        except UnknownTarget as exc:  # it was served when the message came
+        except UnknownTargetError as exc:  # it was served when the message came
             self._fail(mailbox, self.addresses.begin(mailbox, 1), exc, tries=1)
             return
         batch = self.addresses.begin(mailbox, endpoint.batch)
@@ -279,22 +279,22 @@ class Core:
         self.steps += 1
         address, mailbox, outcome = call.address, call.mailbox, call.outcome
 
-        if isinstance(outcome, EndpointDown):
+        if isinstance(outcome, EndpointDownError):
             self._pause(call, outcome)
             return
         if self.addresses.paused and self.addresses.is_paused(address.type):
             self._answered(call)
         if not isinstance(outcome, bytes):
-            tries = 1 if isinstance(outcome, RequestTooLarge) else call.endpoint.tries
+            tries = 1 if isinstance(outcome, RequestTooLargeError) else call.endpoint.tries
             self._fail(mailbox, call.batch, outcome, tries)
             return
         try:
-            result = answer.read(address, outcome)
-            if isinstance(result, answer.IncompleteContext):
+            result = reply.read(address, outcome)
+            if isinstance(result, reply.IncompleteContext):
                 self._register(call, result)
                 return
             step = self._read(call, outcome, result)
-        except AnswerRefused as exc:
+        except ReplyRefusedError as exc:
             self._fail(mailbox, call.batch, exc, call.endpoint.tries)
             return
         except Exception as exc:  # nothing of the step has happened yet
@@ -302,10 +302,10 @@ class Core:
             return
         self._apply(mailbox, step)
 
-    def _read(self, call: Call, body: bytes, result: answer.Result) -> Step:
+    def _read(self, call: Call, body: bytes, result: reply.Result) -> Step:
         """Check an answer and return its step.
 
-        :raises AnswerRefused: It breaks a rule.
+        :raises ReplyRefusedError: It breaks a rule.
         """
         address, specs = call.address, self.states.of(call.address.type)
         contents = checks.check(address, result, specs, self.routes, self._is_pending)
@@ -318,7 +318,7 @@ class Core:
     def _is_pending(self, caller_id: str, token: str) -> bool:
         return self.transaction.delay_of_token(caller_id, token) is not None
 
-    def _register(self, call: Call, missing: answer.IncompleteContext) -> None:
+    def _register(self, call: Call, missing: reply.IncompleteContext) -> None:
         """Register new states, and send the same batch again with them."""
         typename = call.address.type
         new: list[StateSpec] = self.states.register(call.address, missing.specs, call.attached)
@@ -367,7 +367,7 @@ class Core:
             )
         )
 
-    def _pause(self, call: Call, exc: EndpointDown) -> None:
+    def _pause(self, call: Call, exc: EndpointDownError) -> None:
         """Hold back a function type, since its endpoint is down; its messages stay as they are."""
         typename = call.address.type
         if exc.is_cut_off and (trial := self.addresses.trial(call.mailbox)) is not None:
@@ -388,10 +388,10 @@ class Core:
             )
         )
 
-    def _convict(self, call: Call, exc: EndpointDown, trial: Pause) -> None:
+    def _convict(self, call: Call, exc: EndpointDownError, trial: Pause) -> None:
         """Park an address at whose message the endpoint ends, and go on with the others."""
         times = call.mailbox.cut_offs + 1
-        error = MessageEndsWorker(call.endpoint.name, times, exc.reason)
+        error = MessageEndsWorkerError(call.endpoint.name, times, exc.reason)
         trial.failed()
         self._fail(call.mailbox, call.batch, error, tries=1)
         self._plan_probe(call.address.type, trial, trial.delay)
@@ -557,7 +557,7 @@ class Core:
         """
         try:
             records = self.transaction.commit()
-        except DiskFull as exc:
+        except DiskFullError as exc:
             self._disk_full(exc)
             return False
         self.steps = 0
@@ -581,7 +581,7 @@ class Core:
         for event in happened:
             self.notify_now(event)
 
-    def _disk_full(self, exc: DiskFull) -> None:
+    def _disk_full(self, exc: DiskFullError) -> None:
         first = self.full is None
         self.full = exc
         if not self._retry_planned:
@@ -616,8 +616,8 @@ class Core:
                 )
 
 
-def _step_failed(address: Address, exc: Exception) -> StepFailed:
+def _step_failed(address: Address, exc: Exception) -> StepFailedError:
     """Return why an address is parked by an exception that is not the function's."""
-    failure = StepFailed(address.type, address.id, f"{type(exc).__name__}: {text_of(exc)}")
+    failure = StepFailedError(address.type, address.id, f"{type(exc).__name__}: {text_of(exc)}")
     failure.__cause__ = exc
     return failure

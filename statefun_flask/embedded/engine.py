@@ -28,8 +28,8 @@ from .endpoints.pool import SlowCall
 from .endpoints.remote import Remote
 from .endpoints.routes import Routes
 from .error_text import text_of
-from .errors import DiskFull
-from .errors import EngineStopped
+from .errors import DiskFullError
+from .errors import EngineStoppedError
 from .in_flight import InFlight
 from .reactor import Reactor
 from .retention import Retention
@@ -195,8 +195,8 @@ class Engine:
 
         With a loop it returns when the message is on disk.
 
-        :raises UnknownTarget: No endpoint serves the address's function type.
-        :raises EngineStopped: The engine is closing, was closed or has failed.
+        :raises UnknownTargetError: No endpoint serves the address's function type.
+        :raises EngineStoppedError: The engine is closing, was closed or has failed.
         """
         return self.submit([(address, message)]).result()[0]
 
@@ -233,9 +233,9 @@ class Engine:
 
         :return: The trace of the first message under that key for the address, once it is on disk,
             and whether this call has sent it.
-        :raises KeyReused: The key was used for another message to the address.
-        :raises UnknownTarget: No endpoint serves the address's function type.
-        :raises EngineStopped: The engine is closing, was closed or has failed.
+        :raises KeyReusedError: The key was used for another message to the address.
+        :raises UnknownTargetError: No endpoint serves the address's function type.
+        :raises EngineStoppedError: The engine is closing, was closed or has failed.
         """
         return self.act(lambda core: core.accept_once(address, message, key))
 
@@ -285,7 +285,7 @@ class Engine:
     def flush(self) -> None:
         """Return when everything that has happened so far is on disk.
 
-        :raises DiskFull: There is no loop, and the store cannot be written to.
+        :raises DiskFullError: There is no loop, and the store cannot be written to.
         """
         if self._owner is None and self._state is EngineState.NEW:
             self._commit_or_raise()
@@ -304,7 +304,7 @@ class Engine:
     def check_target(self, typename: str) -> None:
         """Check that a function type is served.
 
-        :raises UnknownTarget: No endpoint serves it.
+        :raises UnknownTargetError: No endpoint serves it.
         """
         self.look(lambda core: core.routes.endpoint(typename))
 
@@ -367,7 +367,7 @@ class Engine:
     def close(self, timeout: float = 2.0) -> None:
         """Stop, commit what was accepted, and release the store. It raises no exception.
 
-        While it closes, senders are refused with :class:`.errors.EngineStopped`. A failure is
+        While it closes, senders are refused with :class:`.errors.EngineStoppedError`. A failure is
         logged.
 
         :param timeout: How long calls in flight may take, in seconds, and again how long each sink
@@ -459,7 +459,7 @@ class Engine:
     def run_until_idle(self) -> None:
         """Handle messages until none can be handled now, and commit. The clock does not move.
 
-        :raises DiskFull: The store cannot be written to.
+        :raises DiskFullError: The store cannot be written to.
         """
         core = self._core
         while True:
@@ -517,12 +517,14 @@ class Engine:
     def _is_stopped(self) -> bool:
         return self._state not in (EngineState.NEW, EngineState.RUNNING)
 
-    def _refusal(self) -> EngineStopped:
+    def _refusal(self) -> EngineStoppedError:
         if self._failure is not None:
-            error = EngineStopped(text_of(self._failure))
+            error = EngineStoppedError(text_of(self._failure))
             error.__cause__ = self._failure
             return error
-        return EngineStopped("it was closed" if self._state is EngineState.CLOSED else "it closes")
+        return EngineStoppedError(
+            "it was closed" if self._state is EngineState.CLOSED else "it closes"
+        )
 
     def _serve(self) -> None:
         try:
@@ -613,7 +615,7 @@ class Engine:
 
     def _commit_or_raise(self) -> None:
         if not self._commit():
-            raise t.cast("DiskFull", self._core.full)
+            raise t.cast("DiskFullError", self._core.full)
 
     def _rest(self) -> None:
         """Do what an idle engine does."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .errors import AnswerRefused
-from .errors import CallTimeout
-from .errors import ProcessEnded
-from .errors import StepFailed
-from .errors import UnknownTarget
+from .errors import CallTimeoutError
+from .errors import ProcessEndedError
+from .errors import ReplyRefusedError
+from .errors import StepFailedError
+from .errors import UnknownTargetError
 
 #: How many characters of an error are stored.
 LONGEST_ERROR = 10_000
@@ -16,7 +16,14 @@ def describe(exc: BaseException) -> str:
     """Return an exception as text to store, with its notes, which name the invocation."""
     notes = getattr(exc, "__notes__", ())
     text = text_of(exc)
-    if not isinstance(exc, AnswerRefused | CallTimeout | ProcessEnded | StepFailed | UnknownTarget):
+    if not isinstance(
+        exc,
+        ReplyRefusedError
+        | CallTimeoutError
+        | ProcessEndedError
+        | StepFailedError
+        | UnknownTargetError,
+    ):
         text = f"{type(exc).__name__}: {text}"
     if isinstance(notes, list | tuple):
         text = " ".join([text, *(note for note in notes if isinstance(note, str))]).rstrip()

@@ -9,7 +9,7 @@ from ..values._text import did_you_mean
 from ..values._text import suggestions
 
 
-class AnswerRefused(StateFunError):
+class ReplyRefusedError(StateFunError):
     """The reply of a function breaks a rule of the protocol.
 
     StateFun on Flink restarts the job for such a reply, again and again. The engine parks the
@@ -17,7 +17,7 @@ class AnswerRefused(StateFunError):
     """
 
 
-class StepFailed(StateFunError):
+class StepFailedError(StateFunError):
     """The engine failed at a step, before the step changed anything.
 
     The engine parks the address, as for a function that raises. ``__cause__`` is the exception.
@@ -30,7 +30,7 @@ class StepFailed(StateFunError):
         )
 
 
-class ProcessEnded(StateFunError):
+class ProcessEndedError(StateFunError):
     """The process ended several times while one message was handled.
 
     :param ends: How often.
@@ -44,7 +44,7 @@ class ProcessEnded(StateFunError):
         )
 
 
-class CallTimeout(StateFunError):
+class CallTimeoutError(StateFunError):
     """A function in this process did not return in time.
 
     :param where: The line of code that it was at.
@@ -58,7 +58,7 @@ class CallTimeout(StateFunError):
         )
 
 
-class UnknownTarget(StateFunError, LookupError):
+class UnknownTargetError(StateFunError, LookupError):
     """No endpoint serves a function type.
 
     :param known: The typenames that are served, for suggestions.
@@ -74,7 +74,7 @@ class UnknownTarget(StateFunError, LookupError):
         )
 
 
-class UnknownEgress(StateFunError, LookupError):
+class UnknownEgressError(StateFunError, LookupError):
     """No egress has an identifier.
 
     :param known: The identifiers that exist, for suggestions.
@@ -97,7 +97,7 @@ class UnknownEgress(StateFunError, LookupError):
         )
 
 
-class EndpointDown(StateFunError):
+class EndpointDownError(StateFunError):
     """An endpoint cannot be reached or is overloaded. The message is not the cause.
 
     :param reason: The reason in a few words, for one line of a log.
@@ -118,7 +118,7 @@ class EndpointError(StateFunError):
     """The response of an endpoint is not a reply."""
 
 
-class RequestTooLarge(EndpointError):
+class RequestTooLargeError(EndpointError):
     """An endpoint does not take a request of that size, at any time.
 
     :param size: Of the request, in bytes.
@@ -132,7 +132,7 @@ class RequestTooLarge(EndpointError):
         )
 
 
-class MessageEndsWorker(EndpointError):
+class MessageEndsWorkerError(EndpointError):
     """An endpoint ends the connection at a message, and otherwise works.
 
     :param times: How often it did.
@@ -147,15 +147,15 @@ class MessageEndsWorker(EndpointError):
         )
 
 
-class NotFound(StateFunError, LookupError):
+class NotFoundError(StateFunError, LookupError):
     """A command names an address, a delay or a message that the engine does not have."""
 
 
-class NotParked(NotFound):
+class NotParkedError(NotFoundError):
     """An address is not parked, or no parked address has a trace."""
 
 
-class SeveralParked(StateFunError, ValueError):
+class SeveralParkedError(StateFunError, ValueError):
     """The number of a message names several parked addresses.
 
     :param addresses: All of them.
@@ -171,19 +171,19 @@ class SeveralParked(StateFunError, ValueError):
         )
 
 
-class NotHeld(NotFound):
+class NotHeldError(NotFoundError):
     """A function type is not held back by a person."""
 
 
-class UnknownDelay(NotFound):
+class UnknownDelayError(NotFoundError):
     """No pending delay has a number."""
 
 
-class UnknownDeadLetter(NotFound):
+class UnknownDeadLetterError(NotFoundError):
     """No dead letter has a number."""
 
 
-class KeyReused(StateFunError, ValueError):
+class KeyReusedError(StateFunError, ValueError):
     """An idempotency key was used for another message to the same address."""
 
     def __init__(self, address: str, key: str) -> None:
@@ -193,7 +193,7 @@ class KeyReused(StateFunError, ValueError):
         )
 
 
-class EngineStopped(StateFunError, RuntimeError):
+class EngineStoppedError(StateFunError, RuntimeError):
     """The engine is closing, was closed or has failed.
 
     :param reason: A clause; for a failed engine, the text of the failure.
@@ -215,7 +215,7 @@ class BackupError(StateFunError, RuntimeError):
     """Data cannot be copied or restored."""
 
 
-class NoDataFolder(StateFunError, ValueError):
+class NoDataFolderError(StateFunError, ValueError):
     """An engine keeps its data in memory."""
 
     def __init__(self) -> None:
@@ -225,7 +225,7 @@ class NoDataFolder(StateFunError, ValueError):
         )
 
 
-class DiskFull(StateFunError):
+class DiskFullError(StateFunError):
     """The store cannot be written to.
 
     No data is lost: unwritten changes stay in memory, and the engine tries to write them again.
@@ -243,6 +243,6 @@ class DiskFull(StateFunError):
         )
 
     @classmethod
-    def of(cls, path: str, reason: str) -> DiskFull:
+    def of(cls, path: str, reason: str) -> DiskFullError:
         """Return the error for a file whose size is not known yet."""
         return cls(path, os.path.getsize(path) if os.path.exists(path) else 0, reason)

@@ -58,7 +58,7 @@ def vacuum(
     :param without_sink: Egresses whose records no sink will write any more.
     :param accept_loss: Go on without a log that is missing, and so without the latest commits.
     :raises DataFolderError: The folder has no data, is in use, or cannot be used.
-    :raises DiskFull: There is not enough space to write the file anew.
+    :raises DiskFullError: There is not enough space to write the file anew.
     """
     before = sum(_size(_database(folder) + each) for each in ("", "-wal"))
     store = open_existing(folder, accept_loss=accept_loss)

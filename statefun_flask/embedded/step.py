@@ -8,7 +8,7 @@ from ..values.address import Address
 from ..values.message import Message
 from . import events
 from .endpoints.pool import Call
-from .exchange import answer
+from .exchange import reply
 from .exchange.formats import RecordContent
 from .exchange.states import StateSpecs
 from .records import Delay
@@ -42,7 +42,7 @@ class Step:
     def __init__(
         self,
         call: Call,
-        result: answer.Result,
+        result: reply.Result,
         contents: list[RecordContent],
         specs: StateSpecs,
         transaction: Transaction,
@@ -58,7 +58,7 @@ class Step:
         self._pending = {
             each.token: transaction.delay_of_token(call.address.id, each.token)
             for each in result.delayed
-            if each.__class__ is answer.Cancel
+            if each.__class__ is reply.Cancel
         }
 
     def apply(self, now: int, *, with_event: bool) -> Outcome:
@@ -69,7 +69,7 @@ class Step:
         if result.sends:
             outcome.sends = self._send(trace, address)
         for each in result.delayed:
-            if isinstance(each, answer.Cancel):
+            if isinstance(each, reply.Cancel):
                 self._cancel(each.token, outcome)
             else:
                 self._delay(trace, address, each, now, outcome)
@@ -103,7 +103,7 @@ class Step:
         return envelopes
 
     def _delay(
-        self, trace: int, address: Address, later: answer.Later, now: int, outcome: Outcome
+        self, trace: int, address: Address, later: reply.Later, now: int, outcome: Outcome
     ) -> None:
         (seq,) = self._transaction.numbers("message", 1)
         due = now + later.delay
@@ -130,7 +130,7 @@ class Step:
         self._transaction.add_records(records)
         return records
 
-    def _mutate(self, address: Address, mutation: answer.Mutation, now: int) -> None:
+    def _mutate(self, address: Address, mutation: reply.Mutation, now: int) -> None:
         if mutation.value is None:
             self._transaction.set_state(address, mutation.name, None)
         else:
@@ -140,7 +140,7 @@ class Step:
 
 
 def _changes(
-    result: answer.Result, specs: StateSpecs, before: dict[str, StoredValue]
+    result: reply.Result, specs: StateSpecs, before: dict[str, StoredValue]
 ) -> list[events.Change]:
     """Return each changed state once, with its value before and after."""
     after = {mutation.name: mutation.value for mutation in result.mutations}

@@ -26,7 +26,7 @@ from . import ports
 from . import reachable
 from . import releases
 from .errors import FlinkError
-from .errors import StartFailed
+from .errors import StartFailedError
 from .explain import cause
 from .job import Job
 from .kafka import Kafka
@@ -366,7 +366,7 @@ class Cluster:
             is_fatal = any(each.status == _FATAL for each in self.processes())
             self._shut_down()
             if is_fatal:
-                raise StartFailed(str(exc)) from exc
+                raise StartFailedError(str(exc)) from exc
             raise
 
     def _shut_down(self) -> None:

@@ -9,9 +9,9 @@ class FlinkError(StateFunError):
     """Flink or Kafka cannot be fetched, started or used; the message says what to do."""
 
 
-class StartFailed(FlinkError):
+class StartFailedError(FlinkError):
     """A process ended while it started, for a reason that another attempt may not meet."""
 
 
-class PortTaken(StartFailed):
+class PortTakenError(StartFailedError):
     """A process ended because another program took its port between the choice and the start."""

@@ -17,7 +17,7 @@ from . import jars
 from . import java
 from . import ports
 from .errors import FlinkError
-from .errors import PortTaken
+from .errors import PortTakenError
 from .process import Process
 from .process import wait_until
 from .releases import KAFKA
@@ -91,7 +91,7 @@ class Kafka:
             folder = self._folder
             try:
                 ports.retrying(lambda: self._start(folder), attempts=1 if self._fixed else 3)
-            except PortTaken as exc:
+            except PortTakenError as exc:
                 raise FlinkError(
                     f"Cannot start Kafka at {self.bootstrap}: the port is taken. Choose another"
                     " one, or stop the program that listens there."

@@ -7,7 +7,7 @@ import contextlib
 import socket
 import typing as t
 
-from .errors import StartFailed
+from .errors import StartFailedError
 
 T = t.TypeVar("T")
 
@@ -30,6 +30,6 @@ def retrying(start: cabc.Callable[[], T], attempts: int = 3) -> T:
     passes between the choice of a free port and its use.
     """
     for _ in range(attempts - 1):
-        with contextlib.suppress(StartFailed):
+        with contextlib.suppress(StartFailedError):
             return start()
     return start()

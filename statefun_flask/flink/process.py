@@ -14,7 +14,7 @@ import typing as t
 
 from . import supervisor
 from .errors import FlinkError
-from .errors import PortTaken
+from .errors import PortTakenError
 
 #: The time between SIGTERM and SIGKILL, in seconds.
 GRACE = 10.0
@@ -76,12 +76,12 @@ class Process:
     def check(self) -> None:
         """Raise if it has ended, with the end of its log.
 
-        :raises PortTaken: It ended because its port was taken.
+        :raises PortTakenError: It ended because its port was taken.
         :raises FlinkError: It ended.
         """
         if self.alive():
             return
-        kind = PortTaken if is_port_taken(self._end()) else FlinkError
+        kind = PortTakenError if is_port_taken(self._end()) else FlinkError
         raise kind(
             f"The {self.name} ended with status {self._popen.returncode}."
             f" Its log ends with:\n{self.tail()}"

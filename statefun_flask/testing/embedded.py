@@ -24,7 +24,7 @@ from ..embedded.endpoints.routes import InProcess
 from ..embedded.endpoints.routes import LocalRoutes
 from ..embedded.endpoints.routes import Routes
 from ..embedded.engine import Engine
-from ..embedded.errors import EndpointDown
+from ..embedded.errors import EndpointDownError
 from ..embedded.records import EgressRecord
 from ..embedded.retention import KEEP_ALL
 from ..embedded.store import MemoryStore
@@ -124,7 +124,7 @@ class EmbeddedTestEngine(TestEngine):
     def _make_routes(self, direct: DirectEndpoint) -> Routes:
         def call(body: bytes) -> bytes:
             if self._worker_stopped:
-                raise EndpointDown("worker", "it was stopped")
+                raise EndpointDownError("worker", "it was stopped")
             return direct.call(body)
 
         if self._module is None:

@@ -68,7 +68,7 @@ class TestEngine(abc.ABC):
         :param address: An :class:`~statefun_flask.Address`, or ``"namespace/name/id"``.
         :param type: The type to write the value as, in place of its own.
         :raises ValueError: The address is not written in that form.
-        :raises UnknownTarget: No endpoint serves the function.
+        :raises UnknownTargetError: No endpoint serves the function.
         """
         target = as_address(address)
         payload = sender.encode(target, encode(value, type))
@@ -138,7 +138,7 @@ class TestEngine(abc.ABC):
         :param address: An :class:`~statefun_flask.Address`, or ``"namespace/name/id"``.
         :param spec: The state whose value to return.
         :param type: The type to read an untyped state as.
-        :raises UnknownTarget: No endpoint serves the function.
+        :raises UnknownTargetError: No endpoint serves the function.
         :raises UnknownStateError: The function does not declare the state of the spec.
         :raises StateTypeError: The spec has another type than the declared or the stored one.
         :raises RuntimeError: The engine is Flink, which does not give access to state.
@@ -238,7 +238,7 @@ class TestEngine(abc.ABC):
 
     @abc.abstractmethod
     def _check_target(self, target: Address) -> None:
-        """Raise UnknownTarget when no endpoint serves a function."""
+        """Raise UnknownTargetError when no endpoint serves a function."""
 
     @abc.abstractmethod
     def _send(self, target: Address, payload: bytes) -> None:

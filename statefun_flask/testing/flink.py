@@ -11,7 +11,7 @@ import uuid
 import flask
 
 from ..core.registry import FunctionRegistry
-from ..embedded.errors import UnknownTarget
+from ..embedded.errors import UnknownTargetError
 from ..flink import Cluster
 from ..flink import FlinkError
 from ..flink import Kafka
@@ -92,7 +92,7 @@ class FlinkTestEngine(TestEngine):
         module = self._wiring.module
         if module.endpoint_for(target.type) is None:
             known = {each.functions for each in module.endpoints} - {sender.FUNCTION}
-            raise UnknownTarget(target.type, tuple(sorted(known)))
+            raise UnknownTargetError(target.type, tuple(sorted(known)))
 
     def _send(self, target: Address, payload: bytes) -> None:
         self.produce(sender.TOPIC, str(target), payload)

@@ -14,7 +14,7 @@ from statefun_flask import ProtocolError
 from statefun_flask.config import Settings
 from statefun_flask.core.endpoint import Endpoint
 from statefun_flask.core.endpoint import Reply
-from statefun_flask.core.invocation import InvocationFailed
+from statefun_flask.core.invocation import InvocationFailedError
 
 OCTET_STREAM = "application/octet-stream"
 TEXT = "text/plain; charset=utf-8"
@@ -145,8 +145,8 @@ def test_a_loop_may_give_more_bytes_than_the_length() -> None:
 # -- the status follows the place of a failure -----------------------------------------------------
 
 
-def failed(cause: Exception) -> InvocationFailed:
-    return InvocationFailed(cause, "while invoking a/b/c")
+def failed(cause: Exception) -> InvocationFailedError:
+    return InvocationFailedError(cause, "while invoking a/b/c")
 
 
 UNKNOWN = FunctionNotFoundError("a/b", ["a/bc"])

@@ -14,7 +14,7 @@ from statefun_flask import StateFunFlask
 from statefun_flask.dev import file_input
 from statefun_flask.dev.codec import MessageCodec
 from statefun_flask.dev.file_input import LineParser
-from statefun_flask.dev.file_input import PositionMismatch
+from statefun_flask.dev.file_input import PositionMismatchError
 from statefun_flask.embedded import backpressure
 
 Read = cabc.Callable[..., tuple[file_input.FileInput, list[str]]]
@@ -192,7 +192,7 @@ def test_another_file_of_that_name_is_an_error_that_names_from_start(
     read(client.session, file)
 
     file.write_bytes(b"a\tuno\nb\tdue\nc\ttre\n")
-    with pytest.raises(PositionMismatch) as caught:
+    with pytest.raises(PositionMismatchError) as caught:
         read(client.session, file)
     assert str(caught.value) == (
         f"'{file}' was read up to line 2, but it has changed since."
@@ -210,7 +210,7 @@ def test_a_shorter_file_is_another_one(
     client = start(data=str(tmp_path / "data"))
     read(client.session, file)
     file.write_bytes(b"a\tone\n")
-    with pytest.raises(PositionMismatch):
+    with pytest.raises(PositionMismatchError):
         read(client.session, file)
 
 

@@ -23,7 +23,7 @@ from statefun_flask.values.message import Message
 STRING = "io.statefun.types/string"
 
 
-class Answer:
+class Reply:
     """A FromFunction that a test fills in."""
 
     def __init__(self) -> None:
@@ -31,37 +31,37 @@ class Answer:
         self.result = self.message.invocation_result
         self.result.SetInParent()
 
-    def send(self, type: str, id: str, value: bytes = b"", typename: str = STRING) -> Answer:
+    def send(self, type: str, id: str, value: bytes = b"", typename: str = STRING) -> Reply:
         _fill(self.result.outgoing_messages.add(), type, id, value, typename)
         return self
 
-    def later(self, delay: int, type: str, id: str, value: bytes = b"", token: str = "") -> Answer:
+    def later(self, delay: int, type: str, id: str, value: bytes = b"", token: str = "") -> Reply:
         delayed = self.result.delayed_invocations.add(delay_in_ms=delay, cancellation_token=token)
         _fill(delayed, type, id, value, STRING)
         return self
 
-    def cancel(self, token: str) -> Answer:
+    def cancel(self, token: str) -> Reply:
         self.result.delayed_invocations.add(is_cancellation_request=True, cancellation_token=token)
         return self
 
-    def egress(self, identifier: str, value: bytes, typename: str = "x/y") -> Answer:
+    def egress(self, identifier: str, value: bytes, typename: str = "x/y") -> Reply:
         namespace, name = identifier.split("/")
         record = self.result.outgoing_egresses.add(egress_namespace=namespace, egress_type=name)
         record.argument.typename, record.argument.value = typename, value
         record.argument.has_value = True
         return self
 
-    def put(self, name: str, value: bytes, typename: str = "a/t", kind: int = 1) -> Answer:
+    def put(self, name: str, value: bytes, typename: str = "a/t", kind: int = 1) -> Reply:
         mutation = self.result.state_mutations.add(state_name=name, mutation_type=kind)
         mutation.state_value.typename, mutation.state_value.value = typename, value
         mutation.state_value.has_value = True
         return self
 
-    def delete(self, name: str) -> Answer:
+    def delete(self, name: str) -> Reply:
         self.result.state_mutations.add(state_name=name)
         return self
 
-    def missing(self, *specs: tuple[t.Any, ...]) -> Answer:
+    def missing(self, *specs: tuple[t.Any, ...]) -> Reply:
         """Reply with missing states: (name, typename, mode, milliseconds)."""
         values = self.message.incomplete_invocation_context
         values.SetInParent()
@@ -101,7 +101,7 @@ class Batch:
         }
 
 
-Function = cabc.Callable[[Batch], "Answer | bytes | None"]
+Function = cabc.Callable[[Batch], "Reply | bytes | None"]
 
 
 class Script:
@@ -124,11 +124,11 @@ class Script:
         batch = Batch(request)
         lacking = [each for each in states if each[0] not in batch.states]
         if lacking:
-            return bytes(Answer().missing(*lacking))
+            return bytes(Reply().missing(*lacking))
         self.calls.append((f"{typename}/{batch.id}", batch.values, batch.states))
         self.batches.append(batch)
-        answer = function(batch)
-        return bytes(Answer() if answer is None else answer)
+        reply = function(batch)
+        return bytes(Reply() if reply is None else reply)
 
 
 class Bench:
@@ -182,8 +182,8 @@ def script() -> Script:
 
 
 @pytest.fixture
-def answer() -> type[Answer]:
-    return Answer
+def reply() -> type[Reply]:
+    return Reply
 
 
 @pytest.fixture

@@ -27,12 +27,12 @@ handled: list[str] = []
 
 def call(body: bytes) -> bytes:
     """Do what the messages of a batch say."""
-    answer = FromFunction()
-    answer.invocation_result.SetInParent()
+    reply = FromFunction()
+    reply.invocation_result.SetInParent()
     request = ToFunction.FromString(body).invocation
     for each in request.invocations:
         act(request.target.id, each.argument.value.decode())
-    return answer.SerializeToString()
+    return reply.SerializeToString()
 
 
 def act(id: str, value: str) -> None:

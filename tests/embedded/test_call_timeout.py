@@ -20,7 +20,7 @@ from statefun_flask.embedded import LocalRoutes
 from statefun_flask.embedded import RealClock
 from statefun_flask.embedded.addresses.mailbox import Mailbox
 from statefun_flask.embedded.endpoints import pool
-from statefun_flask.embedded.errors import CallTimeout
+from statefun_flask.embedded.errors import CallTimeoutError
 from statefun_flask.values.message import Message
 
 TEXT = re.compile(
@@ -33,22 +33,22 @@ TEXT = re.compile(
 class Blocking:
     """A function that returns for ids that begin with ``stuck`` when a test says so."""
 
-    def __init__(self, script: t.Any, answer: t.Any) -> None:
+    def __init__(self, script: t.Any, reply: t.Any) -> None:
         self.go_on = threading.Event()
         self.returned: list[str] = []
-        self._answer = answer
+        self._reply = reply
         script.add("ns/fn", self._call, ("seen", "a/t"))
 
     def _call(self, batch: t.Any) -> t.Any:
         if batch.id.startswith("stuck"):
             self.go_on.wait(20)
         self.returned.append(batch.id)
-        return self._answer().put("seen", b"1")
+        return self._reply().put("seen", b"1")
 
 
 @pytest.fixture
-def blocking(script: t.Any, answer: t.Any) -> Blocking:
-    return Blocking(script, answer)
+def blocking(script: t.Any, reply: t.Any) -> Blocking:
+    return Blocking(script, reply)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_what_a_function_returns_late_is_no_outcome(blocking: Blocking) -> None:
     blocking.go_on.set()
     until(lambda: late.outcome == b"late")
     calls.close(10)
-    assert [type(each.outcome) for each in done] == [CallTimeout]
+    assert [type(each.outcome) for each in done] == [CallTimeoutError]
 
 
 class Elsewhere:
@@ -164,8 +164,8 @@ class Elsewhere:
         self._script = script
 
     def __call__(self, body: bytes) -> bytes:
-        answer: bytes = self._script(body)
-        return answer
+        reply: bytes = self._script(body)
+        return reply
 
 
 def test_the_limit_is_for_functions_in_this_process(

@@ -28,8 +28,8 @@ from statefun_flask.embedded import retention
 from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded.addresses.backoff import FIRST_DELAY
 from statefun_flask.embedded.addresses.backoff import RETRY_DELAY
-from statefun_flask.embedded.errors import DiskFull
-from statefun_flask.embedded.errors import EndpointDown
+from statefun_flask.embedded.errors import DiskFullError
+from statefun_flask.embedded.errors import EndpointDownError
 from statefun_flask.embedded.store.base import Changes
 from statefun_flask.values.message import Message
 
@@ -57,8 +57,8 @@ class Trying:
         self.calls += 1
         if self.failing:
             raise self._error
-        answer: bytes = self._script(body)
-        return answer
+        reply: bytes = self._script(body)
+        return reply
 
 
 # -- the engine's own plans -------------------------------------------------------------------
@@ -69,7 +69,7 @@ class Trying:
     ("error", "delay"),
     [
         (ValueError("not now"), RETRY_DELAY),
-        (EndpointDown("test", "away"), FIRST_DELAY),
+        (EndpointDownError("test", "away"), FIRST_DELAY),
     ],
     ids=["retry", "probe"],
 )
@@ -101,13 +101,13 @@ def test_a_full_disk_is_tried_again_after_its_delay(
         def commit(self, changes: Changes) -> None:
             tries.append(clock.monotonic())
             if len(tries) < 2:
-                raise DiskFull(self.path, 0, "no space") from OSError("no space")
+                raise DiskFullError(self.path, 0, "no space") from OSError("no space")
             super().commit(changes)
 
     script.add("ns/fn", lambda batch: None)
     made = bench(Full(tmp_path / "data"), clock=clock)
     made.send("ns/fn", "bob", b"x")
-    with pytest.raises(DiskFull):
+    with pytest.raises(DiskFullError):
         made.engine.run_until_idle()
     clock.jump(jump)
     assert made.engine.look(lambda core: core.seconds_until_due()) == cores.DISK_DELAY / 1000
@@ -118,10 +118,10 @@ def test_a_full_disk_is_tried_again_after_its_delay(
 
 
 def test_a_jump_forward_delivers_what_is_due_and_no_more(
-    script: t.Any, bench: t.Any, answer: t.Any, clock: JumpingClock
+    script: t.Any, bench: t.Any, reply: t.Any, clock: JumpingClock
 ) -> None:
     def later(batch: t.Any) -> t.Any:
-        return answer().later(int(batch.values[0]), "ns/log", "1", batch.values[0])
+        return reply().later(int(batch.values[0]), "ns/log", "1", batch.values[0])
 
     script.add("ns/fn", later)
     script.add("ns/log", lambda batch: None)
@@ -137,10 +137,10 @@ def test_a_jump_forward_delivers_what_is_due_and_no_more(
 
 
 def test_a_jump_back_neither_loses_nor_hastens_a_delay(
-    script: t.Any, bench: t.Any, answer: t.Any, clock: JumpingClock
+    script: t.Any, bench: t.Any, reply: t.Any, clock: JumpingClock
 ) -> None:
     def later(batch: t.Any) -> t.Any:
-        return answer().later(1000, "ns/log", "1", batch.values[0])
+        return reply().later(1000, "ns/log", "1", batch.values[0])
 
     script.add("ns/fn", later)
     script.add("ns/log", lambda batch: None)
@@ -160,12 +160,12 @@ def test_a_jump_back_neither_loses_nor_hastens_a_delay(
 def test_a_value_expires_by_the_wall_clock(
     script: t.Any,
     bench: t.Any,
-    answer: t.Any,
+    reply: t.Any,
     clock: JumpingClock,
     jump: int,
     left: bytes | None,
 ) -> None:
-    script.add("ns/fn", lambda batch: answer().put("n", b"1"), ("n", "a/t", 1, HOUR))
+    script.add("ns/fn", lambda batch: reply().put("n", b"1"), ("n", "a/t", 1, HOUR))
     made = bench(clock=clock)
     made.run("ns/fn", "bob", b"")
     clock.jump(jump)
@@ -205,7 +205,7 @@ moves = st.lists(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_each_delay_fires_once_and_never_early(
-    script: t.Any, bench: t.Any, answer: t.Any, given: list[tuple[str, int]]
+    script: t.Any, bench: t.Any, reply: t.Any, given: list[tuple[str, int]]
 ) -> None:
     clock = JumpingClock()
     fired: list[int] = []
@@ -219,7 +219,7 @@ def test_each_delay_fires_once_and_never_early(
     def later(batch: t.Any) -> t.Any:
         number, delay = map(int, batch.values[0].split())
         due[number] = clock.now() + delay
-        return answer().later(delay, "ns/log", "1", b"%d" % number)
+        return reply().later(delay, "ns/log", "1", b"%d" % number)
 
     script.add("ns/fn", later)
     script.add("ns/log", log)
@@ -248,7 +248,7 @@ def test_each_delay_fires_once_and_never_early(
 
 
 def test_an_idle_loop_notices_a_jump(
-    script: t.Any, answer: t.Any, monkeypatch: pytest.MonkeyPatch
+    script: t.Any, reply: t.Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It looks at the wall clock at each sweep at the latest."""
     monkeypatch.setattr(retention, "INTERVAL", 20)
@@ -261,7 +261,7 @@ def test_an_idle_loop_notices_a_jump(
             return super().now() + self.ahead
 
     clock = Clock()
-    script.add("ns/fn", lambda batch: answer().later(HOUR, "ns/log", "1"))
+    script.add("ns/fn", lambda batch: reply().later(HOUR, "ns/log", "1"))
     script.add("ns/log", lambda batch: came.set())
     with Engine(LocalRoutes(InProcess(script)), clock=clock, concurrency=1) as engine:
         engine.start()

@@ -31,11 +31,11 @@ class ListSink:
 
 
 @pytest.fixture
-def writer(script: t.Any, answer: t.Any) -> None:
+def writer(script: t.Any, reply: t.Any) -> None:
     """A function that writes each message to ``t/out`` and to ``t/other``."""
 
     def write(batch: t.Any) -> t.Any:
-        result = answer()
+        result = reply()
         for value in batch.values:
             result.egress("t/out", value).egress("t/other", value)
         return result

@@ -18,7 +18,7 @@ from statefun_flask.embedded import InProcess
 from statefun_flask.embedded import LocalRoutes
 from statefun_flask.embedded import MemoryStore
 from statefun_flask.embedded import SqliteStore
-from statefun_flask.embedded.errors import UnknownTarget
+from statefun_flask.embedded.errors import UnknownTargetError
 from statefun_flask.values.message import Message
 
 X = Message("a/t", b"x")
@@ -44,19 +44,19 @@ def run(script: t.Any) -> cabc.Iterator[cabc.Callable[..., Engine]]:
         engine.close()
 
 
-def count(script: t.Any, answer: t.Any) -> None:
+def count(script: t.Any, reply: t.Any) -> None:
     script.add(
         "ns/fn",
-        lambda b: answer().put("n", b"%d" % (int(b.states["n"] or 0) + len(b.values))),
+        lambda b: reply().put("n", b"%d" % (int(b.states["n"] or 0) + len(b.values))),
         ("n", "a/t"),
     )
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
 def test_every_message_is_applied_once(
-    script: t.Any, answer: t.Any, run: t.Any, concurrency: int
+    script: t.Any, reply: t.Any, run: t.Any, concurrency: int
 ) -> None:
-    count(script, answer)
+    count(script, reply)
     engine = run(concurrency)
     engine.submit([(Address("ns/fn", str(n % 5)), X) for n in range(500)]).result()
     engine.wait_idle(10)
@@ -86,9 +86,9 @@ def test_one_address_has_one_call_at_a_time_and_others_run_meanwhile(
     assert engine.status().parked == 0
 
 
-def test_delay_fires_by_itself(script: t.Any, answer: t.Any, run: t.Any) -> None:
+def test_delay_fires_by_itself(script: t.Any, reply: t.Any, run: t.Any) -> None:
     fired = threading.Event()
-    script.add("ns/a", lambda batch: answer().later(20, "ns/b", "1"))
+    script.add("ns/a", lambda batch: reply().later(20, "ns/b", "1"))
     script.add("ns/b", lambda batch: fired.set())
     run().send(Address("ns/a", "1"), X)
     assert fired.wait(10)
@@ -116,16 +116,16 @@ def test_none_of_several_messages_is_accepted_if_one_has_no_receiver(
 ) -> None:
     script.add("ns/fn", lambda batch: None)
     engine = run()
-    with pytest.raises(UnknownTarget):
+    with pytest.raises(UnknownTargetError):
         engine.submit([(Address("ns/fn", "1"), X), (Address("ns/none", "1"), X)]).result()
     assert engine.status().idle
     assert script.calls == []
 
 
 def test_events_are_reported_after_their_commit(
-    script: t.Any, answer: t.Any, run: t.Any, tmp_path: t.Any
+    script: t.Any, reply: t.Any, run: t.Any, tmp_path: t.Any
 ) -> None:
-    count(script, answer)
+    count(script, reply)
     engine = run(store=SqliteStore(tmp_path))
     seen: list[int] = []
 
@@ -153,14 +153,14 @@ def test_position_of_an_input_is_kept_with_its_messages(
 
 
 def test_close_waits_for_calls_and_keeps_their_answers(
-    script: t.Any, answer: t.Any, run: t.Any, tmp_path: t.Any
+    script: t.Any, reply: t.Any, run: t.Any, tmp_path: t.Any
 ) -> None:
     started, go_on = threading.Event(), threading.Event()
 
     def slow(batch: t.Any) -> t.Any:
         started.set()
         assert go_on.wait(10)
-        return answer().egress("ns/out", b"done")
+        return reply().egress("ns/out", b"done")
 
     script.add("ns/fn", slow)
     engine = run(store=SqliteStore(tmp_path / "data"))
@@ -368,7 +368,7 @@ def test_a_submission_that_is_cancelled_at_any_moment_does_not_end_the_engine(
     assert len(script.calls) == sent
 
 
-def test_no_delay_fires_too_early(script: t.Any, answer: t.Any, run: t.Any) -> None:
+def test_no_delay_fires_too_early(script: t.Any, reply: t.Any, run: t.Any) -> None:
     """Not even by the part of a millisecond that the clock does not show."""
     waited: list[float] = []
 
@@ -377,7 +377,7 @@ def test_no_delay_fires_too_early(script: t.Any, answer: t.Any, run: t.Any) -> N
         if value != b"x":
             waited.append(time.time() - float(value))
             return None
-        return answer().later(2, "ns/fn", batch.id, str(time.time()).encode())
+        return reply().later(2, "ns/fn", batch.id, str(time.time()).encode())
 
     script.add("ns/fn", wait)
     engine = run()

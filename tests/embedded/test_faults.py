@@ -12,7 +12,7 @@ from statefun_flask.embedded import events
 from statefun_flask.embedded import InProcess
 from statefun_flask.embedded import LocalRoutes
 from statefun_flask.embedded import SqliteStore
-from statefun_flask.embedded.errors import StepFailed
+from statefun_flask.embedded.errors import StepFailedError
 from statefun_flask.embedded.store.transaction import Transaction
 from statefun_flask.values.egress import PLAYGROUND
 from statefun_flask.values.message import Message
@@ -34,35 +34,35 @@ def raising(exc: Exception) -> t.Any:
 
 FAULTS: dict[str, tuple[t.Any, tuple[t.Any, ...], str]] = {
     "surrogate": (
-        lambda answer: raising(ValueError("file \udcff name")),
+        lambda reply: raising(ValueError("file \udcff name")),
         (),
         "ValueError: file \\udcff name",
     ),
     "unreadable": (
-        lambda answer: raising(Unreadable()),
+        lambda reply: raising(Unreadable()),
         (),
         "Unreadable: <its text cannot be read: ZeroDivisionError>",
     ),
-    "long": (lambda answer: raising(ValueError("x" * 100_000)), (), "ValueError: xxx"),
+    "long": (lambda reply: raising(ValueError("x" * 100_000)), (), "ValueError: xxx"),
     "topic": (
-        lambda answer: (
-            lambda batch: answer().egress("ns/out", b'{"topic": {}, "payload": "x"}', PLAYGROUND)
+        lambda reply: (
+            lambda batch: reply().egress("ns/out", b'{"topic": {}, "payload": "x"}', PLAYGROUND)
         ),
         (),
         "Make it with 'playground_record'",
     ),
     "delay": (
-        lambda answer: lambda batch: answer().later(2**63 - 1, "ns/fn", "1"),
+        lambda reply: lambda batch: reply().later(2**63 - 1, "ns/fn", "1"),
         (),
         "Use a delay of at most",
     ),
     "expiration": (
-        lambda answer: lambda batch: answer().put("n", b"1"),
+        lambda reply: lambda batch: reply().put("n", b"1"),
         (("n", "a/t", 1, 2**63 - 1),),
         "or no expiration",
     ),
     "size": (
-        lambda answer: lambda batch: answer().egress("ns/out", b"x" * 400_000),
+        lambda reply: lambda batch: reply().egress("ns/out", b"x" * 400_000),
         (),
         "Make it smaller",
     ),
@@ -71,10 +71,10 @@ FAULTS: dict[str, tuple[t.Any, tuple[t.Any, ...], str]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_message_that_no_commit_could_write_parks_its_address_at_every_start(
-    script: t.Any, bench: t.Any, answer: t.Any, tmp_path: t.Any, fault: str
+    script: t.Any, bench: t.Any, reply: t.Any, tmp_path: t.Any, fault: str
 ) -> None:
     function, states, reason = FAULTS[fault]
-    script.add("ns/fn", function(answer), *states)
+    script.add("ns/fn", function(reply), *states)
     script.add("ns/other", lambda batch: None)
 
     def start() -> t.Any:
@@ -115,14 +115,14 @@ class FaultyRoutes(LocalRoutes):
 
 
 def test_unforeseen_exception_in_a_step_parks_and_leaves_nothing_of_the_step(
-    script: t.Any, bench: t.Any, answer: t.Any, tmp_path: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any, tmp_path: t.Any
 ) -> None:
     def function(batch: t.Any) -> t.Any:
-        answered = answer().put("n", b"1").send("ns/other", "sent").later(5, "ns/other", "later")
+        answered = reply().put("n", b"1").send("ns/other", "sent").later(5, "ns/other", "later")
         return answered.egress("ns/out", b"one").egress("ns/faulty", b"two")
 
     script.add("ns/fn", function, ("n", "a/t"))
-    script.add("ns/other", lambda batch: answer().egress("ns/out", b"other"))
+    script.add("ns/other", lambda batch: reply().egress("ns/out", b"other"))
     routes = FaultyRoutes(InProcess(script), script.functions)
     made = bench(SqliteStore(tmp_path / "data"), routes=routes)
     made.run("ns/fn", "1", b"bad")
@@ -133,7 +133,7 @@ def test_unforeseen_exception_in_a_step_parks_and_leaves_nothing_of_the_step(
     )
     assert made.error() == expected
     (failed,) = made.told(events.Failed)
-    assert isinstance(failed.error, StepFailed)
+    assert isinstance(failed.error, StepFailedError)
     assert isinstance(failed.error.__cause__, ZeroDivisionError)
     made.engine.close()
 
@@ -235,15 +235,15 @@ def test_commit_that_fails_is_rolled_back_and_tried_again(tmp_path: t.Any) -> No
     store.close()
 
 
-def test_cancellations_within_an_answer_follow_its_order(
-    script: t.Any, bench: t.Any, answer: t.Any
+def test_cancellations_within_a_reply_follow_its_order(
+    script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
     """A cancelled delay may be one that was pending before, or one of the same answer."""
 
     def function(batch: t.Any) -> t.Any:
         if batch.values == [b"first"]:
-            return answer().later(9, "ns/fn", "1", b"a", token="t")
-        answered = answer().cancel("t").cancel("t").later(9, "ns/fn", "1", b"b", token="t")
+            return reply().later(9, "ns/fn", "1", b"a", token="t")
+        answered = reply().cancel("t").cancel("t").later(9, "ns/fn", "1", b"b", token="t")
         return answered.cancel("t").later(9, "ns/fn", "1", b"c", token="t").cancel("none")
 
     script.add("ns/fn", function)

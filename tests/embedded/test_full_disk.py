@@ -19,10 +19,10 @@ from statefun_flask.embedded import events
 from statefun_flask.embedded import InProcess
 from statefun_flask.embedded import LocalRoutes
 from statefun_flask.embedded import SqliteStore
-from statefun_flask.embedded.errors import DiskFull
-from statefun_flask.embedded.errors import NotParked
-from statefun_flask.embedded.errors import UnknownDeadLetter
-from statefun_flask.embedded.errors import UnknownDelay
+from statefun_flask.embedded.errors import DiskFullError
+from statefun_flask.embedded.errors import NotParkedError
+from statefun_flask.embedded.errors import UnknownDeadLetterError
+from statefun_flask.embedded.errors import UnknownDelayError
 from statefun_flask.embedded.store.base import Changes
 from statefun_flask.values.message import Message
 
@@ -36,12 +36,12 @@ class LimitedStore(SqliteStore):
 
     def commit(self, changes: Changes) -> None:
         if self.is_full:
-            raise DiskFull(self.path, 0, "no space") from OSError("no space")
+            raise DiskFullError(self.path, 0, "no space") from OSError("no space")
         super().commit(changes)
 
 
 @pytest.fixture
-def made(script: t.Any, bench: t.Any, answer: t.Any, tmp_path: pathlib.Path) -> t.Any:
+def made(script: t.Any, bench: t.Any, reply: t.Any, tmp_path: pathlib.Path) -> t.Any:
     """An engine with a picky function, and one that sends to it later."""
     bad = {b"bad"}
 
@@ -49,10 +49,10 @@ def made(script: t.Any, bench: t.Any, answer: t.Any, tmp_path: pathlib.Path) -> 
         for value in batch.values:
             if value in bad:
                 raise ValueError("bad")
-        return answer().put("log", (batch.states["log"] or b"") + b"".join(batch.values))
+        return reply().put("log", (batch.states["log"] or b"") + b"".join(batch.values))
 
     script.add("ns/fn", take, ("log", "a/t"))
-    script.add("ns/timer", lambda batch: answer().later(1000, "ns/fn", "bob", b"late"))
+    script.add("ns/timer", lambda batch: reply().later(1000, "ns/fn", "bob", b"late"))
     made = bench(LimitedStore(tmp_path / "data"))
     made.bad = bad
     return made
@@ -60,7 +60,7 @@ def made(script: t.Any, bench: t.Any, answer: t.Any, tmp_path: pathlib.Path) -> 
 
 def run(made: t.Any) -> None:
     """Handle messages with a full disk."""
-    with pytest.raises(DiskFull):
+    with pytest.raises(DiskFullError):
         made.run()
 
 
@@ -80,7 +80,7 @@ def test_a_delay_is_delivered_once(made: t.Any) -> None:
     made.engine.store.is_full = True
     assert made.control.deliver_delay(delay.seq) == delay
     assert made.control.delays() == []
-    with pytest.raises(UnknownDelay):
+    with pytest.raises(UnknownDelayError):
         made.control.deliver_delay(delay.seq)
     run(made)
     check(made, b"late")
@@ -93,7 +93,7 @@ def test_a_dead_letter_is_revived_once(made: t.Any) -> None:
     assert [each.envelope for each in made.control.dead()] == [dropped]
     made.control.revive(dropped.seq)
     assert made.control.dead() == []
-    with pytest.raises(UnknownDeadLetter):
+    with pytest.raises(UnknownDeadLetterError):
         made.control.revive(dropped.seq)
     made.bad.clear()
     run(made)
@@ -116,7 +116,7 @@ def test_messages_behind_a_parked_one_are_handled_in_order(made: t.Any, command:
         made.control.drop(BOB)
     else:
         made.control.replace(BOB, Message("a/t", b"good"))
-    with pytest.raises(NotParked):
+    with pytest.raises(NotParkedError):
         made.control.retry(BOB)
     made.send("ns/fn", "bob", b"3")
     assert made.engine.queued == (3 if command == "drop" else 4)
@@ -143,12 +143,12 @@ def test_commands_see_steps_that_are_not_committed(made: t.Any) -> None:
 
 
 @pytest.fixture
-def counter(script: t.Any, answer: t.Any) -> None:
+def counter(script: t.Any, reply: t.Any) -> None:
     """A function that stores its messages, and writes them to an egress."""
 
     def count(batch: t.Any) -> t.Any:
         seen = int(batch.states["seen"] or 0) + len(batch.values)
-        answered = answer().put("seen", b"%d" % seen)
+        answered = reply().put("seen", b"%d" % seen)
         for value in batch.values:
             answered.egress("ns/out", value)
         return answered
@@ -179,7 +179,7 @@ def test_full_by_the_number_of_pages(bench: t.Any, tmp_path: pathlib.Path) -> No
     made = bench(SqliteStore(tmp_path / "data"))
     connection = made.engine.store.connection
     connection.execute("pragma max_page_count = 100")
-    with pytest.raises(DiskFull) as info:
+    with pytest.raises(DiskFullError) as info:
         fill(made)
     path = tmp_path / "data/statefun.sqlite3"
     assert str(info.value) == (
@@ -198,7 +198,7 @@ def test_full_by_the_size_of_files(bench: t.Any, tmp_path: pathlib.Path) -> None
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, hard))
     try:
-        with pytest.raises(DiskFull, match="cannot be written to: disk I/O error"):
+        with pytest.raises(DiskFullError, match="cannot be written to: disk I/O error"):
             fill(made)
         assert made.engine.store.records(0, 1)[0].value == b"x" * 2000
     finally:

@@ -48,9 +48,9 @@ class Life:
     A copy of the folder while calls are in flight is what the end of a process leaves.
     """
 
-    def __init__(self, script: t.Any, answer: t.Any, path: pathlib.Path) -> None:
+    def __init__(self, script: t.Any, reply: t.Any, path: pathlib.Path) -> None:
         self._script = script
-        self._answer = answer
+        self._reply = reply
         self._path = path
         self._number = 0
         self._engines: list[Engine] = []
@@ -80,7 +80,7 @@ class Life:
             self.handled += [batch.id] * len(batch.values)
 
     def _relay(self, batch: t.Any) -> t.Any:
-        return self._answer().send("ns/fn", batch.id)
+        return self._reply().send("ns/fn", batch.id)
 
     @property
     def folder(self) -> pathlib.Path:
@@ -109,8 +109,8 @@ class Life:
 
 
 @pytest.fixture
-def life(script: t.Any, answer: t.Any, tmp_path: pathlib.Path) -> cabc.Iterator[Life]:
-    made = Life(script, answer, tmp_path)
+def life(script: t.Any, reply: t.Any, tmp_path: pathlib.Path) -> cabc.Iterator[Life]:
+    made = Life(script, reply, tmp_path)
     yield made
     made.close()
 
@@ -322,11 +322,11 @@ class Breaking(SqliteStore):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize(("beside", "later", "expected"), [(5, 0, 3), (0, 5, 2)])
 def test_a_message_at_which_the_engine_itself_fails_twice(
-    script: t.Any, answer: t.Any, tmp_path: pathlib.Path, beside: int, later: int, expected: int
+    script: t.Any, reply: t.Any, tmp_path: pathlib.Path, beside: int, later: int, expected: int
 ) -> None:
     """A commit fails after several steps, so that all of them are suspects at first."""
     script.add("ns/fn", lambda batch: None)
-    script.add("ns/out", lambda batch: answer().egress("ns/out", b""))
+    script.add("ns/out", lambda batch: reply().egress("ns/out", b""))
     failures = 0
     while True:
         engine = Engine(

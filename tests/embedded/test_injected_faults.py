@@ -27,8 +27,8 @@ from statefun_flask.embedded import InProcess
 from statefun_flask.embedded import LocalRoutes
 from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded.errors import DataFolderError
-from statefun_flask.embedded.errors import EngineStopped
-from statefun_flask.embedded.errors import NotFound
+from statefun_flask.embedded.errors import EngineStoppedError
+from statefun_flask.embedded.errors import NotFoundError
 from statefun_flask.embedded.store import sqlite as stores
 from statefun_flask.values.message import Message
 
@@ -134,7 +134,7 @@ class Plant:
         while True:
             try:
                 return act(self._running())
-            except (EngineStopped, DataFolderError, sqlite3.Error):
+            except (EngineStoppedError, DataFolderError, sqlite3.Error):
                 if time.monotonic() > deadline:
                     raise
 
@@ -167,7 +167,7 @@ def work(plant: Plant) -> None:
                 control.retry(waiting.parked.address)
             settle(engine)
         for delay in control.delays():
-            with contextlib.suppress(NotFound):
+            with contextlib.suppress(NotFoundError):
                 control.deliver_delay(delay.seq)
             settle(engine)
 
@@ -179,7 +179,7 @@ def work(plant: Plant) -> None:
 
 @pytest.fixture
 def plants(
-    script: t.Any, answer: t.Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    script: t.Any, reply: t.Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> cabc.Iterator[cabc.Callable[..., Plant]]:
     """Run the work with faults, and look whether each message was applied once."""
     from lossy_disk import Disk
@@ -189,7 +189,7 @@ def plants(
 
     def take(batch: t.Any) -> t.Any:
         log = (batch.states["log"] or b"").rstrip()
-        answered = answer()
+        answered = reply()
         for value in batch.values:
             if value == b"bad":
                 raise ValueError("bad")

@@ -16,7 +16,7 @@ from statefun_flask.embedded import EngineState
 from statefun_flask.embedded import InProcess
 from statefun_flask.embedded import LocalRoutes
 from statefun_flask.embedded import SqliteStore
-from statefun_flask.embedded.errors import EngineStopped
+from statefun_flask.embedded.errors import EngineStoppedError
 from statefun_flask.embedded.store.base import Changes
 from statefun_flask.values.message import Message
 
@@ -73,14 +73,14 @@ def test_a_life_with_a_loop(make: t.Any, tmp_path: pathlib.Path) -> None:
         engine.status,
         lambda: engine.wait_idle(10),
     ):
-        with pytest.raises(EngineStopped) as info:
+        with pytest.raises(EngineStoppedError) as info:
             act()
         assert str(info.value) == CLOSING
     sink.go_on.set()
     closer.join(10)
     states.append(engine.state)
     assert [state.value for state in states] == ["new", "running", "closing", "closed"]
-    with pytest.raises(EngineStopped) as info:
+    with pytest.raises(EngineStoppedError) as info:
         engine.send(BOB, X)
     assert str(info.value) == CLOSED
     assert engine.failure is None
@@ -90,10 +90,10 @@ def test_a_life_with_a_loop(make: t.Any, tmp_path: pathlib.Path) -> None:
 
 
 def test_an_acknowledgement_of_a_sink_is_stored_while_the_engine_closes(
-    script: t.Any, answer: t.Any, make: t.Any, tmp_path: pathlib.Path
+    script: t.Any, reply: t.Any, make: t.Any, tmp_path: pathlib.Path
 ) -> None:
     engine = make()
-    script.add("ns/fn", lambda batch: answer().egress("ns/out", b"1"))
+    script.add("ns/fn", lambda batch: reply().egress("ns/out", b"1"))
 
     class Sink(SlowSink):
         def close(self, timeout: float) -> None:
@@ -118,7 +118,7 @@ def test_a_loop_that_runs_out_of_memory_in_a_commit_fails_and_releases_the_folde
 
     engine = make(Exhausted(tmp_path / "data"))
     engine.start()
-    with pytest.raises(EngineStopped, match="no longer runs") as info:
+    with pytest.raises(EngineStoppedError, match="no longer runs") as info:
         engine.send(BOB, X)
     assert isinstance(info.value.__cause__, MemoryError)
     assert engine.state is EngineState.FAILED

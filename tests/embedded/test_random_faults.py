@@ -43,8 +43,8 @@ from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded import Store
 from statefun_flask.embedded.endpoints.routes import Routes
 from statefun_flask.embedded.errors import DataFolderError
-from statefun_flask.embedded.errors import DiskFull
-from statefun_flask.embedded.errors import EndpointDown
+from statefun_flask.embedded.errors import DiskFullError
+from statefun_flask.embedded.errors import EndpointDownError
 from statefun_flask.embedded.store import sqlite as stores
 from statefun_flask.embedded.store.base import Changes
 from statefun_flask.values.message import encode
@@ -240,7 +240,7 @@ class World:
             typename = f"{target.namespace}/{target.type}"
             if self._away[typename]:
                 self._away[typename] -= 1
-                raise EndpointDown("test", "away")
+                raise EndpointDownError("test", "away")
             if self._failing[typename]:
                 self._failing[typename] -= 1
                 raise ValueError("not now")
@@ -316,7 +316,7 @@ class World:
         what, *rest = step
         try:
             getattr(self, f"_do_{what}")(*rest)
-        except DiskFull:
+        except DiskFullError:
             pass
         except (Stopped, sqlite3.Error):
             # The loop of an engine ends then, and a supervisor starts the process again.
@@ -523,7 +523,7 @@ class Forgetful(SqliteStore):
     """A store that does not say that it could not write."""
 
     def commit(self, changes: Changes) -> None:
-        with contextlib.suppress(DiskFull):
+        with contextlib.suppress(DiskFullError):
             super().commit(changes)
 
 

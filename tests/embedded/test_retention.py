@@ -48,13 +48,13 @@ class Idle:
 
 @pytest.fixture(params=["memory", "folder"])
 def reopen(
-    request: pytest.FixtureRequest, script: t.Any, bench: t.Any, answer: t.Any, tmp_path: t.Any
+    request: pytest.FixtureRequest, script: t.Any, bench: t.Any, reply: t.Any, tmp_path: t.Any
 ) -> cabc.Callable[..., t.Any]:
     """Return a function that makes an engine which goes on with the data of the last one."""
     memory = open_store() if request.param == "memory" else None
 
     def write(batch: t.Any) -> t.Any:
-        result = answer()
+        result = reply()
         for value in batch.values:
             result.egress(batch.id, value)
         return result
@@ -167,9 +167,9 @@ def test_popped_and_unpopped_records_are_deleted_alike(reopen: t.Any) -> None:
     assert made.control.pop("t/a").seq == 16
 
 
-def test_an_engine_has_limits_by_default(reopen: t.Any, script: t.Any, answer: t.Any) -> None:
+def test_an_engine_has_limits_by_default(reopen: t.Any, script: t.Any, reply: t.Any) -> None:
     def write(batch: t.Any) -> t.Any:
-        result = answer()
+        result = reply()
         for _ in range(10_010):
             result.egress("t/a", b"x")
         return result
@@ -221,7 +221,7 @@ def test_records_wait_for_their_sink_also_while_the_engine_runs_without_it(reope
 
 
 def test_dead_letters_are_deleted_by_age_and_by_number(
-    script: t.Any, bench: t.Any, answer: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
     def fail(batch: t.Any) -> t.Any:
         raise RuntimeError("no")
@@ -241,10 +241,10 @@ def test_dead_letters_are_deleted_by_age_and_by_number(
 
 
 def test_many_expired_values_and_keys_are_deleted_in_portions(
-    script: t.Any, bench: t.Any, answer: t.Any, monkeypatch: pytest.MonkeyPatch
+    script: t.Any, bench: t.Any, reply: t.Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retentions, "OTHERS", 10)
-    script.add("t/fn", lambda batch: answer().put("n", b"1"), ("n", "a/t", 1, 1000))
+    script.add("t/fn", lambda batch: reply().put("n", b"1"), ("n", "a/t", 1, 1000))
     made = bench()
     for number in range(45):
         made.engine.send_once(Address("t/fn", str(number)), Message("a/t", b""), "key")
@@ -257,15 +257,13 @@ def test_many_expired_values_and_keys_are_deleted_in_portions(
 # -- when it happens ----------------------------------------------------------------------------
 
 
-def test_a_sweep_in_the_midst_of_a_long_advance(
-    reopen: t.Any, script: t.Any, answer: t.Any
-) -> None:
+def test_a_sweep_in_the_midst_of_a_long_advance(reopen: t.Any, script: t.Any, reply: t.Any) -> None:
     """An engine on the virtual clock does not keep a year's records until its end."""
     sizes = []
 
     def tick(batch: t.Any) -> t.Any:
         sizes.append(len(numbers(made, "t/out")))
-        return answer().egress("t/out", b"x").later(HOUR, "t/tick", "1")
+        return reply().egress("t/out", b"x").later(HOUR, "t/tick", "1")
 
     script.add("t/tick", tick)
     made = reopen(retention=Retention(records=5))
@@ -274,14 +272,14 @@ def test_a_sweep_in_the_midst_of_a_long_advance(
     assert max(sizes) <= 7
 
 
-def test_a_busy_engine_sweeps_too(script: t.Any, answer: t.Any) -> None:
+def test_a_busy_engine_sweeps_too(script: t.Any, reply: t.Any) -> None:
     """It always has something to do: each message sends the next one."""
     calls = 0
 
     def again(batch: t.Any) -> t.Any:
         nonlocal calls
         calls += 1
-        return answer().egress("t/out", b"x").send("t/again", batch.id)
+        return reply().egress("t/out", b"x").send("t/again", batch.id)
 
     script.add("t/again", again)
     routes = LocalRoutes(InProcess(script), script.functions)
@@ -440,7 +438,7 @@ def live(made: t.Any, days: int, per_day: int) -> None:
 def test_a_file_does_not_grow_after_its_first_week(
     script: t.Any,
     bench: t.Any,
-    answer: t.Any,
+    reply: t.Any,
     tmp_path: pathlib.Path,
     weeks: int,
     per_day: int,
@@ -448,7 +446,7 @@ def test_a_file_does_not_grow_after_its_first_week(
 ) -> None:
     def work(batch: t.Any) -> t.Any:
         value = random.Random(batch.id).randbytes(400)
-        return answer().put("last", value).egress("t/out", value).egress(f"t/{batch.id}", value)
+        return reply().put("last", value).egress("t/out", value).egress(f"t/{batch.id}", value)
 
     def fail(batch: t.Any) -> t.Any:
         raise RuntimeError("no")

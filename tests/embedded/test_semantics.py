@@ -7,7 +7,7 @@ import typing as t
 import pytest
 
 from statefun_flask import Address
-from statefun_flask.embedded.errors import UnknownTarget
+from statefun_flask.embedded.errors import UnknownTargetError
 from statefun_flask.values.message import Message
 
 SEEN = ("seen", "a/t")
@@ -26,12 +26,12 @@ def test_first_message_is_sent_alone(script: t.Any, bench: t.Any) -> None:
     assert [values for _, values, _ in script.calls] == [[b"a"], [b"b", b"c"]]
 
 
-def test_whole_buffer_is_the_next_batch(script: t.Any, bench: t.Any, answer: t.Any) -> None:
+def test_whole_buffer_is_the_next_batch(script: t.Any, bench: t.Any, reply: t.Any) -> None:
     """Messages that arrive during a request form one batch, in order."""
 
     def send_to_self(batch: t.Any) -> t.Any:
         made.send("ns/fn", "1", b"x", b"y")
-        return answer().send("ns/fn", "1", b"z") if batch.values == [b"a"] else None
+        return reply().send("ns/fn", "1", b"z") if batch.values == [b"a"] else None
 
     script.add("ns/fn", lambda batch: send_to_self(batch) if batch.values == [b"a"] else None)
     made = bench()
@@ -68,9 +68,9 @@ def test_argument_is_copied_verbatim(script: t.Any, bench: t.Any) -> None:
 
 
 def test_caller_is_the_sender_and_unset_from_outside(
-    script: t.Any, bench: t.Any, answer: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
-    script.add("ns/a", lambda batch: answer().send("ns/b", "2").later(5, "ns/b", "2"))
+    script.add("ns/a", lambda batch: reply().send("ns/b", "2").later(5, "ns/b", "2"))
     script.add("ns/b", nothing)
     made = bench()
     made.run("ns/a", "1")
@@ -78,14 +78,14 @@ def test_caller_is_the_sender_and_unset_from_outside(
     assert [batch.callers for batch in script.batches] == [[None], ["ns/a/1"], ["ns/a/1"]]
 
 
-def test_self_send_has_itself_as_caller(script: t.Any, bench: t.Any, answer: t.Any) -> None:
-    script.add("ns/a", lambda b: answer().send("ns/a", "1", b"2") if b.values == [b"1"] else None)
+def test_self_send_has_itself_as_caller(script: t.Any, bench: t.Any, reply: t.Any) -> None:
+    script.add("ns/a", lambda b: reply().send("ns/a", "1", b"2") if b.values == [b"1"] else None)
     bench().run("ns/a", "1", b"1")
     assert script.batches[1].callers == ["ns/a/1"]
 
 
-def test_empty_id_is_allowed(script: t.Any, bench: t.Any, answer: t.Any) -> None:
-    script.add("ns/a", lambda batch: answer().put("seen", b"1"), SEEN)
+def test_empty_id_is_allowed(script: t.Any, bench: t.Any, reply: t.Any) -> None:
+    script.add("ns/a", lambda batch: reply().put("seen", b"1"), SEEN)
     made = bench()
     made.run("ns/a", "")
     assert made.state("ns/a", "") == {"seen": b"1"}
@@ -93,7 +93,7 @@ def test_empty_id_is_allowed(script: t.Any, bench: t.Any, answer: t.Any) -> None
 
 def test_unknown_function_is_refused_on_the_senders_line(script: t.Any, bench: t.Any) -> None:
     script.add("example/greeter", nothing)
-    with pytest.raises(UnknownTarget) as info:
+    with pytest.raises(UnknownTargetError) as info:
         bench().send("example/greter", "1")
     assert str(info.value) == (
         "No endpoint serves the function 'example/greter'. Did you mean 'example/greeter'?"
@@ -106,11 +106,11 @@ def test_unknown_function_is_refused_on_the_senders_line(script: t.Any, bench: t
 
 
 def test_messages_of_one_sender_arrive_in_the_order_of_sending(
-    script: t.Any, bench: t.Any, answer: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
     def send_two(batch: t.Any) -> t.Any:
         (value,) = batch.values
-        return answer().send("ns/b", "1", value + b"1").send("ns/b", "1", value + b"2")
+        return reply().send("ns/b", "1", value + b"1").send("ns/b", "1", value + b"2")
 
     script.add("ns/a", send_two)
     script.add("ns/b", nothing)
@@ -121,10 +121,10 @@ def test_messages_of_one_sender_arrive_in_the_order_of_sending(
 
 
 def test_delay_of_zero_comes_after_the_messages_that_are_queued(
-    script: t.Any, bench: t.Any, answer: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
     script.add(
-        "ns/a", lambda batch: answer().later(0, "ns/b", "1", b"later").send("ns/b", "1", b"now")
+        "ns/a", lambda batch: reply().later(0, "ns/b", "1", b"later").send("ns/b", "1", b"now")
     )
     script.add("ns/b", nothing)
     made = bench()
@@ -133,10 +133,10 @@ def test_delay_of_zero_comes_after_the_messages_that_are_queued(
 
 
 def test_last_of_several_mutations_of_a_state_wins(
-    script: t.Any, bench: t.Any, answer: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
     script.add(
-        "ns/a", lambda batch: answer().put("seen", b"1").delete("seen").put("seen", b"2"), SEEN
+        "ns/a", lambda batch: reply().put("seen", b"1").delete("seen").put("seen", b"2"), SEEN
     )
     made = bench()
     made.run("ns/a", "1")
@@ -144,9 +144,9 @@ def test_last_of_several_mutations_of_a_state_wins(
 
 
 def test_egress_records_are_numbered_in_their_order(
-    script: t.Any, bench: t.Any, answer: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
-    script.add("ns/a", lambda batch: answer().egress("ns/x", b"1").egress("ns/y", b"2"))
+    script.add("ns/a", lambda batch: reply().egress("ns/x", b"1").egress("ns/y", b"2"))
     made = bench()
     made.run("ns/a", "1")
     made.run("ns/a", "2")
@@ -162,8 +162,8 @@ def test_egress_records_are_numbered_in_their_order(
 # -- states -----------------------------------------------------
 
 
-def test_write_is_seen_by_the_next_request(script: t.Any, bench: t.Any, answer: t.Any) -> None:
-    script.add("ns/a", lambda batch: answer().put("seen", batch.values[-1]), SEEN)
+def test_write_is_seen_by_the_next_request(script: t.Any, bench: t.Any, reply: t.Any) -> None:
+    script.add("ns/a", lambda batch: reply().put("seen", batch.values[-1]), SEEN)
     bench().run("ns/a", "1", b"x", b"y")
     assert [states for _, _, states in script.calls] == [{"seen": None}, {"seen": b"x"}]
 
@@ -176,9 +176,9 @@ def test_registered_state_without_a_value_is_attached_unset(script: t.Any, bench
 
 
 def test_state_is_attached_with_its_registered_type(
-    script: t.Any, bench: t.Any, answer: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
-    script.add("ns/a", lambda batch: answer().put("seen", b""), SEEN)
+    script.add("ns/a", lambda batch: reply().put("seen", b""), SEEN)
     made = bench()
     made.run("ns/a", "1", b"", b"")
     value = script.batches[1].request.state[0].state_value
@@ -186,13 +186,13 @@ def test_state_is_attached_with_its_registered_type(
 
 
 def test_incomplete_answer_sends_the_same_batch_again_with_old_and_new_states(
-    script: t.Any, bench: t.Any, answer: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
     def one(batch: t.Any) -> t.Any:
         if batch.values == [b"more"] and "more" not in batch.states:
             made.send("ns/a", "1", b"meanwhile")
-            return answer().missing(("more", "a/t"))
-        return answer().put("seen", b"1")
+            return reply().missing(("more", "a/t"))
+        return reply().put("seen", b"1")
 
     script.add("ns/a", one, SEEN)
     made = bench()
@@ -216,9 +216,9 @@ def test_second_id_sees_registered_states_at_once(script: t.Any, bench: t.Any) -
     assert len(requests) == 1
 
 
-def test_deleted_state_stays_attached_unset(script: t.Any, bench: t.Any, answer: t.Any) -> None:
-    actions = {b"put": lambda: answer().put("seen", b"1"), b"del": lambda: answer().delete("seen")}
-    script.add("ns/a", lambda b: actions.get(b.values[0], answer)(), SEEN)
+def test_deleted_state_stays_attached_unset(script: t.Any, bench: t.Any, reply: t.Any) -> None:
+    actions = {b"put": lambda: reply().put("seen", b"1"), b"del": lambda: reply().delete("seen")}
+    script.add("ns/a", lambda b: actions.get(b.values[0], reply)(), SEEN)
     made = bench()
     for value in (b"put", b"del", b"look"):
         made.run("ns/a", "1", value)
@@ -235,9 +235,9 @@ def test_function_without_states_gets_none(script: t.Any, bench: t.Any) -> None:
     assert script.calls[0][2] == {}
 
 
-def test_states_belong_to_type_and_id(script: t.Any, bench: t.Any, answer: t.Any) -> None:
-    script.add("ns/a", lambda batch: answer().put("seen", b"a" + batch.id.encode()), SEEN)
-    script.add("ns/b", lambda batch: answer().put("seen", b"b" + batch.id.encode()), SEEN)
+def test_states_belong_to_type_and_id(script: t.Any, bench: t.Any, reply: t.Any) -> None:
+    script.add("ns/a", lambda batch: reply().put("seen", b"a" + batch.id.encode()), SEEN)
+    script.add("ns/b", lambda batch: reply().put("seen", b"b" + batch.id.encode()), SEEN)
     made = bench()
     for type in ("ns/a", "ns/b"):
         for id in ("1", "2"):
@@ -251,12 +251,12 @@ def test_states_belong_to_type_and_id(script: t.Any, bench: t.Any, answer: t.Any
 
 @pytest.mark.parametrize(("mode", "second"), [(1, None), (2, b"1")])
 def test_after_write_counts_from_writes_and_after_invoke_from_calls_too(
-    script: t.Any, bench: t.Any, answer: t.Any, mode: int, second: bytes | None
+    script: t.Any, bench: t.Any, reply: t.Any, mode: int, second: bytes | None
 ) -> None:
     """A time to live of 1 s and a call every 0.6 s, as observed on StateFun."""
     script.add(
         "ns/a",
-        lambda b: answer().put("seen", b"1") if b.values == [b"put"] else None,
+        lambda b: reply().put("seen", b"1") if b.values == [b"put"] else None,
         ("seen", "a/t", mode, 1000),
     )
     made = bench()
@@ -270,10 +270,10 @@ def test_after_write_counts_from_writes_and_after_invoke_from_calls_too(
     assert [states["seen"] for _, _, states in script.calls] == [None, b"1", second, None]
 
 
-def test_value_is_gone_at_the_very_instant(script: t.Any, bench: t.Any, answer: t.Any) -> None:
+def test_value_is_gone_at_the_very_instant(script: t.Any, bench: t.Any, reply: t.Any) -> None:
     script.add(
         "ns/a",
-        lambda b: answer().put("seen", b"1") if b.values == [b"put"] else None,
+        lambda b: reply().put("seen", b"1") if b.values == [b"put"] else None,
         ("seen", "a/t", 1, 10),
     )
     made = bench()
@@ -285,8 +285,8 @@ def test_value_is_gone_at_the_very_instant(script: t.Any, bench: t.Any, answer: 
     assert [states["seen"] for _, _, states in script.calls] == [None, b"1", None]
 
 
-def test_write_restarts_the_time_to_live(script: t.Any, bench: t.Any, answer: t.Any) -> None:
-    script.add("ns/a", lambda batch: answer().put("seen", b"1"), ("seen", "a/t", 1, 10))
+def test_write_restarts_the_time_to_live(script: t.Any, bench: t.Any, reply: t.Any) -> None:
+    script.add("ns/a", lambda batch: reply().put("seen", b"1"), ("seen", "a/t", 1, 10))
     made = bench()
     for _ in range(5):
         made.run("ns/a", "1")
@@ -295,9 +295,9 @@ def test_write_restarts_the_time_to_live(script: t.Any, bench: t.Any, answer: t.
 
 
 def test_expired_values_leave_the_store_by_themselves(
-    script: t.Any, bench: t.Any, answer: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
-    script.add("ns/a", lambda batch: answer().put("seen", b"1"), ("seen", "a/t", 1, 10))
+    script.add("ns/a", lambda batch: reply().put("seen", b"1"), ("seen", "a/t", 1, 10))
     made = bench()
     made.run("ns/a", "1")
     assert made.engine.store.addresses("ns/a", "", 10) == [Address("ns/a", "1")]
@@ -309,12 +309,12 @@ def test_expired_values_leave_the_store_by_themselves(
 
 
 def test_delays_fire_when_they_are_due_and_in_the_order_of_sending(
-    script: t.Any, bench: t.Any, answer: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
     script.add(
         "ns/a",
         lambda batch: (
-            answer()
+            reply()
             .later(20, "ns/b", "1", b"3")
             .later(10, "ns/b", "1", b"1")
             .later(10, "ns/b", "1", b"2")
@@ -331,12 +331,12 @@ def test_delays_fire_when_they_are_due_and_in_the_order_of_sending(
     assert made.delivered("ns/b", "1") == [b"1", b"2", b"3"]
 
 
-def test_chain_of_delays_sees_each_instant(script: t.Any, bench: t.Any, answer: t.Any) -> None:
+def test_chain_of_delays_sees_each_instant(script: t.Any, bench: t.Any, reply: t.Any) -> None:
     instants: list[int] = []
 
     def tick(batch: t.Any) -> t.Any:
         instants.append(made.clock.now())
-        return answer().later(86_400_000, "ns/a", "1")
+        return reply().later(86_400_000, "ns/a", "1")
 
     script.add("ns/a", tick)
     made = bench()
@@ -352,12 +352,12 @@ def test_chain_of_delays_sees_each_instant(script: t.Any, bench: t.Any, answer: 
     ids=["the sender", "another type, same id", "same type, another id", "the target"],
 )
 def test_token_belongs_to_the_senders_id_whatever_its_type(
-    script: t.Any, bench: t.Any, answer: t.Any, canceller: str, id: str, arrives: bool
+    script: t.Any, bench: t.Any, reply: t.Any, canceller: str, id: str, arrives: bool
 ) -> None:
     def act(batch: t.Any) -> t.Any:
         if batch.values == [b"send"]:
-            return answer().later(10, "ns/c", "2", b"late", token="t")
-        return answer().cancel("t") if batch.values == [b"cancel"] else None
+            return reply().later(10, "ns/c", "2", b"late", token="t")
+        return reply().cancel("t") if batch.values == [b"cancel"] else None
 
     for name in ("ns/a", "ns/b", "ns/c"):
         script.add(name, act)
@@ -368,9 +368,9 @@ def test_token_belongs_to_the_senders_id_whatever_its_type(
     assert (b"late" in made.delivered("ns/c", "2")) is arrives
 
 
-def test_senders_of_equal_id_clash_on_a_token(script: t.Any, bench: t.Any, answer: t.Any) -> None:
+def test_senders_of_equal_id_clash_on_a_token(script: t.Any, bench: t.Any, reply: t.Any) -> None:
     for name in ("ns/a", "ns/b"):
-        script.add(name, lambda batch: answer().later(10, "ns/a", "9", token="t"))
+        script.add(name, lambda batch: reply().later(10, "ns/a", "9", token="t"))
     made = bench()
     made.run("ns/a", "1")
     made.run("ns/b", "1")
@@ -378,14 +378,14 @@ def test_senders_of_equal_id_clash_on_a_token(script: t.Any, bench: t.Any, answe
 
 
 def test_token_is_free_after_delivery_and_after_cancellation(
-    script: t.Any, bench: t.Any, answer: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
     script.add(
         "ns/a",
         lambda batch: (
-            answer().cancel("t")
+            reply().cancel("t")
             if batch.values == [b"cancel"]
-            else answer().later(10, "ns/b", "1", batch.values[0], token="t")
+            else reply().later(10, "ns/b", "1", batch.values[0], token="t")
         ),
     )
     script.add("ns/b", nothing)
@@ -399,22 +399,22 @@ def test_token_is_free_after_delivery_and_after_cancellation(
     assert made.delivered("ns/b", "1") == [b"first", b"third"]
 
 
-def test_unknown_token_may_be_cancelled(script: t.Any, bench: t.Any, answer: t.Any) -> None:
-    script.add("ns/a", lambda batch: answer().cancel("none"))
+def test_unknown_token_may_be_cancelled(script: t.Any, bench: t.Any, reply: t.Any) -> None:
+    script.add("ns/a", lambda batch: reply().cancel("none"))
     made = bench()
     made.run("ns/a", "1")
     assert made.control.parked() == []
 
 
-def test_order_of_send_and_cancel_within_one_answer_counts(
-    script: t.Any, bench: t.Any, answer: t.Any
+def test_order_of_send_and_cancel_within_one_reply_counts(
+    script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
     script.add(
         "ns/a",
         lambda batch: (
-            answer().later(5, "ns/b", "1", token="t").cancel("t")
+            reply().later(5, "ns/b", "1", token="t").cancel("t")
             if batch.values == [b"send first"]
-            else answer().cancel("t").later(5, "ns/b", "1", b"stays", token="t")
+            else reply().cancel("t").later(5, "ns/b", "1", b"stays", token="t")
         ),
     )
     script.add("ns/b", nothing)
@@ -436,9 +436,9 @@ def stores(tmp_path: t.Any) -> t.Any:
 
 
 def test_restart_registers_states_again_and_has_their_values(
-    script: t.Any, bench: t.Any, answer: t.Any, stores: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any, stores: t.Any
 ) -> None:
-    script.add("ns/a", lambda batch: answer().put("seen", batch.values[0]), SEEN)
+    script.add("ns/a", lambda batch: reply().put("seen", batch.values[0]), SEEN)
     first = bench(stores())
     first.run("ns/a", "1", b"x")
     first.engine.close()
@@ -452,13 +452,13 @@ def test_restart_registers_states_again_and_has_their_values(
 
 
 def test_type_of_a_stored_state_outlives_a_restart(
-    script: t.Any, bench: t.Any, answer: t.Any, stores: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any, stores: t.Any
 ) -> None:
-    script.add("ns/a", lambda batch: answer().put("seen", b"1"), SEEN)
+    script.add("ns/a", lambda batch: reply().put("seen", b"1"), SEEN)
     first = bench(stores())
     first.run("ns/a", "1")
     first.engine.close()
-    script.add("ns/a", lambda batch: answer().put("seen", b"1", "a/u"), ("seen", "a/u"))
+    script.add("ns/a", lambda batch: reply().put("seen", b"1", "a/u"), ("seen", "a/u"))
     second = bench(stores())
     second.run("ns/a", "1")
     assert second.error() == (
@@ -469,12 +469,10 @@ def test_type_of_a_stored_state_outlives_a_restart(
 
 
 def test_type_of_a_state_may_change_after_a_restart_when_no_value_is_left(
-    script: t.Any, bench: t.Any, answer: t.Any, stores: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any, stores: t.Any
 ) -> None:
     def old(batch: t.Any) -> t.Any:
-        return (
-            answer().delete("seen") if batch.values == [b"delete"] else answer().put("seen", b"1")
-        )
+        return reply().delete("seen") if batch.values == [b"delete"] else reply().put("seen", b"1")
 
     script.add("ns/a", old, SEEN)
     made = bench(stores())
@@ -483,7 +481,7 @@ def test_type_of_a_state_may_change_after_a_restart_when_no_value_is_left(
     made.run("ns/a", "1", b"delete")
     made.engine.close()
 
-    script.add("ns/a", lambda batch: answer().put("seen", b"2", "a/u"), ("seen", "a/u"))
+    script.add("ns/a", lambda batch: reply().put("seen", b"2", "a/u"), ("seen", "a/u"))
     made = bench(stores())
     made.run("ns/a", "1")
     assert "one of them for id '2'" in made.error()
@@ -493,7 +491,7 @@ def test_type_of_a_state_may_change_after_a_restart_when_no_value_is_left(
     made.run("ns/a", "2", b"delete")
     made.engine.close()
 
-    script.add("ns/a", lambda batch: answer().put("seen", b"2", "a/u"), ("seen", "a/u"))
+    script.add("ns/a", lambda batch: reply().put("seen", b"2", "a/u"), ("seen", "a/u"))
     made = bench(stores())
     made.control.retry_all()
     made.run("ns/a", "2")
@@ -502,14 +500,14 @@ def test_type_of_a_state_may_change_after_a_restart_when_no_value_is_left(
 
 
 def test_overdue_delays_fire_after_a_restart_and_tokens_are_known(
-    script: t.Any, bench: t.Any, answer: t.Any, stores: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any, stores: t.Any
 ) -> None:
     script.add(
         "ns/a",
         lambda batch: (
-            answer().cancel("u")
+            reply().cancel("u")
             if batch.values == [b"cancel"]
-            else answer()
+            else reply()
             .later(10, "ns/b", "1", b"t", token="t")
             .later(10**9, "ns/b", "1", b"u", "u")
         ),

@@ -10,8 +10,8 @@ from statefun_flask.embedded import MemoryStore
 from statefun_flask.embedded.clock import VirtualClock
 from statefun_flask.embedded.endpoints.routes import InProcess
 from statefun_flask.embedded.endpoints.routes import LocalRoutes
-from statefun_flask.embedded.errors import EndpointDown
-from statefun_flask.embedded.errors import UnknownTarget
+from statefun_flask.embedded.errors import EndpointDownError
+from statefun_flask.embedded.errors import UnknownTargetError
 from statefun_flask.embedded.timers import Plans
 
 HOUR = 3_600_000
@@ -49,7 +49,7 @@ def test_an_endpoint_is_probed_on_time_after_the_wall_clock_was_set_back(
 
     def flaky(batch: t.Any) -> None:
         if down:
-            raise EndpointDown("worker", "gone")
+            raise EndpointDownError("worker", "gone")
 
     script.add("ns/fn", flaky)
     made = bench()
@@ -70,7 +70,7 @@ class Unserved(LocalRoutes):
 
     def endpoint(self, typename: str) -> t.Any:
         if self.forgotten:
-            raise UnknownTarget(typename)
+            raise UnknownTargetError(typename)
         return super().endpoint(typename)
 
 
@@ -81,7 +81,7 @@ def test_an_endpoint_is_probed_by_another_address_if_the_first_cannot(
 
     def flaky(batch: t.Any) -> None:
         if down:
-            raise EndpointDown("worker", "gone")
+            raise EndpointDownError("worker", "gone")
 
     script.add("ns/fn", flaky)
     routes = Unserved(InProcess(script), script.functions)
@@ -103,12 +103,12 @@ def test_an_endpoint_is_probed_by_another_address_if_the_first_cannot(
 
 
 def test_values_of_functions_that_are_gone_do_not_keep_others_from_expiring(
-    script: t.Any, bench: t.Any, answer: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
     """A sweep checks a part of the values only, the oldest first."""
     store = MemoryStore()
-    script.add("ns/old", lambda batch: answer().put("n", b"1"), ("n", "a/t", 1, 1000))
-    script.add("ns/new", lambda batch: answer().put("n", b"1"), ("n", "a/t", 1, 1000))
+    script.add("ns/old", lambda batch: reply().put("n", b"1"), ("n", "a/t", 1, 1000))
+    script.add("ns/new", lambda batch: reply().put("n", b"1"), ("n", "a/t", 1, 1000))
     made = bench(store)
     for number in range(1100):
         made.send("ns/old", str(number))
@@ -126,16 +126,16 @@ def test_values_of_functions_that_are_gone_do_not_keep_others_from_expiring(
 
 
 def test_a_longer_time_to_live_after_a_restart_counts_for_stored_values(
-    script: t.Any, bench: t.Any, answer: t.Any
+    script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
     store = MemoryStore()
-    script.add("ns/fn", lambda batch: answer().put("n", b"1"), ("n", "a/t", 1, 1000))
+    script.add("ns/fn", lambda batch: reply().put("n", b"1"), ("n", "a/t", 1, 1000))
     made = bench(store)
     made.run("ns/fn", "1", b"")
     made.engine.close()
     script.add(
         "ns/fn",
-        lambda batch: answer().put("n", b"2") if batch.id == "2" else None,
+        lambda batch: reply().put("n", b"2") if batch.id == "2" else None,
         ("n", "a/t", 1, 5000),
     )
     made = bench(store)

@@ -12,7 +12,7 @@ import pytest
 from statefun_flask.flink import FlinkError
 from statefun_flask.flink import ports
 from statefun_flask.flink import supervisor
-from statefun_flask.flink.errors import PortTaken
+from statefun_flask.flink.errors import PortTakenError
 from statefun_flask.flink.failure_reporter import Log
 from statefun_flask.flink.process import Process
 from statefun_flask.flink.process import wait_until
@@ -48,7 +48,7 @@ def test_a_process_that_ended_is_an_error_with_the_end_of_its_log(tmp_path: path
 )
 def test_a_taken_port_is_an_error_of_its_own(tmp_path: pathlib.Path, line: str) -> None:
     process = Process("Greeter", ["sh", "-c", f"echo {shlex.quote(line)}; exit 1"], tmp_path)
-    with pytest.raises(PortTaken):
+    with pytest.raises(PortTakenError):
         wait_until(lambda: False, "it greets", [process])
     process.stop()
 
@@ -65,7 +65,7 @@ def test_other_lines_about_a_taken_port_do_not_count(tmp_path: pathlib.Path, lin
     process.wait()
     with pytest.raises(FlinkError) as info:
         process.check()
-    assert not isinstance(info.value, PortTaken)
+    assert not isinstance(info.value, PortTakenError)
 
 
 def test_a_log_keeps_only_its_end(tmp_path: pathlib.Path) -> None:
@@ -188,12 +188,12 @@ def test_a_start_is_tried_again_while_its_port_is_taken() -> None:
     def start() -> str:
         starts.append(time.monotonic())
         if len(starts) < 3:
-            raise PortTaken("taken")
+            raise PortTakenError("taken")
         return "started"
 
     assert ports.retrying(start) == "started"
     starts.clear()
-    with pytest.raises(PortTaken):
+    with pytest.raises(PortTakenError):
         ports.retrying(start, attempts=2)
 
 

@@ -37,8 +37,8 @@ class Accepted:
     def say(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def answer(self, body: bytes = b"", head: bytes = b"") -> None:
-        self.say(answer(body, head))
+    def reply(self, body: bytes = b"", head: bytes = b"") -> None:
+        self.say(reply(body, head))
 
     def is_over(self) -> bool:
         """Wait until the client ends the connection."""
@@ -54,7 +54,7 @@ class Accepted:
         self.close()
 
 
-def answer(body: bytes = b"", head: bytes = b"") -> bytes:
+def reply(body: bytes = b"", head: bytes = b"") -> bytes:
     return (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
         b"%sContent-Length: %d\r\n\r\n%s" % (head, len(body), body)
@@ -64,7 +64,7 @@ def answer(body: bytes = b"", head: bytes = b"") -> bytes:
 def serve(accepted: Accepted) -> None:
     """Answer each request with its body."""
     while (body := accepted.request()) is not None:
-        accepted.answer(body)
+        accepted.reply(body)
 
 
 class Peer:

@@ -17,7 +17,7 @@ from statefun_flask import FunctionRegistry
 from statefun_flask import kafka_record
 from statefun_flask import StateFunFlask
 from statefun_flask import ValueSpec
-from statefun_flask.embedded.errors import UnknownTarget
+from statefun_flask.embedded.errors import UnknownTargetError
 from statefun_flask.module_yaml import ModuleError
 from statefun_flask.testing import EnginePool
 from statefun_flask.testing import Record
@@ -260,7 +260,7 @@ def test_an_invalid_module_is_refused(pool: EnginePool) -> None:
 
 
 def test_a_message_to_an_unknown_function_is_refused(engine: TestEngine) -> None:
-    with pytest.raises(UnknownTarget, match="No endpoint serves the function 'exmple/count'"):
+    with pytest.raises(UnknownTargetError, match="No endpoint serves the function 'exmple/count'"):
         engine.send("exmple/count/bob", "text")
 
 

@@ -12,7 +12,7 @@ from statefun_flask import Effects
 from statefun_flask import FunctionRegistry
 from statefun_flask import kafka_record
 from statefun_flask import StateFunFlask
-from statefun_flask.embedded.errors import UnknownTarget
+from statefun_flask.embedded.errors import UnknownTargetError
 from statefun_flask.flink import Kafka
 from statefun_flask.testing import EnginePool
 from statefun_flask.testing import WaitTimeoutError
@@ -58,7 +58,7 @@ def test_a_failing_function_is_reported_and_another_app_replaces_it(
         engine.run_until_idle()
     with pytest.raises(RuntimeError, match="A real clock cannot be moved by 30 days"):
         engine.advance(dt.timedelta(days=30))
-    with pytest.raises(UnknownTarget, match="Did you mean 'example/"):
+    with pytest.raises(UnknownTargetError, match="Did you mean 'example/"):
         engine.send("exmple/answer/one", "good")
 
     # The first job does not end by itself, because its function is called again and again.

@@ -25,7 +25,7 @@ from statefun_flask import StateTypeError
 from statefun_flask import UnknownStateError
 from statefun_flask import ValueSpec
 from statefun_flask.embedded import events
-from statefun_flask.embedded.errors import UnknownTarget
+from statefun_flask.embedded.errors import UnknownTargetError
 from statefun_flask.testing import EnginePool
 from statefun_flask.testing import TestEngine
 from statefun_flask.values.message import encode
@@ -184,7 +184,7 @@ def test_the_egresses_are_those_of_the_module(app: StateFunFlask, tmp_path: path
 
 def test_an_unknown_function_and_a_malformed_address_are_refused(app: StateFunFlask) -> None:
     with app.statefun.runtime() as engine:
-        with pytest.raises(UnknownTarget, match="Did you mean 'example/greeter'"):
+        with pytest.raises(UnknownTargetError, match="Did you mean 'example/greeter'"):
             engine.send("example/greter/bob", "x")
         with pytest.raises(ValueError, match="Write it as 'namespace/name/id'"):
             engine.send("example/greeter", "x")
@@ -272,7 +272,7 @@ def test_a_state_is_read_as_its_function_reads_it() -> None:
 
 def test_a_state_of_an_unknown_function_is_refused(app: StateFunFlask) -> None:
     with app.statefun.runtime() as engine:
-        with pytest.raises(UnknownTarget, match="Did you mean 'example/greeter'"):
+        with pytest.raises(UnknownTargetError, match="Did you mean 'example/greeter'"):
             engine.state("example/greter/bob")
         with pytest.raises(ValueError, match="Write it as 'namespace/name/id'"):
             engine.state("example/greeter")

@@ -15,7 +15,7 @@ import pytest
 from statefun_flask import GranianTransport
 from statefun_flask import module_yaml
 from statefun_flask.embedded.endpoints.module_routes import ModuleRoutes
-from statefun_flask.embedded.errors import EndpointDown
+from statefun_flask.embedded.errors import EndpointDownError
 
 if shutil.which("openssl") is None:
     pytest.skip("openssl makes the certificates", allow_module_level=True)
@@ -114,7 +114,7 @@ def test_the_embedded_engine_calls_it_as_module_yaml_says(
     with contextlib.closing(ModuleRoutes(module_yaml.load(str(file)), None, [])) as routes:
         endpoint = routes.endpoint("test/echo")
         if reason:
-            with pytest.raises(EndpointDown, match=reason):
+            with pytest.raises(EndpointDownError, match=reason):
                 endpoint(encode("test/echo", "hello"))
             return
         for text in ("hello", "again"):

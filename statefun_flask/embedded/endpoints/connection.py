@@ -18,10 +18,10 @@ import typing as t
 import msgspec
 
 from ..reactor import Reactor
-from .http_response import BadResponse
+from .http_response import BadResponseError
 from .http_response import Response
 from .http_response import ResponseReader
-from .http_response import TooLarge
+from .http_response import TooLargeError
 from .resolver import Found
 from .resolver import Resolver
 from .resolver import SocketAddress
@@ -60,7 +60,7 @@ class Origin(msgspec.Struct, frozen=True, eq=False):
     largest: int
 
 
-class CallFailed(Exception):
+class CallFailedError(Exception):
     """A call has no response; the text says why.
 
     :param is_cut_off: Whether the server, after it had got some of the request, ended the
@@ -191,7 +191,7 @@ class Connection:
             self._lost(exc)
 
     def _time_out(self) -> None:
-        self._fail(CallFailed("timeout"))
+        self._fail(CallFailedError("timeout"))
 
     def _fail(self, failure: Exception) -> None:
         """End the call without a response."""
@@ -201,7 +201,7 @@ class Connection:
         """Note that the connection has ended; with None in the usual way."""
         is_ended = exc is None or isinstance(exc, ConnectionError | ssl.SSLEOFError)
         reason = "connection lost" if is_ended else _reason(t.cast("OSError", exc))
-        self._fail(CallFailed(reason, is_cut_off=is_ended and self._is_sent))
+        self._fail(CallFailedError(reason, is_cut_off=is_ended and self._is_sent))
 
     # -- connecting -----------------------------------------------------------------------
 
@@ -209,7 +209,7 @@ class Connection:
         if self.call is None:  # it was too late
             return
         if isinstance(found, OSError):
-            self._fail(CallFailed(_reason(found)))
+            self._fail(CallFailedError(_reason(found)))
             return
         self._addresses = found
         self._connect()
@@ -263,7 +263,7 @@ class Connection:
         if self._addresses:
             self._connect()
         else:
-            self._fail(CallFailed(_reason(exc)))
+            self._fail(CallFailedError(_reason(exc)))
 
     def _close_attempt(self) -> None:
         call = self.call
@@ -380,10 +380,10 @@ class Connection:
         """Read a piece of the response. Return whether there is more to come."""
         try:
             response = self._reader.feed(data) if data else self._reader.end()
-        except BadResponse as exc:
-            self._fail(CallFailed(str(exc), is_cut_off=True))
+        except BadResponseError as exc:
+            self._fail(CallFailedError(str(exc), is_cut_off=True))
             return False
-        except TooLarge as exc:
+        except TooLargeError as exc:
             self._fail(exc)
             return False
         if response is not None:

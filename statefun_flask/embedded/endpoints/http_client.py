@@ -10,7 +10,7 @@ import time
 import typing as t
 
 from ..reactor import Reactor
-from .connection import CallFailed
+from .connection import CallFailedError
 from .connection import Connection
 from .connection import HttpCall
 from .connection import Origin
@@ -135,7 +135,7 @@ def _was_stale(connection: Connection, outcome: Response | Exception | None) -> 
     return (
         connection.is_kept
         and not connection.has_begun
-        and isinstance(outcome, CallFailed)
+        and isinstance(outcome, CallFailedError)
         and outcome.is_cut_off
     )
 

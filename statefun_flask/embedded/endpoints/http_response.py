@@ -15,11 +15,11 @@ LARGEST_HEAD = 65_536
 INTERIM_RESPONSES = 100
 
 
-class BadResponse(Exception):
+class BadResponseError(Exception):
     """What came is not a response in HTTP/1.1; the text says why, after the name of the server."""
 
 
-class TooLarge(Exception):
+class TooLargeError(Exception):
     """The body of a response is larger than it may be."""
 
 
@@ -48,7 +48,7 @@ class ResponseReader:
 
     def __init__(self, largest: int) -> None:
         self._largest = largest
-        self._failure: BadResponse | TooLarge | None = None
+        self._failure: BadResponseError | TooLargeError | None = None
         # The parser puts headers and pieces of the body there without a call of Python.
         self._fields: dict[bytes, bytes] = {}
         self._pieces: list[bytes] = []
@@ -71,8 +71,8 @@ class ResponseReader:
     def feed(self, data: bytes) -> Response | None:
         """Read some bytes. Return the response if it is complete.
 
-        :raises BadResponse: They are not HTTP/1.1.
-        :raises TooLarge: The body is too large.
+        :raises BadResponseError: They are not HTTP/1.1.
+        :raises TooLargeError: The body is too large.
 
         After an error, and after a response that does not keep it, the connection must be closed.
         """
@@ -80,14 +80,14 @@ class ResponseReader:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            raise BadResponse("it switches to another protocol") from None
+            raise BadResponseError("it switches to another protocol") from None
         except httptools.HttpParserError as exc:
             if self._response is not None:  # more than the response came
                 self._response.is_kept = False
                 return self._response
             if self._failure is not None:
                 raise self._failure from None
-            raise BadResponse(_fault(data, exc)) from None
+            raise BadResponseError(_fault(data, exc)) from None
         if self._response is None:
             self._gather(len(data))
         return self._response
@@ -105,36 +105,36 @@ class ResponseReader:
         if not pieces:
             self._without_body += size
             if self._without_body > LARGEST_HEAD:
-                raise BadResponse(f"it answers with more than {LARGEST_HEAD} bytes of headers")
+                raise BadResponseError(f"it answers with more than {LARGEST_HEAD} bytes of headers")
             return
         self._without_body = 0
         body += b"".join(pieces)
         pieces.clear()
         if len(body) > self._largest:
-            raise TooLarge
+            raise TooLargeError
 
     # -- called by the parser -------------------------------------------------------------
 
     def on_headers_complete(self) -> None:
         """Check how the body is framed."""
         if self._response is not None:
-            self._fail(BadResponse("it answers twice"))
+            self._fail(BadResponseError("it answers twice"))
         headers = {name.lower(): value for name, value in reversed(self._fields.items())}
         self._headers = headers
         version, status = self._parser.get_http_version(), self._parser.get_status_code()
         if version not in ("1.1", "1.0"):
-            self._fail(BadResponse(f"it answers in HTTP/{version}, not in HTTP/1.1"))
+            self._fail(BadResponseError(f"it answers in HTTP/{version}, not in HTTP/1.1"))
         if status < 100:
-            self._fail(BadResponse(f"it answers with the status {status:03}"))
+            self._fail(BadResponseError(f"it answers with the status {status:03}"))
         length = headers.get(b"content-length")
         if length is not None:
             if int(length) > self._largest and status not in (204, 304):
-                self._fail(TooLarge())
+                self._fail(TooLargeError())
             return
         encoding = headers.get(b"transfer-encoding")
         if encoding is not None and encoding.strip().lower() != b"chunked":
             text = encoding[:60].decode("latin-1")
-            self._fail(BadResponse(f"it answers with the transfer encoding {text!r}"))
+            self._fail(BadResponseError(f"it answers with the transfer encoding {text!r}"))
 
     def on_message_complete(self) -> None:
         """Make the response. One with a status below 200 comes before the response."""
@@ -143,7 +143,7 @@ class ResponseReader:
         if status < 200:
             self._interim += 1
             if self._interim > INTERIM_RESPONSES:
-                self._fail(BadResponse(f"it answers with the status {status} without end"))
+                self._fail(BadResponseError(f"it answers with the status {status} without end"))
             self._headers = None
             self._fields.clear()
             return
@@ -154,11 +154,11 @@ class ResponseReader:
             self._body.clear()
         pieces.clear()
         if len(body) > self._largest:
-            self._fail(TooLarge())
+            self._fail(TooLargeError())
         headers = t.cast("dict[bytes, bytes]", self._headers)
         self._response = Response(status, headers, body, parser.should_keep_alive())
 
-    def _fail(self, failure: BadResponse | TooLarge) -> t.NoReturn:
+    def _fail(self, failure: BadResponseError | TooLargeError) -> t.NoReturn:
         self._failure = failure
         raise failure
 

@@ -8,8 +8,8 @@ import ssl
 import threading
 
 from ... import module_yaml
-from ..errors import UnknownEgress
-from ..errors import UnknownTarget
+from ..errors import UnknownEgressError
+from ..errors import UnknownTargetError
 from ..exchange import formats
 from .remote import Remote
 from .routes import EgressFormat
@@ -48,7 +48,7 @@ class ModuleRoutes:
     def endpoint(self, typename: str) -> FunctionEndpoint:
         """Return what serves a function type.
 
-        :raises UnknownTarget: Nothing does.
+        :raises UnknownTargetError: Nothing does.
         """
         found = self._endpoints.get(typename)
         if found is None:
@@ -59,12 +59,12 @@ class ModuleRoutes:
     def egress(self, identifier: str) -> EgressFormat:
         """Return an egress.
 
-        :raises UnknownEgress: There is none of that identifier.
+        :raises UnknownEgressError: There is none of that identifier.
         """
         found = self._formats.get(identifier)
         if found is None:
             known = tuple(sorted(self._formats))
-            raise UnknownEgress(identifier, known, declared=self._module.is_generated)
+            raise UnknownEgressError(identifier, known, declared=self._module.is_generated)
         return found
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class ModuleRoutes:
         endpoint = self._module.endpoint_for(typename) if typename != "/" else None
         if endpoint is None:
             known = {each.functions for each in self._module.endpoints} | self._functions
-            raise UnknownTarget(typename, tuple(sorted(known)))
+            raise UnknownTargetError(typename, tuple(sorted(known)))
         batch = max(0, endpoint.max_batch)
         if self._local is not None and typename in self._functions:
             return InProcess(self._local, batch=batch)

@@ -16,7 +16,7 @@ from ...values.address import Address
 from ...values.batch_scope import engine_call
 from ..addresses.mailbox import Mailbox
 from ..clock import Clock
-from ..errors import CallTimeout
+from ..errors import CallTimeoutError
 from ..exchange.states import StateSpecs
 from ..records import Envelope
 from .line_of_thread import line_of
@@ -207,7 +207,7 @@ class CallPool:
             found = _slow_call(worker, call, seconds)
             if worker.take() is not None:
                 self._workers[index] = self._started()
-                error = CallTimeout(found.function, found.id, self._timeout, found.where)
+                error = CallTimeoutError(found.function, found.id, self._timeout, found.where)
                 # A copy: the thread writes its outcome into the call when the function returns.
                 self._done(msgspec.structs.replace(call, outcome=error, duration=seconds))
         elif seconds >= SLOW and not worker.is_reported:

@@ -8,15 +8,15 @@ import threading
 import urllib.parse
 import zlib
 
-from ..errors import EndpointDown
+from ..errors import EndpointDownError
 from ..errors import EndpointError
-from ..errors import RequestTooLarge
-from .connection import CallFailed
+from ..errors import RequestTooLargeError
+from .connection import CallFailedError
 from .connection import HttpCall
 from .connection import Origin
 from .http_client import BlockingClient
 from .http_response import Response
-from .http_response import TooLarge
+from .http_response import TooLargeError
 
 _OCTETS = b"application/octet-stream"
 _HEADERS = {
@@ -88,7 +88,7 @@ class Remote:
         """Answer a ToFunction. One call at a time is made in this way.
 
         :param settle: See :meth:`request`.
-        :raises EndpointDown: It cannot be reached, is too slow, or says that it is busy.
+        :raises EndpointDownError: It cannot be reached, is too slow, or says that it is busy.
         :raises EndpointError: It answers otherwise than with a FromFunction.
         """
         call = self.request(body, settle=settle)
@@ -109,7 +109,8 @@ class Remote:
     def read(self, call: HttpCall) -> bytes:
         """Return the FromFunction that a call was answered with.
 
-        :raises EndpointDown: The endpoint cannot be reached, is too slow, or says that it is busy.
+        :raises EndpointDownError: The endpoint cannot be reached, is too slow, or says that it is
+            busy.
         :raises EndpointError: It answered otherwise than with a FromFunction.
         """
         outcome = call.outcome
@@ -119,10 +120,10 @@ class Remote:
             if is_usual and b"content-encoding" not in headers:
                 return outcome.body
             return self._content(outcome, len(call.data))
-        if isinstance(outcome, TooLarge):
+        if isinstance(outcome, TooLargeError):
             raise self._too_large()
-        is_cut_off = isinstance(outcome, CallFailed) and outcome.is_cut_off
-        raise EndpointDown(self.name, str(outcome), is_cut_off=is_cut_off)
+        is_cut_off = isinstance(outcome, CallFailedError) and outcome.is_cut_off
+        raise EndpointDownError(self.name, str(outcome), is_cut_off=is_cut_off)
 
     def close(self) -> None:
         """Close the connections of calls that were made one at a time."""
@@ -131,31 +132,31 @@ class Remote:
                 self._client.close()
                 self._client = None
 
-    def _content(self, answer: Response, size: int) -> bytes:
-        if answer.status in _BUSY:
-            raise EndpointDown(self.name, f"status {answer.status}")
-        if answer.status == 413:
-            raise RequestTooLarge(self.name, size)
-        data = answer.body
-        if not 200 <= answer.status < 300:
+    def _content(self, reply: Response, size: int) -> bytes:
+        if reply.status in _BUSY:
+            raise EndpointDownError(self.name, f"status {reply.status}")
+        if reply.status == 413:
+            raise RequestTooLargeError(self.name, size)
+        data = reply.body
+        if not 200 <= reply.status < 300:
             text = data.decode(errors="replace").strip().partition("\n")[0][:300]
             raise EndpointError(
-                f"{self.name} answered with the status {answer.status}: {text or 'no text'}."
+                f"{self.name} answered with the status {reply.status}: {text or 'no text'}."
                 " The worker's log says more."
             )
-        kind = answer.headers.get(b"content-type", b"")
+        kind = reply.headers.get(b"content-type", b"")
         if kind != _OCTETS and kind.lower() != _OCTETS:
             raise EndpointError(
                 f"{self.name} answered with the content type"
                 f" {kind.decode('latin-1') or 'not set'!r}. The runtime takes only"
                 f" '{_OCTETS.decode()}', without a parameter: set it in the worker."
             )
-        encoding = answer.headers.get(b"content-encoding")
+        encoding = reply.headers.get(b"content-encoding")
         if encoding is None or encoding not in _WINDOWS:
             return data
         try:
             return _decompressed(data, _WINDOWS[encoding], self._origin.largest)
-        except TooLarge:
+        except TooLargeError:
             raise self._too_large() from None
         except zlib.error as exc:
             raise EndpointError(
@@ -197,7 +198,7 @@ def _split_unix(path: str) -> tuple[str, str]:
 def _decompressed(data: bytes, window: int, largest: int) -> bytes:
     """Return what was compressed, without making more of it than it may be.
 
-    :raises TooLarge: It is larger.
+    :raises TooLargeError: It is larger.
     :raises zlib.error: It is not compressed in this way, or cut off.
     """
     parts: list[bytes] = []
@@ -207,7 +208,7 @@ def _decompressed(data: bytes, window: int, largest: int) -> bytes:
         parts.append(stream.decompress(data, left + 1))
         left -= len(parts[-1])
         if left < 0:
-            raise TooLarge
+            raise TooLargeError
         if not stream.eof:
             raise zlib.error("it is cut off")
         data = stream.unused_data

@@ -6,8 +6,8 @@ import collections.abc as cabc
 import typing as t
 
 from ...values.message import Message
-from ..errors import UnknownEgress
-from ..errors import UnknownTarget
+from ..errors import UnknownEgressError
+from ..errors import UnknownTargetError
 from ..exchange import formats
 
 
@@ -23,7 +23,7 @@ class FunctionEndpoint(t.Protocol):
     def __call__(self, body: bytes, /) -> bytes:
         """Answer a ToFunction with a FromFunction. Called from several threads at once.
 
-        :raises EndpointDown: It cannot answer now. Any other exception is about the request.
+        :raises EndpointDownError: It cannot answer now. Any other exception is about the request.
         """
 
 
@@ -43,13 +43,13 @@ class Routes(t.Protocol):
     def endpoint(self, typename: str) -> FunctionEndpoint:
         """Return what serves a function type.
 
-        :raises UnknownTarget: Nothing does.
+        :raises UnknownTargetError: Nothing does.
         """
 
     def egress(self, identifier: str) -> EgressFormat:
         """Return an egress.
 
-        :raises UnknownEgress: There is none of that identifier.
+        :raises UnknownEgressError: There is none of that identifier.
         """
 
     def close(self) -> None:
@@ -99,24 +99,24 @@ class LocalRoutes:
     def endpoint(self, typename: str) -> FunctionEndpoint:
         """Return the one endpoint.
 
-        :raises UnknownTarget: The function does not exist.
+        :raises UnknownTargetError: The function does not exist.
         """
         if self._functions is None:
             if typename == "/":
-                raise UnknownTarget(typename)
+                raise UnknownTargetError(typename)
         elif typename not in self._functions:
-            raise UnknownTarget(typename, tuple(sorted(self._functions)))
+            raise UnknownTargetError(typename, tuple(sorted(self._functions)))
         return self._endpoint
 
     def egress(self, identifier: str) -> EgressFormat:
         """Return an egress that takes everything.
 
-        :raises UnknownEgress: The egress is not among those that exist.
+        :raises UnknownEgressError: The egress is not among those that exist.
         """
         found = self._egresses.get(identifier)
         if found is None:
             if self._known is not None and identifier not in self._known:
-                raise UnknownEgress(identifier, tuple(sorted(self._known)), declared=True)
+                raise UnknownEgressError(identifier, tuple(sorted(self._known)), declared=True)
             found = self._egresses[identifier] = formats.AnyFormat(identifier)
         return found
 

@@ -9,14 +9,14 @@ from ...values._text import suggestions
 from ...values.address import Address
 from ...values.message import Message
 from ..endpoints.routes import Routes
-from ..errors import AnswerRefused
-from ..errors import UnknownEgress
-from ..errors import UnknownTarget
-from .answer import Cancel
-from .answer import Later
-from .answer import Result
-from .answer import UNSET
+from ..errors import ReplyRefusedError
+from ..errors import UnknownEgressError
+from ..errors import UnknownTargetError
 from .formats import RecordContent
+from .reply import Cancel
+from .reply import Later
+from .reply import Result
+from .reply import UNSET
 from .states import StateSpecs
 
 Pending = cabc.Callable[[str, str], bool]
@@ -29,7 +29,7 @@ def check(
 
     :param specs: The registered states of the function.
     :param pending: Returns whether a delay with that caller id and token is pending.
-    :raises AnswerRefused: The result breaks a rule.
+    :raises ReplyRefusedError: The result breaks a rule.
     """
     try:
         for target, _ in result.sends:
@@ -42,11 +42,13 @@ def check(
         contents: list[RecordContent] = []
         for name, message in result.egresses:
             contents.append(routes.egress(name).read(message))
-    except UnknownTarget as exc:
+    except UnknownTargetError as exc:
         name = "a message without a target" if exc.typename == "/" else "a message to a function"
-        raise AnswerRefused(f"'{address.type}' sends {name} for id '{address.id}'. {exc}") from None
-    except (UnknownEgress, ValueError) as exc:
-        raise AnswerRefused(
+        raise ReplyRefusedError(
+            f"'{address.type}' sends {name} for id '{address.id}'. {exc}"
+        ) from None
+    except (UnknownEgressError, ValueError) as exc:
+        raise ReplyRefusedError(
             f"'{address.type}' sends a record to an egress for id '{address.id}'. {exc}"
         ) from None
     if result.mutations:
@@ -60,7 +62,7 @@ def check_sizes(
     """Check that the parts of a result fit into rows of the store.
 
     :param largest: The largest size of a row in bytes.
-    :raises AnswerRefused: A message, a record or a state is larger.
+    :raises ReplyRefusedError: A message, a record or a state is larger.
     """
     own = text_size(address.type, address.id)
     for target, message in result.sends:
@@ -92,7 +94,7 @@ def text_size(*texts: str) -> int:
 
 def _check_size(address: Address, what: str, size: int, largest: int) -> None:
     if size > largest:
-        raise AnswerRefused(
+        raise ReplyRefusedError(
             f"'{address.type}' makes a {what} of {size} bytes for id '{address.id}', and the engine"
             f" can store {largest} bytes at most. Make it smaller, or keep the content elsewhere."
         )
@@ -110,7 +112,7 @@ def _check_tokens(
         if isinstance(each, Cancel):
             own[token] = False
         elif own[token] if token in own else pending(address.id, token):
-            raise AnswerRefused(
+            raise ReplyRefusedError(
                 f"'{address.type}' sends a delayed message for id '{address.id}' with the"
                 f" cancellation token '{token}', but a message with that token is pending. Cancel"
                 " that message first, or use another token: functions of different types with the"
@@ -124,13 +126,13 @@ def _check_states(address: Address, result: Result, specs: StateSpecs) -> None:
     for mutation in result.mutations:
         spec = specs.get(mutation.name)
         if spec is None:
-            raise AnswerRefused(
+            raise ReplyRefusedError(
                 f"'{address.type}' changes the state '{mutation.name}' of id '{address.id}', which"
                 f" is not registered.{did_you_mean(suggestions(mutation.name, specs))} Declare"
                 " the state, so that the SDK registers it."
             )
         if mutation.value is not None and (mutation.typename or UNSET) != spec.typename:
-            raise AnswerRefused(
+            raise ReplyRefusedError(
                 f"'{address.type}' writes a value of type '{mutation.typename}' to the state"
                 f" '{mutation.name}' of id '{address.id}', which is registered as"
                 f" '{spec.typename}'. Write the registered type, or use another state."

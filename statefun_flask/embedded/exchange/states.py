@@ -8,7 +8,7 @@ import enum
 import msgspec
 
 from ...values.address import Address
-from ..errors import AnswerRefused
+from ..errors import ReplyRefusedError
 from ..records import StoredValue
 from ..store.transaction import Transaction
 
@@ -68,7 +68,7 @@ class RegisteredStates:
         The first registration wins, as in the runtime.
 
         :param attached: The states that the request had.
-        :raises AnswerRefused: The request had all these states, or a type differs from the
+        :raises ReplyRefusedError: The request had all these states, or a type differs from the
             registered one or from that of stored values.
         """
         known = self._specs.get(address.type, {})
@@ -76,7 +76,7 @@ class RegisteredStates:
             self._check_type(address.type, spec, known.get(spec.name))
         if all(spec.name in attached for spec in missing):
             names = ", ".join(f"'{spec.name}'" for spec in missing)
-            raise AnswerRefused(
+            raise ReplyRefusedError(
                 f"'{address.type}' replies for id '{address.id}' that states are missing"
                 f" ({names or 'an empty list'}), but the request had all of them. Reply with a"
                 " result: a state without a value is in the request, with its value unset."
@@ -91,7 +91,7 @@ class RegisteredStates:
     def _check_type(self, function: str, spec: StateSpec, known: StateSpec | None) -> None:
         """Refuse another type than the registered one, or than that of stored values."""
         if known is not None and known.typename != spec.typename:
-            raise AnswerRefused(
+            raise ReplyRefusedError(
                 f"'{function}' declares the state '{spec.name}' as '{spec.typename}', but it is"
                 f" registered as '{known.typename}'. Keep its type, or give the state with the new"
                 " type another name."
@@ -101,7 +101,7 @@ class RegisteredStates:
             return
         holder = self._holder(function, spec.name)
         if holder is not None:
-            raise AnswerRefused(
+            raise ReplyRefusedError(
                 f"'{function}' declares the state '{spec.name}' as '{spec.typename}', but values of"
                 f" type '{before}' are stored, one of them for id '{holder.id}'. Keep its type,"
                 " give the state with the new type another name, or delete the values with 'flask"

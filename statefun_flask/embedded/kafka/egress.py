@@ -81,7 +81,7 @@ class Egress:
         self._producers = 0
         self._refused: KafkaError | None = None
         #: Whether each record is sent in a request of its own.
-        self._singly = False
+        self._unbatched = False
         self._reported = ""
         self._delay = RETRY
         self._closing = False
@@ -90,8 +90,8 @@ class Egress:
         self._thread = threading.Thread(target=self._run, name="statefun-kafka-out", daemon=True)
         self._thread.start()
 
-    def _make(self, *, singly: bool = False) -> tuple[t.Any, list[str]]:
-        configuration = {**self._settings, **({"batch.num.messages": 1} if singly else {})}
+    def _make(self, *, unbatched: bool = False) -> tuple[t.Any, list[str]]:
+        configuration = {**self._settings, **({"batch.num.messages": 1} if unbatched else {})}
         return settings.make(Producer, configuration, error_cb=self._broker.error)
 
     # -- for the engine -------------------------------------------------------------------
@@ -133,7 +133,7 @@ class Egress:
         self._stop.wait(self._delay)
         self._delay = min(2 * self._delay, LONGEST)
         try:
-            self._renew_producer(singly=self._singly)
+            self._renew_producer(unbatched=self._unbatched)
         except Exception as again:
             self._report(f"{type(again).__name__}: {again}")
 
@@ -153,7 +153,7 @@ class Egress:
 
     def _take(self) -> None:
         """Write offered records. Wait for them briefly if no other record is in flight."""
-        if self._singly and self._deliveries:
+        if self._unbatched and self._deliveries:
             return  # the records behind a refused one wait until the normal producer is back
         try:
             wait = not (self._deliveries or self._closing)
@@ -198,9 +198,9 @@ class Egress:
         if last:
             self._engine.acknowledge(self.part.id, last)
             self._reported, self._delay = "", RETRY
-        if self._singly and not deliveries:
+        if self._unbatched and not deliveries:
             # The refused record and all records that were in flight with it are written.
-            self._renew_producer(singly=False)
+            self._renew_producer(unbatched=False)
 
     def _write_again(self, error: KafkaError) -> None:
         """Write all unacknowledged records again, in order, with a new producer.
@@ -209,19 +209,19 @@ class Egress:
         producer sends each record in a request of its own, so that no record is refused with
         another one.
         """
-        if self._singly:
+        if self._unbatched:
             cause = _CAUSE.search(error.str())
             self._report(cause[1] if cause else error.str())
             self._stop.wait(self._delay)
             self._delay = min(2 * self._delay, LONGEST)
-        self._renew_producer(singly=True)
+        self._renew_producer(unbatched=True)
 
-    def _renew_producer(self, *, singly: bool) -> None:
+    def _renew_producer(self, *, unbatched: bool) -> None:
         """Replace the producer, and write all unacknowledged records with the new one."""
         self._producer.purge()
         self._poll(0)
-        producer, _ = self._make(singly=singly)
-        self._producer, self._singly = producer, singly
+        producer, _ = self._make(unbatched=unbatched)
+        self._producer, self._unbatched = producer, unbatched
         self._producers += 1
         self._refused = None
         for delivery in list(self._deliveries):

@@ -65,7 +65,7 @@ def connect(
     :param address: ``host:port,…`` of the brokers; :data:`MODULE` for each component's own.
     :param group: The consumer group of all ingresses, see :class:`.ingress.Ingress`.
     :raises ValueError: Nothing can be connected, or a setting is refused.
-    :raises UnknownTarget: A target of an ingress is not a function of the engine.
+    :raises UnknownTargetError: A target of an ingress is not a function of the engine.
     """
     sources = [each for each in module.ingresses if isinstance(each, module_yaml.KafkaIngress)]
     sinks = [each for each in module.egresses if isinstance(each, module_yaml.KafkaEgress)]

@@ -18,7 +18,7 @@ from ..records import Parked
 from ..records import StoredValue
 
 #: A value with the instant at which it expires, in milliseconds since 1970; None to delete it.
-StateChange = tuple[StoredValue, int | None] | None
+StateRow = tuple[StoredValue, int | None] | None
 
 #: An address and a client's idempotency key.
 Key = tuple[Address, str]
@@ -37,7 +37,7 @@ class Changes(msgspec.Struct):
     counters: dict[str, int]
     counted: bool = False
     state_types: dict[tuple[str, str], str] = {}
-    states: dict[Address, dict[str, StateChange]] = {}
+    states: dict[Address, dict[str, StateRow]] = {}
     messages: dict[int, Envelope] = {}
     consumed: list[int] = []
     delays: dict[int, Delay] = {}
@@ -117,7 +117,7 @@ class Store(t.Protocol):
     def commit(self, changes: Changes) -> None:
         """Write all changes, or none of them.
 
-        :raises DiskFull: They cannot be written now.
+        :raises DiskFullError: They cannot be written now.
         """
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ class Store(t.Protocol):
     def copy(self) -> t.BinaryIO:
         """Return an open file with a copy of the database, which any thread may ask for.
 
-        :raises NoDataFolder: There is no file.
+        :raises NoDataFolderError: There is no file.
         :raises BackupError: The copy cannot be written.
         """
 

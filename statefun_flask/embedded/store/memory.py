@@ -10,7 +10,7 @@ import operator
 import typing as t
 
 from ...values.address import Address
-from ..errors import NoDataFolder
+from ..errors import NoDataFolderError
 from ..records import Dead
 from ..records import Delay
 from ..records import EgressRecord
@@ -21,7 +21,7 @@ from ..records import StoredValue
 from . import base
 from .base import Changes
 from .base import Key
-from .base import StateChange
+from .base import StateRow
 from .base import TopicSize
 from .record_table import RecordTable
 
@@ -68,9 +68,9 @@ class MemoryStore:
     def copy(self) -> t.BinaryIO:
         """Refuse: there is no file.
 
-        :raises NoDataFolder: Always.
+        :raises NoDataFolderError: Always.
         """
-        raise NoDataFolder
+        raise NoDataFolderError
 
     # -- writing --------------------------------------------------------------------------
 
@@ -105,7 +105,7 @@ class MemoryStore:
             else:
                 self._held.discard(typename)
 
-    def _write_state(self, address: Address, values: dict[str, StateChange]) -> None:
+    def _write_state(self, address: Address, values: dict[str, StateRow]) -> None:
         stored = self._states.setdefault(address, {})
         for name, change in values.items():
             if change is None:

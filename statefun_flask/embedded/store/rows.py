@@ -13,7 +13,7 @@ from ..records import Delay
 from ..records import EgressRecord
 from ..records import Envelope
 from .base import Changes
-from .base import StateChange
+from .base import StateRow
 
 Row = tuple[t.Any, ...]
 
@@ -65,7 +65,7 @@ def rows(changes: Changes) -> dict[str, list[Row]]:
 
 
 def _state_rows(
-    states: dict[Address, dict[str, StateChange]],
+    states: dict[Address, dict[str, StateRow]],
 ) -> tuple[list[Row], list[Row]]:
     """Return the values to write, and the keys of those to delete."""
     found: list[Row] = []

@@ -14,7 +14,7 @@ import typing as t
 
 from ...values.address import Address
 from ..errors import DataFolderError
-from ..errors import DiskFull
+from ..errors import DiskFullError
 from ..records import Dead
 from ..records import Delay
 from ..records import EgressRecord
@@ -148,7 +148,7 @@ class SqliteStore:
     def commit(self, changes: Changes) -> None:
         """Write all changes, or none of them.
 
-        :raises DiskFull: They cannot be written now.
+        :raises DiskFullError: They cannot be written now.
         """
         by_name = rows.rows(changes)
         with self._writing():
@@ -163,7 +163,7 @@ class SqliteStore:
     def _writing(self) -> cabc.Iterator[None]:
         """Make one commit of what is executed meanwhile.
 
-        :raises DiskFull: It cannot be written now.
+        :raises DiskFullError: It cannot be written now.
         """
         try:
             self.connection.execute("begin immediate")
@@ -175,7 +175,7 @@ class SqliteStore:
             if self.connection.in_transaction:
                 self.connection.execute("rollback")
             if _is_temporary(exc):
-                raise DiskFull.of(self.path, str(exc)) from exc
+                raise DiskFullError.of(self.path, str(exc)) from exc
             raise
 
     def _write(self, name: str, statement: str, values: list[Row]) -> None:
@@ -231,7 +231,7 @@ class SqliteStore:
     def vacuum(self) -> None:
         """Write the file anew, without free pages. It needs as much space on the disk as the file.
 
-        :raises DiskFull: There is not enough space. The file is as before.
+        :raises DiskFullError: There is not enough space. The file is as before.
         """
         try:
             self._rows("pragma auto_vacuum = incremental")  # a file of format 1 or 2 had no mode
@@ -239,7 +239,7 @@ class SqliteStore:
             self._mark.moving()
             self._move_log()
         except sqlite3.OperationalError as exc:
-            raise DiskFull.of(self.path, str(exc)) from exc
+            raise DiskFullError.of(self.path, str(exc)) from exc
 
     def sizes(self) -> dict[str, int]:
         """Return how many there are of what a sweep deletes."""

@@ -44,7 +44,7 @@ class Transaction:
     def commit(self) -> list[EgressRecord]:
         """Write all changes, and return the egress records among them.
 
-        :raises DiskFull: They cannot be written now. They are kept.
+        :raises DiskFullError: They cannot be written now. They are kept.
         """
         changes = self._changes
         try:

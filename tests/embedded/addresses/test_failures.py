@@ -9,19 +9,19 @@ import pytest
 from statefun_flask import Address
 from statefun_flask.embedded import events
 from statefun_flask.embedded import SqliteStore
-from statefun_flask.embedded.errors import EndpointDown
+from statefun_flask.embedded.errors import EndpointDownError
 from statefun_flask.embedded.errors import EndpointError
-from statefun_flask.embedded.errors import NotParked
-from statefun_flask.embedded.errors import SeveralParked
-from statefun_flask.embedded.errors import UnknownDeadLetter
-from statefun_flask.embedded.errors import UnknownDelay
+from statefun_flask.embedded.errors import NotParkedError
+from statefun_flask.embedded.errors import SeveralParkedError
+from statefun_flask.embedded.errors import UnknownDeadLetterError
+from statefun_flask.embedded.errors import UnknownDelayError
 from statefun_flask.values.message import Message
 
 BOB = Address("ns/fn", "bob")
 
 
 @pytest.fixture
-def picky(script: t.Any, answer: t.Any) -> set[bytes]:
+def picky(script: t.Any, reply: t.Any) -> set[bytes]:
     """A function that fails for some values, and stores the others in its state."""
     bad = {b"bad"}
 
@@ -29,7 +29,7 @@ def picky(script: t.Any, answer: t.Any) -> set[bytes]:
         for value in batch.values:
             if value in bad:
                 raise ValueError(f"no {value.decode()}")
-        return answer().put("log", (batch.states["log"] or b"") + b"".join(batch.values))
+        return reply().put("log", (batch.states["log"] or b"") + b"".join(batch.values))
 
     script.add("ns/fn", take, ("log", "a/t"))
     return bad
@@ -73,9 +73,9 @@ def test_other_addresses_continue(script: t.Any, bench: t.Any, picky: set[bytes]
 
 
 def test_parked_address_still_accepts_messages_and_delays(
-    script: t.Any, bench: t.Any, answer: t.Any, picky: set[bytes]
+    script: t.Any, bench: t.Any, reply: t.Any, picky: set[bytes]
 ) -> None:
-    script.add("ns/timer", lambda batch: answer().later(10, "ns/fn", "bob", b"late"))
+    script.add("ns/timer", lambda batch: reply().later(10, "ns/fn", "bob", b"late"))
     made = bench()
     made.run("ns/fn", "bob", b"bad")
     made.run("ns/timer", "1")
@@ -90,14 +90,14 @@ def test_parked_address_still_accepts_messages_and_delays(
 
 
 def test_tokens_of_a_parked_address_still_cancel(
-    script: t.Any, bench: t.Any, answer: t.Any, picky: set[bytes]
+    script: t.Any, bench: t.Any, reply: t.Any, picky: set[bytes]
 ) -> None:
     script.add(
         "ns/timer",
         lambda batch: (
-            answer().later(10, "ns/fn", "bob", b"late", token="t")
+            reply().later(10, "ns/fn", "bob", b"late", token="t")
             if batch.values == [b"send"]
-            else answer().cancel("t")
+            else reply().cancel("t")
         ),
     )
     made = bench()
@@ -140,7 +140,7 @@ def test_dropped_message_can_be_revived(script: t.Any, bench: t.Any, picky: set[
     assert (again.trace, again.message) == (dropped.trace, dropped.message)
     assert made.state("ns/fn", "bob") == {"log": b"bad"}
     assert made.control.dead() == []
-    with pytest.raises(UnknownDeadLetter, match="There is no dropped message 1"):
+    with pytest.raises(UnknownDeadLetterError, match="There is no dropped message 1"):
         made.control.revive(dropped.seq)
 
 
@@ -158,29 +158,29 @@ def test_replace_gives_the_message_another_body(
 
 def test_names_that_are_not_parked(script: t.Any, bench: t.Any, picky: set[bytes]) -> None:
     made = bench()
-    with pytest.raises(NotParked) as info:
+    with pytest.raises(NotParkedError) as info:
         made.control.retry(BOB)
     assert str(info.value) == (
         "Nothing is parked at 'ns/fn/bob'. List the parked messages to see their names."
     )
-    with pytest.raises(NotParked, match="Nothing is parked at message 7"):
+    with pytest.raises(NotParkedError, match="Nothing is parked at message 7"):
         made.control.drop(7)
-    with pytest.raises(UnknownDelay, match="There is no delay 7"):
+    with pytest.raises(UnknownDelayError, match="There is no delay 7"):
         made.control.deliver_delay(7)
 
 
 def test_a_number_names_all_parked_messages_of_its_trace(
-    script: t.Any, bench: t.Any, answer: t.Any, picky: set[bytes]
+    script: t.Any, bench: t.Any, reply: t.Any, picky: set[bytes]
 ) -> None:
     script.add(
-        "ns/both", lambda batch: answer().send("ns/fn", "a", b"bad").send("ns/fn", "b", b"bad")
+        "ns/both", lambda batch: reply().send("ns/fn", "a", b"bad").send("ns/fn", "b", b"bad")
     )
     made = bench()
     made.run("ns/both", "1")
     picky.clear()
     both = [Address("ns/fn", "a"), Address("ns/fn", "b")]
     for command in (made.control.retry, made.control.drop, made.control.parked_at):
-        with pytest.raises(SeveralParked) as info:
+        with pytest.raises(SeveralParkedError) as info:
             command(1)
         assert str(info.value) == (
             "Message 1 has led to 2 parked addresses: 'ns/fn/a', 'ns/fn/b'. Name one of them, or"
@@ -264,7 +264,7 @@ def flaky(script: t.Any, bench: t.Any) -> t.Any:
 
 def test_endpoint_that_is_down_holds_back_its_function_type_and_parks_nothing(flaky: t.Any) -> None:
     made, endpoint = flaky
-    endpoint.failures = [EndpointDown(endpoint.name, "connection refused") for _ in range(3)]
+    endpoint.failures = [EndpointDownError(endpoint.name, "connection refused") for _ in range(3)]
     for id in ("a", "b", "c"):
         made.send("ns/fn", id, b"x")
     made.run()
@@ -291,7 +291,7 @@ def test_endpoint_that_is_down_holds_back_its_function_type_and_parks_nothing(fl
 
 def test_waits_between_probes_grow_to_five_seconds(flaky: t.Any) -> None:
     made, endpoint = flaky
-    endpoint.failures = [EndpointDown(endpoint.name, "timeout") for _ in range(9)]
+    endpoint.failures = [EndpointDownError(endpoint.name, "timeout") for _ in range(9)]
     made.run("ns/fn", "a")
     made.advance(60_000)
     delays = [event.delay for event in made.told(events.Down)]

@@ -13,18 +13,18 @@ from statefun_flask.embedded import LocalRoutes
 from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded.addresses.mailbox import Condition
 from statefun_flask.embedded.control import Instance
-from statefun_flask.embedded.errors import EndpointDown
-from statefun_flask.embedded.errors import NotHeld
-from statefun_flask.embedded.errors import UnknownDelay
-from statefun_flask.embedded.errors import UnknownTarget
+from statefun_flask.embedded.errors import EndpointDownError
+from statefun_flask.embedded.errors import NotHeldError
+from statefun_flask.embedded.errors import UnknownDelayError
+from statefun_flask.embedded.errors import UnknownTargetError
 
 BOB = Address("ns/fn", "bob")
 
 
 @pytest.fixture
-def calls(script: t.Any, answer: t.Any) -> list[tuple[str, list[bytes], t.Any]]:
-    script.add("ns/fn", lambda batch: answer().put("seen", b"1"), ("seen", "a/t"))
-    script.add("ns/other", lambda batch: answer())
+def calls(script: t.Any, reply: t.Any) -> list[tuple[str, list[bytes], t.Any]]:
+    script.add("ns/fn", lambda batch: reply().put("seen", b"1"), ("seen", "a/t"))
+    script.add("ns/other", lambda batch: reply())
     return t.cast("list[tuple[str, list[bytes], t.Any]]", script.calls)
 
 
@@ -78,7 +78,7 @@ class Down:
     def __call__(self, body: bytes) -> bytes:
         self.calls += 1
         if self.calls <= self.failures:
-            raise EndpointDown(self.name, "refused")
+            raise EndpointDownError(self.name, "refused")
         return bytes(self.function(body))
 
 
@@ -100,9 +100,9 @@ def test_an_endpoint_that_is_down_is_not_probed_while_its_type_is_held(
 
 def test_what_cannot_be_held_or_released(bench: t.Any, calls: list[t.Any]) -> None:
     made = bench()
-    with pytest.raises(UnknownTarget, match="No endpoint serves the function 'ns/none'"):
+    with pytest.raises(UnknownTargetError, match="No endpoint serves the function 'ns/none'"):
         made.control.hold("ns/none")
-    with pytest.raises(NotHeld, match="Nobody has paused 'ns/fn'"):
+    with pytest.raises(NotHeldError, match="Nobody has paused 'ns/fn'"):
         made.control.release("ns/fn")
 
 
@@ -110,7 +110,7 @@ def test_what_cannot_be_held_or_released(bench: t.Any, calls: list[t.Any]) -> No
 
 
 def test_instances_have_messages_or_state(
-    script: t.Any, bench: t.Any, calls: list[t.Any], answer: t.Any
+    script: t.Any, bench: t.Any, calls: list[t.Any], reply: t.Any
 ) -> None:
     def fail(batch: t.Any) -> None:
         raise ValueError("no")
@@ -145,17 +145,17 @@ def test_instances_have_messages_or_state(
 
 @pytest.mark.parametrize("seconds", [1, 3600])
 def test_a_cancelled_delay_never_fires(
-    script: t.Any, bench: t.Any, answer: t.Any, calls: list[t.Any], seconds: int
+    script: t.Any, bench: t.Any, reply: t.Any, calls: list[t.Any], seconds: int
 ) -> None:
     script.add(
-        "ns/later", lambda batch: answer().later(seconds * 1000, "ns/other", "x", token="tick")
+        "ns/later", lambda batch: reply().later(seconds * 1000, "ns/other", "x", token="tick")
     )
     made = bench()
     made.run("ns/later", "a")
     (delay,) = made.control.delays()
     assert made.control.cancel_delay(delay.seq) == delay
     assert made.control.delays() == []
-    with pytest.raises(UnknownDelay, match=f"There is no delay {delay.seq}"):
+    with pytest.raises(UnknownDelayError, match=f"There is no delay {delay.seq}"):
         made.control.cancel_delay(delay.seq)
     made.advance(2 * seconds * 1000)
     assert [each[0] for each in calls] == ["ns/later/a"]

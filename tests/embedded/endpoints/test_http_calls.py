@@ -81,8 +81,8 @@ def wait_for(condition: cabc.Callable[[], object], seconds: float = 10) -> None:
 class Worker:
     """Answers requests, and counts them; what it does with a request a test may say."""
 
-    def __init__(self, answer: t.Any) -> None:
-        self.answer = bytes(answer())
+    def __init__(self, reply: t.Any) -> None:
+        self.reply = bytes(reply())
         self.bodies: list[bytes] = []
         self.most = self.open = 0
         self.lock = threading.Lock()
@@ -95,17 +95,17 @@ class Worker:
                 self.bodies.append(body)
                 self.open += 1
                 self.most = max(self.most, self.open)
-            answers = self.handle(accepted, body)
+            replies = self.handle(accepted, body)
             with self.lock:
                 self.open -= 1
-            if not answers:
+            if not replies:
                 return
-            accepted.answer(self.answer)
+            accepted.reply(self.reply)
 
 
 @pytest.fixture
-def worker(answer: t.Any) -> Worker:
-    return Worker(answer)
+def worker(reply: t.Any) -> Worker:
+    return Worker(reply)
 
 
 # -- who waits for whom -----------------------------------------------------------------------
@@ -256,9 +256,9 @@ def test_message_that_ends_its_worker_is_parked_and_the_others_go_on(
     (parked,) = made.control.parked()
     assert str(parked.parked.address) == "ns/fn/bad"
     assert made.error() == (
-        f"MessageEndsWorker: {served.url} did not answer this message (connection lost), 4 times,"
-        " though it was there each time. The message may crash the worker, whose log says more:"
-        " correct the function and retry, or drop the message."
+        f"MessageEndsWorkerError: {served.url} did not answer this message (connection lost), 4"
+        " times, though it was there each time. The message may crash the worker, whose log says"
+        " more: correct the function and retry, or drop the message."
     )
     handled = {str(event.address) for event in made.events if isinstance(event, events.Invocation)}
     assert handled == {f"ns/fn/{id}" for id in ("a", "b", "c", "d", "e", "f", "bad")}
@@ -276,7 +276,7 @@ def test_message_that_ends_its_worker_is_parked_when_it_is_the_only_one(
     made = bench(routes=Routes({"ns/fn": Remote(peer(worker).url)}))
     made.run("ns/fn", "bad", b"poison")
     made.advance(10_000)
-    assert "MessageEndsWorker" in made.error()
+    assert "MessageEndsWorkerError" in made.error()
     assert len(worker.bodies) == 4
     made.run("ns/fn", "good", b"x")
     made.advance(10_000)
@@ -365,7 +365,7 @@ def test_request_that_is_refused_for_its_size_is_parked_at_once(peer: t.Any, ben
     made = bench(routes=Routes({"ns/fn": Remote(served.url)}))
     made.run("ns/fn", "1", bytes(5_000_000))
     assert made.error().startswith(
-        f"RequestTooLarge: {served.url} answered with the status 413: a request of 5000"
+        f"RequestTooLargeError: {served.url} answered with the status 413: a request of 5000"
     )
     assert served.number == 1
     assert made.engine.status().down == ()

@@ -12,16 +12,16 @@ import typing as t
 
 import pytest
 from peer import Accepted
-from peer import answer
 from peer import Behaviour
 from peer import Peer
+from peer import reply
 from peer import serve
 
 from statefun_flask.embedded import Remote
 from statefun_flask.embedded.endpoints import resolver
-from statefun_flask.embedded.errors import EndpointDown
+from statefun_flask.embedded.errors import EndpointDownError
 from statefun_flask.embedded.errors import EndpointError
-from statefun_flask.embedded.errors import RequestTooLarge
+from statefun_flask.embedded.errors import RequestTooLargeError
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def called() -> cabc.Iterator[cabc.Callable[..., tuple[Remote, Peer]]]:
         yield start
 
 
-def down(endpoint: Remote, body: bytes = b"") -> EndpointDown:
-    with pytest.raises(EndpointDown) as caught:
+def down(endpoint: Remote, body: bytes = b"") -> EndpointDownError:
+    with pytest.raises(EndpointDownError) as caught:
         endpoint(body)
     return caught.value
 
@@ -61,7 +61,7 @@ def test_answer_that_comes_byte_by_byte(called: t.Any) -> None:
     def drip(accepted: Accepted) -> None:
         accepted.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while accepted.request() is not None:
-            for byte in answer(b"hello"):
+            for byte in reply(b"hello"):
                 accepted.say(bytes([byte]))
 
     endpoint, peer = called(drip)
@@ -79,7 +79,7 @@ def test_answer_that_ends_with_its_connection(called: t.Any) -> None:
     assert peer.number == 2
 
 
-CUT = answer(b"hello")
+CUT = reply(b"hello")
 CHUNKS = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
@@ -100,7 +100,7 @@ def test_answer_that_is_cut_off_anywhere(called: t.Any, whole: bytes) -> None:
     assert peer.number == len(whole) + 1
 
 
-def test_connection_that_is_reset_before_the_answer(called: t.Any) -> None:
+def test_connection_that_is_reset_before_the_reply(called: t.Any) -> None:
     def reset(accepted: Accepted) -> None:
         accepted.request()
         accepted.reset()
@@ -196,7 +196,7 @@ def test_kept_connection_that_has_ended_is_replaced_once(called: t.Any, ending: 
     went = threading.Event()
 
     def once(accepted: Accepted) -> None:
-        accepted.answer(accepted.request() or b"")
+        accepted.reply(accepted.request() or b"")
         if accepted.number < 3:
             ending(accepted)
             went.set()
@@ -218,7 +218,7 @@ def test_kept_connection_that_ends_at_the_request_is_replaced_once(called: t.Any
             bodies.append(body)
             if body == b"poison":
                 return
-            accepted.answer(body)
+            accepted.reply(body)
 
     endpoint, peer = called(die_at_the_second)
     assert endpoint(b"fine") == b"fine"
@@ -227,9 +227,9 @@ def test_kept_connection_that_ends_at_the_request_is_replaced_once(called: t.Any
     assert peer.number == 2
 
 
-def test_call_is_not_repeated_when_some_of_its_answer_came(called: t.Any) -> None:
+def test_call_is_not_repeated_when_some_of_its_reply_came(called: t.Any) -> None:
     def die_within(accepted: Accepted) -> None:
-        accepted.answer(accepted.request() or b"")
+        accepted.reply(accepted.request() or b"")
         accepted.request()
         accepted.say(b"HTTP/1.1 200")
 
@@ -243,10 +243,10 @@ def test_what_comes_unasked_is_not_taken_for_the_next_answer(called: t.Any) -> N
     got, said = threading.Event(), threading.Event()
 
     def babble(accepted: Accepted) -> None:
-        accepted.answer(accepted.request() or b"")
+        accepted.reply(accepted.request() or b"")
         assert got.wait(10)
         got.clear()
-        accepted.say(answer(b"forged"))
+        accepted.say(reply(b"forged"))
         said.set()
         accepted.is_over()
 
@@ -267,7 +267,7 @@ def test_status_413_is_read_though_the_server_does_not_read_the_request(called: 
         accepted.say(said)
 
     endpoint, _ = called(refuse)
-    with pytest.raises(RequestTooLarge):
+    with pytest.raises(RequestTooLargeError):
         endpoint(bytes(20_000_000))
 
 

@@ -8,10 +8,10 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from statefun_flask.embedded.endpoints.http_response import BadResponse
+from statefun_flask.embedded.endpoints.http_response import BadResponseError
 from statefun_flask.embedded.endpoints.http_response import Response
 from statefun_flask.embedded.endpoints.http_response import ResponseReader
-from statefun_flask.embedded.endpoints.http_response import TooLarge
+from statefun_flask.embedded.endpoints.http_response import TooLargeError
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -163,12 +163,12 @@ def test_what_is_not_a_response(name: str) -> None:
     whole = (data,)
     pieces = [data[start : start + 1000] for start in range(0, len(data), 1000)]
     for said in (whole, pieces) if len(data) < 60_000 else (pieces,):
-        with pytest.raises(BadResponse, match=r"^it (answers|does not answer|switches)"):
+        with pytest.raises(BadResponseError, match=r"^it (answers|does not answer|switches)"):
             read(*said)
 
 
 def test_text_of_a_bad_response_shows_where_it_begins() -> None:
-    with pytest.raises(BadResponse) as caught:
+    with pytest.raises(BadResponseError) as caught:
         read(b"SSH-2.0-OpenSSH\r\nmore")
     assert str(caught.value) == (
         "it does not answer in HTTP/1.1 (Expected HTTP/, RTSP/ or ICE/) near 'SSH-2.0-OpenSSH'"
@@ -195,9 +195,9 @@ SIZES = [
 
 @pytest.mark.parametrize("said", SIZES)
 def test_large_body_is_refused(said: bytes) -> None:
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         read(OK + said, largest=10)
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         read(*single(OK + said), largest=10)
     response = read(OK + said, largest=11)
     assert response is not None
@@ -205,7 +205,7 @@ def test_large_body_is_refused(said: bytes) -> None:
 
 
 def test_large_length_is_refused_before_the_body_comes() -> None:
-    with pytest.raises(TooLarge):
+    with pytest.raises(TooLargeError):
         read(OK + b"Content-Length: 18446744073709551615\r\n\r\n")
 
 

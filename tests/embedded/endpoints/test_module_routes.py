@@ -10,8 +10,8 @@ import pytest
 from statefun_flask import module_yaml
 from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded.endpoints.module_routes import ModuleRoutes
-from statefun_flask.embedded.errors import UnknownEgress
-from statefun_flask.embedded.errors import UnknownTarget
+from statefun_flask.embedded.errors import UnknownEgressError
+from statefun_flask.embedded.errors import UnknownTargetError
 from statefun_flask.embedded.exchange.formats import KafkaFormat
 from statefun_flask.protocol.schema.egress import KafkaProducerRecord
 from statefun_flask.values.egress import KAFKA
@@ -78,13 +78,13 @@ def test_functions_of_this_process_are_called_in_process(module: module_yaml.Mod
 
 
 def test_function_without_an_endpoint(module: module_yaml.Module) -> None:
-    with pytest.raises(UnknownTarget) as info:
+    with pytest.raises(UnknownTargetError) as info:
         ModuleRoutes(module, lambda body: b"", ["other/fn"]).endpoint("other/fn")
     assert str(info.value).startswith("No endpoint serves the function 'other/fn'.")
 
 
 def test_unknown_egress(module: module_yaml.Module) -> None:
-    with pytest.raises(UnknownEgress) as info:
+    with pytest.raises(UnknownEgressError) as info:
         ModuleRoutes(module).egress("shop/oot")
     assert str(info.value) == (
         "There is no egress 'shop/oot'. Did you mean 'shop/out'?"
@@ -93,9 +93,9 @@ def test_unknown_egress(module: module_yaml.Module) -> None:
 
 
 def test_record_to_an_unknown_egress_parks_its_sender(
-    module: module_yaml.Module, script: t.Any, bench: t.Any, answer: t.Any
+    module: module_yaml.Module, script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
-    script.add("shop/pay", lambda batch: answer().egress("shop/none", b"x"))
+    script.add("shop/pay", lambda batch: reply().egress("shop/none", b"x"))
     made = bench(routes=ModuleRoutes(module, script, ["shop/pay"]))
     made.run("shop/pay", "1")
     assert made.error() == (
@@ -105,9 +105,9 @@ def test_record_to_an_unknown_egress_parks_its_sender(
 
 
 def test_record_of_a_type_that_its_egress_does_not_accept_parks_its_sender(
-    module: module_yaml.Module, script: t.Any, bench: t.Any, answer: t.Any
+    module: module_yaml.Module, script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
-    script.add("shop/pay", lambda batch: answer().egress("shop/out", b"x", "a/b"))
+    script.add("shop/pay", lambda batch: reply().egress("shop/out", b"x", "a/b"))
     made = bench(routes=ModuleRoutes(module, script, ["shop/pay"]))
     made.run("shop/pay", "1")
     assert made.error() == (
@@ -129,13 +129,13 @@ def test_playground_egress(
     module: module_yaml.Module,
     script: t.Any,
     bench: t.Any,
-    answer: t.Any,
+    reply: t.Any,
     value: bytes,
     error: str | None,
 ) -> None:
     name = "io.statefun.playground/egress"
     script.add(
-        "shop/pay", lambda b: answer().egress(name, value, "io.statefun.playground/EgressRecord")
+        "shop/pay", lambda b: reply().egress(name, value, "io.statefun.playground/EgressRecord")
     )
     made = bench(routes=ModuleRoutes(module, script, ["shop/pay"]))
     made.run("shop/pay", "1")
@@ -147,10 +147,10 @@ def test_playground_egress(
 
 
 def test_kafka_record_is_read(
-    module: module_yaml.Module, script: t.Any, bench: t.Any, answer: t.Any
+    module: module_yaml.Module, script: t.Any, bench: t.Any, reply: t.Any
 ) -> None:
     message = kafka_record("greetings", key="bob", value="hi")
-    script.add("shop/pay", lambda b: answer().egress("shop/out", message.value, message.typename))
+    script.add("shop/pay", lambda b: reply().egress("shop/out", message.value, message.typename))
     made = bench(routes=ModuleRoutes(module, script, ["shop/pay"]))
     made.run("shop/pay", "1")
     (record,) = made.control.egress("greetings")
@@ -179,9 +179,9 @@ def test_module_of_statefun_2_is_refused(tmp_path: pathlib.Path) -> None:
 
 
 def test_popping_a_topic_moves_on_and_outlives_a_restart(
-    script: t.Any, bench: t.Any, answer: t.Any, tmp_path: pathlib.Path
+    script: t.Any, bench: t.Any, reply: t.Any, tmp_path: pathlib.Path
 ) -> None:
-    script.add("ns/fn", lambda batch: answer().egress("ns/out", batch.id.encode()))
+    script.add("ns/fn", lambda batch: reply().egress("ns/out", batch.id.encode()))
     first = bench(SqliteStore(tmp_path / "data"))
     for id in ("1", "2", "3"):
         first.run("ns/fn", id)

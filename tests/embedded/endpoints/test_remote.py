@@ -17,9 +17,9 @@ import zlib
 import pytest
 
 from statefun_flask.embedded import Remote
-from statefun_flask.embedded.errors import EndpointDown
+from statefun_flask.embedded.errors import EndpointDownError
 from statefun_flask.embedded.errors import EndpointError
-from statefun_flask.embedded.errors import RequestTooLarge
+from statefun_flask.embedded.errors import RequestTooLargeError
 
 OCTETS = "application/octet-stream"
 
@@ -123,7 +123,7 @@ def test_connection_that_the_server_ended_is_opened_again(server: Server, remote
 
 @pytest.mark.parametrize("content_type", [OCTETS, "Application/Octet-Stream"])
 @pytest.mark.parametrize("status", [200, 201])
-def test_any_success_with_the_content_type_is_an_answer(
+def test_any_success_with_the_content_type_is_a_reply(
     server: Server, remote: t.Any, status: int, content_type: str
 ) -> None:
     server.status, server.headers = status, {"Content-Type": content_type}
@@ -157,7 +157,7 @@ def test_other_content_types(server: Server, remote: t.Any, content_type: str) -
 @pytest.mark.parametrize("status", [408, 420, 429, 499, 502, 503, 504])
 def test_statuses_of_trouble(server: Server, remote: t.Any, status: int) -> None:
     server.status = status
-    with pytest.raises(EndpointDown) as info:
+    with pytest.raises(EndpointDownError) as info:
         remote()(b"")
     assert str(info.value) == (
         f"The endpoint {server.url}/statefun is down: status {status}."
@@ -214,7 +214,7 @@ def test_gzip_in_several_members(server: Server, remote: t.Any) -> None:
 
 def test_status_413_is_said_in_a_sentence(server: Server, remote: t.Any) -> None:
     server.status = 413
-    with pytest.raises(RequestTooLarge) as info:
+    with pytest.raises(RequestTooLargeError) as info:
         remote()(b"x" * 100)
     assert re.fullmatch(
         rf"{server.url}/statefun answered with the status 413: a request of \d+ bytes is too large"
@@ -240,7 +240,7 @@ def test_call_after_a_connection_that_was_said_to_end_has_its_own_timeout(
 
     monkeypatch.setattr(server.handler, "do_POST", never_answer, raising=False)
     try:
-        with pytest.raises(EndpointDown) as info:
+        with pytest.raises(EndpointDownError) as info:
             endpoint(b"")
     finally:
         over.set()
@@ -261,7 +261,7 @@ def test_nobody_listens() -> None:
         port = listener.getsockname()[1]
     with (
         contextlib.closing(Remote(f"http://127.0.0.1:{port}")) as endpoint,
-        pytest.raises(EndpointDown) as info,
+        pytest.raises(EndpointDownError) as info,
     ):
         endpoint(b"")
     assert info.value.reason == "connection refused"
@@ -273,7 +273,7 @@ def test_answer_that_does_not_come() -> None:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with (
             contextlib.closing(Remote(url, timeout=0.05)) as endpoint,
-            pytest.raises(EndpointDown) as info,
+            pytest.raises(EndpointDownError) as info,
         ):
             endpoint(b"")
     assert info.value.reason == "timeout"

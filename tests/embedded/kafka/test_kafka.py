@@ -30,7 +30,7 @@ from statefun_flask.dev import shutdown
 from statefun_flask.dev.session import Options
 from statefun_flask.dev.session import Session
 from statefun_flask.embedded import events
-from statefun_flask.embedded.errors import UnknownTarget
+from statefun_flask.embedded.errors import UnknownTargetError
 from statefun_flask.embedded.kafka import broker
 from statefun_flask.embedded.kafka import egress as egresses
 from statefun_flask.embedded.kafka import ingress as ingresses
@@ -146,10 +146,10 @@ class Client:
     """A client that reports whether there are brokers."""
 
     def __init__(self) -> None:
-        self.answers = True
+        self.replies = True
 
     def list_topics(self, timeout: float) -> None:
-        if not self.answers:
+        if not self.replies:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
 
 
@@ -167,14 +167,14 @@ def test_a_broker_that_goes_and_comes_is_reported_once_each(
     one.look(client)
     assert not told, "the broker answers, whatever the error was"
 
-    client.answers = False
+    client.replies = False
     text = "here:9092/1: Connect to ipv4#1.2.3.4:9092 failed: Connection refused (after 0ms in …)"
     one.error(error(text))
     one.error(error("1/1 brokers are down", KafkaError._ALL_BROKERS_DOWN))
     for _ in range(3):
         one.look(client)
     assert one.is_down
-    client.answers = True
+    client.replies = True
     for _ in range(3):
         one.look(client)
     assert told == [
@@ -273,7 +273,7 @@ def test_a_target_that_no_endpoint_serves_is_refused_at_once(
     word_app: StateFunFlask, module: pathlib.Path
 ) -> None:
     module.write_text(MODULE.replace("targets: [t/words]", "targets: [u/words]"))
-    with pytest.raises(UnknownTarget, match="u/words"):
+    with pytest.raises(UnknownTargetError, match="u/words"):
         word_app.statefun.runtime(clock="real", module=module, kafka="here:9092")
 
 

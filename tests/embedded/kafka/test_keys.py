@@ -10,8 +10,8 @@ import pytest
 from statefun_flask import Address
 from statefun_flask.embedded import core as cores
 from statefun_flask.embedded import SqliteStore
-from statefun_flask.embedded.errors import KeyReused
-from statefun_flask.embedded.errors import UnknownTarget
+from statefun_flask.embedded.errors import KeyReusedError
+from statefun_flask.embedded.errors import UnknownTargetError
 from statefun_flask.values.message import Message
 
 BOB, EVE = Address("ns/fn", "bob"), Address("ns/fn", "eve")
@@ -41,7 +41,7 @@ def test_a_key_belongs_to_an_address(made: t.Any) -> None:
 @pytest.mark.parametrize("other", [Y, Message("a/other", b"x")])
 def test_another_message_under_a_key_is_refused(made: t.Any, other: Message) -> None:
     made.engine.send_once(BOB, X, "k")
-    with pytest.raises(KeyReused) as info:
+    with pytest.raises(KeyReusedError) as info:
         made.engine.send_once(BOB, other, "k")
     assert str(info.value) == (
         "The idempotency key 'k' was used for another message to 'ns/fn/bob'. Use a new key for"
@@ -51,7 +51,7 @@ def test_another_message_under_a_key_is_refused(made: t.Any, other: Message) -> 
 
 
 def test_a_message_that_was_refused_leaves_its_key_free(made: t.Any) -> None:
-    with pytest.raises(UnknownTarget):
+    with pytest.raises(UnknownTargetError):
         made.engine.send_once(Address("ns/none", "1"), X, "k")
     with pytest.raises(UnicodeEncodeError):
         made.engine.send_once(BOB, X, "\udcff")

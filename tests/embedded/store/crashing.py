@@ -151,9 +151,9 @@ def main(folder: str, out: str, total: int, point: str = "") -> None:
     handler = RequestHandler(registry)
 
     def handle(body: bytes) -> bytes:
-        answer = handler(body)
+        reply = handler(body)
         fail.hit("call")
-        return answer
+        return reply
 
     store = CrashingStore(folder, fail)
     engine = Engine(LocalRoutes(InProcess(handle)), store, concurrency=4)

@@ -17,7 +17,7 @@ from statefun_flask.embedded import MemoryStore
 from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded.errors import BackupError
 from statefun_flask.embedded.errors import DataFolderError
-from statefun_flask.embedded.errors import NoDataFolder
+from statefun_flask.embedded.errors import NoDataFolderError
 from statefun_flask.embedded.records import StoredValue
 from statefun_flask.embedded.store import backup
 from statefun_flask.embedded.store import schema
@@ -128,7 +128,7 @@ def test_what_a_killed_process_has_left_is_removed(tmp_path: pathlib.Path) -> No
 
 
 def test_memory_has_no_copy() -> None:
-    with pytest.raises(NoDataFolder, match=r"Start it with --data DIR\."):
+    with pytest.raises(NoDataFolderError, match=r"Start it with --data DIR\."):
         MemoryStore().copy()
 
 

@@ -127,7 +127,7 @@ def log_end(folder: pathlib.Path) -> int:
 def test_log_that_is_cut_anywhere_leaves_whole_commits(
     script: t.Any,
     bench: t.Any,
-    answer: t.Any,
+    reply: t.Any,
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
     log_size: int,
@@ -137,7 +137,7 @@ def test_log_that_is_cut_anywhere_leaves_whole_commits(
 
     def count(batch: t.Any) -> t.Any:
         number = int(batch.states["count"] or 0) + 1
-        return answer().put("count", b"%d" % number).egress("t/out", b"%d" % number)
+        return reply().put("count", b"%d" % number).egress("t/out", b"%d" % number)
 
     script.add("t/count", count, ("count", "a/t"))
     made = bench(SqliteStore(tmp_path / "data"))

@@ -15,7 +15,7 @@ import pytest
 from statefun_flask import Address
 from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded.errors import DataFolderError
-from statefun_flask.embedded.errors import DiskFull
+from statefun_flask.embedded.errors import DiskFullError
 from statefun_flask.embedded.records import Envelope
 from statefun_flask.embedded.records import StoredValue
 from statefun_flask.embedded.store import schema
@@ -198,7 +198,7 @@ def test_a_commit_that_may_work_later_keeps_its_changes(tmp_path: pathlib.Path, 
     store = Failing(tmp_path)
     transaction = Transaction(store)
     transaction.set_cursor("reader", 1)
-    with pytest.raises(DiskFull, match="not now"):
+    with pytest.raises(DiskFullError, match="not now"):
         transaction.commit()
     assert not store.connection.in_transaction
     assert transaction

@@ -17,7 +17,7 @@ from ...protocol.schema.request_reply_v3 import FromFunction
 from ...values.address import Address
 from ...values.address import wire_type
 from ...values.message import Message
-from ..errors import AnswerRefused
+from ..errors import ReplyRefusedError
 from .states import ExpireMode
 from .states import StateSpec
 
@@ -79,12 +79,12 @@ class IncompleteContext(msgspec.Struct, frozen=True, gc=False):
 def read(address: Address, body: bytes) -> Result | IncompleteContext:
     """Read the reply of an address.
 
-    :raises AnswerRefused: The reply is not a FromFunction, or breaks a rule of the protocol.
+    :raises ReplyRefusedError: The reply is not a FromFunction, or breaks a rule of the protocol.
     """
     try:
         response = FromFunction.FromString(body)
     except (DecodeError, UnicodeDecodeError):  # the latter by protobuf in pure Python
-        raise AnswerRefused(
+        raise ReplyRefusedError(
             f"The reply of '{address.type}' for id '{address.id}' ({len(body)} bytes) is not a"
             " FromFunction of StateFun 3.x. Check what the endpoint serves under that URL."
         ) from None
@@ -140,18 +140,18 @@ def _delayed(address: Address, delayed: t.Any) -> Later | Cancel:
     token: str = delayed.cancellation_token
     if delayed.is_cancellation_request:
         if not token:
-            raise AnswerRefused(
+            raise ReplyRefusedError(
                 f"'{address.type}' cancels a delayed message for id '{address.id}' without a"
                 " cancellation token. Cancel with the token that the message was sent with."
             )
         return Cancel(token)
     if delayed.delay_in_ms < 0:
-        raise AnswerRefused(
+        raise ReplyRefusedError(
             f"'{address.type}' sends a message for id '{address.id}' with a delay of"
             f" {delayed.delay_in_ms} ms. Use a delay of zero or more."
         )
     if delayed.delay_in_ms > LONGEST:
-        raise AnswerRefused(
+        raise ReplyRefusedError(
             f"'{address.type}' sends a message for id '{address.id}' with a delay of"
             f" {delayed.delay_in_ms} ms. Use a delay of at most {LONGEST} ms."
         )
@@ -164,7 +164,7 @@ def _deletion(address: Address, mutation: t.Any) -> Mutation:
     kind = mutation.mutation_type
     if kind == _DELETE:
         return Mutation(mutation.state_name, "", None)
-    raise AnswerRefused(
+    raise ReplyRefusedError(
         f"'{address.type}' changes the state '{mutation.state_name}' of id '{address.id}' in the"
         f" unknown way {kind}. Use MODIFY (1) or DELETE (0)."
     )
@@ -178,23 +178,23 @@ def _spec(address: Address, value: t.Any) -> StateSpec:
     declares = f"'{address.type}' declares the state '{name}'"
 
     if name in _RESERVED:
-        raise AnswerRefused(
+        raise ReplyRefusedError(
             f"{declares}, which is a name that the StateFun runtime uses itself."
             " Give the state another name."
         )
     if typename.count("/") != 1 or typename.startswith("/") or typename.endswith("/"):
-        raise AnswerRefused(
+        raise ReplyRefusedError(
             f"{declares} with the type '{typename}'. Write the type as 'namespace/name', with one"
             " slash."
         )
     if mode not in (ExpireMode.AFTER_WRITE, ExpireMode.AFTER_INVOKE):
         return StateSpec(name, typename)
     if ttl <= 0:
-        raise AnswerRefused(
+        raise ReplyRefusedError(
             f"{declares} with an expiration of {ttl} ms. Use at least 1 ms, or no expiration."
         )
     if ttl > LONGEST:
-        raise AnswerRefused(
+        raise ReplyRefusedError(
             f"{declares} with an expiration of {ttl} ms. Use at most {LONGEST} ms, or no"
             " expiration."
         )
