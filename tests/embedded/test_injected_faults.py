@@ -343,6 +343,26 @@ def test_an_engine_that_cannot_read_its_store_releases_the_folder(
     SqliteStore(tmp_path).close()
 
 
+@pytest.mark.parametrize("statement", ["delete from opened", "insert into opened", "pragma wal"])
+def test_a_folder_is_released_when_its_database_cannot_be_opened(
+    tmp_path: pathlib.Path, statement: str
+) -> None:
+    from lossy_disk import Disk
+    from lossy_disk import error
+
+    disk = Disk()
+
+    def connect(path: str) -> sqlite3.Connection:
+        connection: t.Any = disk.connect(path)
+        connection.before = Fault(0, 1, lambda: error(sqlite3.SQLITE_CORRUPT, "no"), [statement])
+        return t.cast("sqlite3.Connection", connection)
+
+    with pytest.raises(DataFolderError, match="cannot be read: no"):
+        SqliteStore(tmp_path, connect)
+    SqliteStore(tmp_path, disk.connect).close()
+    disk.close()
+
+
 @pytest.mark.parametrize("code", TEMPORARY)
 def test_data_that_cannot_be_opened_now_is_not_called_damaged(
     tmp_path: pathlib.Path, code: str

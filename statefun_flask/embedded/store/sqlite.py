@@ -91,20 +91,22 @@ class SqliteStore:
         self._copying = threading.Lock()
         self._is_closing = False
         backup.remove_copy(self.path + _COPY)
-        try:
+        with contextlib.ExitStack() as opened:
+            opened.callback(self._folder.release, clean=self._folder.was_released)
+            if not lacks_log:
+                opened.callback(log_mark.keep_log, self.path)
             self.connection = _open(
                 connect or _connect, self.path, check=not self._folder.was_released
             )
+            opened.callback(_close, self.connection)
             self._mark = log_mark.LogMark(self.connection)
-            if lacks_log and not accept_loss and self._mark.needs_log():
-                self.connection.close()
-                raise self._missing_log()
-        except BaseException:
-            if not lacks_log:
-                log_mark.keep_log(self.path)
-            self._folder.release(clean=self._folder.was_released)
-            raise
-        self._mark.open()
+            try:
+                if lacks_log and not accept_loss and self._mark.needs_log():
+                    raise self._missing_log()
+                self._mark.open()
+            except sqlite3.DatabaseError as exc:
+                raise _explained(self.path, exc) from None
+            opened.pop_all()
 
     def _missing_log(self) -> DataFolderError:
         return DataFolderError(
@@ -509,6 +511,12 @@ def _dead(row: t.Any) -> Dead:
 
 def _connect(path: str) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+
+def _close(connection: sqlite3.Connection) -> None:
+    """Close a connection that is not used; an error of it is not the one to report."""
+    with contextlib.suppress(sqlite3.Error):
+        connection.close()
 
 
 def _open(connect: Connect, path: str, *, check: bool) -> sqlite3.Connection:
