@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pathlib
 import signal
 import sys
 import time
@@ -115,7 +116,10 @@ class Run:
     def reloading(self) -> int:
         """Run, and again when a source file changes, and return the exit status."""
         given = self._given
-        files = [given["module"]] if given["module"] else []
+        # The reloader looks into no folder of the virtual environment, where this one may be.
+        files = [str(each) for each in pathlib.Path.cwd().glob("*.py")]
+        if given["module"]:
+            files.append(given["module"])
         try:
             status = reload.run(self._version, given["port"], given["data"], files)
             self._end(changed=status == reload.CHANGED)
