@@ -34,7 +34,8 @@ def fields_of(type: Type[t.Any]) -> StoredFields:
         ((schema,), definitions) = msgspec.json.schema_components(
             [python], schema_hook=_foreign, ref_template="{name}"
         )
-    except TypeError:  # such as a class of a custom type
+    # A class of a custom type, or before msgspec 0.23 two classes of one name in one value.
+    except (TypeError, KeyError):
         return {}
     return dict(_of_schema(schema, "", definitions, ()))
 
