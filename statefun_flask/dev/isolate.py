@@ -8,6 +8,7 @@ its own. A child that ends is started again. No child outlives this process, not
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import random
@@ -26,12 +27,15 @@ from werkzeug import _reloader
 
 from ..embedded import InProcess
 from ..embedded import Remote
+from ..embedded.errors import EndpointDownError
+from ..embedded.errors import EndpointError
 from ..flink import supervisor
 from ..transport import WaitressTransport
 
 if t.TYPE_CHECKING:
     from flask import Flask
 
+    from ..embedded.endpoints.connection import HttpCall
     from ..embedded.endpoints.routes import EgressFormat
     from ..embedded.endpoints.routes import FunctionEndpoint
     from ..embedded.endpoints.routes import Routes
@@ -56,6 +60,32 @@ _LONGEST_FOLDER = 80
 
 #: In place of no limit for a call, in seconds.
 _YEAR = 365.0 * 24 * 3600
+
+
+class ChildEndedError(EndpointError):
+    """A child ended while it handled a message, or others of the same moment."""
+
+    #: The message that ends the child is called alone at the end. Others of its moment are called
+    #: again as often, hardly ever in the same child.
+    tries = 4
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The child process ended while it handled this message. The message may crash it: see"
+            " the output of the child, correct the function, or drop the message."
+        )
+
+
+class ChildTimeoutError(EndpointError):
+    """A child did not answer in time."""
+
+    tries = 1
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"The function did not return in {seconds:g} seconds, and its child process was ended."
+            " Correct the function, or raise --call-timeout."
+        )
 
 
 # -- in a child -------------------------------------------------------------------------------
@@ -104,6 +134,15 @@ class Children:
             self.close()
             raise
 
+    def end(self, url: str) -> None:
+        """End a child with a function that does not return. Another one takes its place."""
+        self._children[self.urls.index(url)].process.kill()
+
+    @property
+    def up(self) -> list[bool]:
+        """Whether each child answers, as far as is known."""
+        return [each.is_up for each in self._children]
+
     @property
     def pids(self) -> list[int]:
         """The process ids of the children."""
@@ -150,6 +189,7 @@ class _Child:
         self.process: subprocess.Popen[bytes]
         self.keep = threading.Thread(target=self._keep, name="statefun-child", daemon=True)
         self._began = 0.0
+        self.is_up = False
 
     def start(self) -> None:
         self._began = time.monotonic()
@@ -169,12 +209,21 @@ class _Child:
                     " app, or start without --isolate."
                 )
             time.sleep(0.02)
+        self.is_up = True
+
+    def _await_socket(self) -> None:
+        """Note that a child that was started again answers, unless it ends before."""
+        while self.process.poll() is None and self._parent.pause(0.02):
+            if _is_answered(self.socket):
+                self.is_up = True
+                return
 
     def _keep(self) -> None:
         """Start the child again whenever it ends."""
         delay = FIRST_DELAY
         while True:
             status = self.process.wait()
+            self.is_up = False
             _release(self.process)
             if not self._parent.pause(0.0):
                 return
@@ -186,10 +235,26 @@ class _Child:
                 _manner(status),
                 delay,
             )
-            if not self._parent.pause(delay):
+            if not self._start_again(delay):
                 return
             delay = min(2 * delay, LONGEST_DELAY)
-            self.start()
+            self._await_socket()
+
+    def _start_again(self, delay: float) -> bool:
+        """Start the child after a delay, and again until it works. Returns whether to go on."""
+        while self._parent.pause(delay):
+            try:
+                self.start()
+            except OSError as exc:
+                delay = LONGEST_DELAY
+                logger.warning(
+                    "A child process cannot be started: %s. The next try is in %g s.",
+                    exc.strerror or exc,
+                    delay,
+                )
+            else:
+                return True
+        return False
 
     def terminate(self) -> None:
         if hasattr(self, "process"):
@@ -210,35 +275,67 @@ class _Child:
         _release(self.process)
 
 
+class ChildEndpoint(Remote):
+    """The app in a child. There is no network between: a message is to blame for a lost call."""
+
+    tries = 1  # an exception is the function's, as in process
+
+    def __init__(self, url: str, children: Children, batch: int, timeout: float | None) -> None:
+        super().__init__(url, batch=batch, timeout=timeout or _YEAR)
+        self.group = children
+        self.group_size = len(children.urls)
+        self._children = children
+        self._seconds = timeout or _YEAR
+
+    def read(self, call: HttpCall) -> bytes:
+        """Return the FromFunction that a call was answered with.
+
+        :raises ChildEndedError: The child ended during the call.
+        :raises ChildTimeoutError: The function did not return in time.
+        :raises EndpointDownError: The child does not run.
+        """
+        try:
+            return super().read(call)
+        except EndpointDownError as exc:
+            if exc.is_cut_off:
+                raise ChildEndedError from None
+            if exc.reason == "timeout":
+                self._children.end(self.name)
+                raise ChildTimeoutError(self._seconds) from None
+            raise
+
+
 class IsolatedRoutes:
     """Routes with the app's own functions in child processes, any of them for a call.
 
     :param routes: Finds all other endpoints, and the egresses.
-    :param urls: Those of the children.
+    :param children: The processes.
     :param timeout: How long a call may take, in seconds; None for any time.
     """
 
-    def __init__(self, routes: Routes, urls: list[str], timeout: float | None) -> None:
+    def __init__(self, routes: Routes, children: Children, timeout: float | None) -> None:
         self._routes = routes
-        self._urls = urls
+        self._children = children
         self._timeout = timeout
-        self._remotes: dict[int, list[Remote]] = {}
+        self._endpoints: dict[int, list[ChildEndpoint]] = {}
 
     def endpoint(self, typename: str) -> FunctionEndpoint:
-        """Return what serves a function type: for the app's own, one of the children.
+        """Return what serves a function type: for the app's own, one of the children that run.
 
         :raises UnknownTargetError: Nothing does.
         """
         found = self._routes.endpoint(typename)
         if not isinstance(found, InProcess):
             return found
-        remotes = self._remotes.get(found.batch)
-        if remotes is None:
-            remotes = self._remotes[found.batch] = [
-                self._remote(url, found.batch) for url in self._urls
+        endpoints = self._endpoints.get(found.batch)
+        if endpoints is None:
+            endpoints = self._endpoints[found.batch] = [
+                ChildEndpoint(url, self._children, found.batch, self._timeout)
+                for url in self._children.urls
             ]
+        up = list(itertools.compress(endpoints, self._children.up))
         # By chance, not in turns: endpoints are asked for to check targets, too.
-        return random.choice(remotes)
+        return random.choice(up or endpoints)
 
     def egress(self, identifier: str) -> EgressFormat:
         """Return an egress.
@@ -249,15 +346,10 @@ class IsolatedRoutes:
 
     def close(self) -> None:
         """Close the connections to endpoints."""
-        for remotes in self._remotes.values():
-            for each in remotes:
+        for endpoints in self._endpoints.values():
+            for each in endpoints:
                 each.close()
         self._routes.close()
-
-    def _remote(self, url: str, batch: int) -> Remote:
-        remote = Remote(url, batch=batch, timeout=self._timeout or _YEAR)
-        remote.tries = 1  # an exception is the function's, as in process
-        return remote
 
 
 def _folder() -> str:

@@ -320,6 +320,8 @@ def _kind(request: t.Any) -> str:
         return "quick"
     if request.command == "GET" and request.path in ("/-/events", "/-/backup"):
         return "stream"
-    if request.command in ("PUT", "POST") and not request.path.startswith("/-/"):
-        return "wait" if "wait" in request.query else "commit"
-    return "commit" if request.path.startswith("/-/topic/") else "quick"
+    is_control = request.path.startswith("/-/")
+    if request.command in ("PUT", "POST") and not is_control and "wait" in request.query:
+        return "wait"
+    # A GET of a topic removes a record.
+    return "quick" if request.command == "GET" and is_control else "commit"

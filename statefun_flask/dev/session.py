@@ -125,14 +125,18 @@ class Session:
         except BaseException:
             store.close()
             raise
-        self.engine = Engine(
-            routes,
-            store,
-            self.clock,
-            concurrency=options.concurrency,
-            retention=options.retention,
-            call_timeout=options.call_timeout,
-        )
+        try:
+            self.engine = Engine(
+                routes,
+                store,
+                self.clock,
+                concurrency=options.concurrency,
+                retention=options.retention,
+                call_timeout=options.call_timeout,
+            )
+        except BaseException:
+            self._close_children()
+            raise
         self.control = Control(self.engine)
         self.inputs: list[FileInput] = []
         self.links: Links | None = None
@@ -169,7 +173,7 @@ class Session:
         self.children = Children(
             self.options.isolate, self.options.concurrency, self.statefun.settings.url
         )
-        return IsolatedRoutes(routes, self.children.urls, self.options.call_timeout)
+        return IsolatedRoutes(routes, self.children, self.options.call_timeout)
 
     def _close_children(self) -> None:
         if self.children is not None:

@@ -14,6 +14,9 @@ from .session import Session
 LISTED = 20
 COUNTED = 1000
 
+#: How long a function that runs in the engine's own thread may hold up the end, in seconds.
+_LOOK_TIMEOUT = 2.0
+
 #: Called with the kind and the text of each line.
 Say = cabc.Callable[[str, str], None]
 
@@ -23,7 +26,12 @@ def shut_down(session: Session, say: Say) -> int:
     started = time.monotonic()
     for source in session.sources:
         source.stop()
-    status = session.engine.status()
+    try:
+        status = session.engine.status(_LOOK_TIMEOUT)
+    except TimeoutError:
+        session.close()
+        say("end", "ended while a function did not return; its call is repeated at the next start")
+        return 1
     delays = session.control.delays(COUNTED + 1)
     now = session.clock.now()
     session.close()

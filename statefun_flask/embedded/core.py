@@ -23,17 +23,16 @@ from .clock import Clock
 from .egress import Sinks
 from .endpoints.pool import Call
 from .endpoints.remote import Remote
-from .endpoints.routes import FunctionEndpoint
 from .endpoints.routes import Routes
 from .error_text import describe
 from .error_text import text_of
 from .errors import DiskFullError
 from .errors import EndpointDownError
+from .errors import EndpointError
 from .errors import KeyReusedError
 from .errors import MessageEndsWorkerError
 from .errors import ProcessEndedError
 from .errors import ReplyRefusedError
-from .errors import RequestTooLargeError
 from .errors import StepFailedError
 from .errors import UnknownTargetError
 from .exchange import checks
@@ -94,7 +93,7 @@ class Core:
         self.states = RegisteredStates(self.transaction)
         self._limit = limit
         self._local_queue: EndpointQueue[Mailbox] = EndpointQueue(limit)
-        self._queues: dict[FunctionEndpoint, EndpointQueue[Mailbox]] = {}
+        self._queues: dict[object, EndpointQueue[Mailbox]] = {}
         suspects = suspects or Suspects()
         self.addresses = Addresses(
             store.parked(), self._queue_of, suspects=suspects, held=store.held()
@@ -233,7 +232,8 @@ class Core:
             return self._local_queue
         if not self._limit or not isinstance(endpoint, Remote):
             return self._local_queue
-        return self._queues.setdefault(endpoint, EndpointQueue(self._limit))
+        limit = self._limit * endpoint.group_size
+        return self._queues.setdefault(endpoint.group or endpoint, EndpointQueue(limit))
 
     def dispatch(self) -> None:
         """Call the first ready address that can be called, unless its endpoint is down."""
@@ -285,8 +285,8 @@ class Core:
         if self.addresses.paused and self.addresses.is_paused(address.type):
             self._answered(call)
         if not isinstance(outcome, bytes):
-            tries = 1 if isinstance(outcome, RequestTooLargeError) else call.endpoint.tries
-            self._fail(mailbox, call.batch, outcome, tries)
+            tries = outcome.tries if isinstance(outcome, EndpointError) else None
+            self._fail(mailbox, call.batch, outcome, tries or call.endpoint.tries)
             return
         try:
             result = reply.read(address, outcome)

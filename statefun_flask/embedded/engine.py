@@ -58,6 +58,9 @@ ACKNOWLEDGE_INTERVAL = 0.002
 #: How many calls are made without workers before the inbox is looked at.
 _CALLS_A_TURN = 32
 
+#: The time between two looks at the clock while the disk is full, in seconds.
+_FULL_INTERVAL = 1.0
+
 #: How much longer than its calls the loop may take to end, in seconds.
 _GRACE = 2.0
 
@@ -183,7 +186,7 @@ class Engine:
     @property
     def failure(self) -> BaseException | None:
         """The exception that ended the loop; None for an engine that runs or was closed."""
-        return self._failure
+        return self._failure if self._state in (EngineState.FAILED, EngineState.CLOSED) else None
 
     @property
     def listeners(self) -> list[t.Any]:
@@ -239,11 +242,14 @@ class Engine:
         """
         return self.act(lambda core: core.accept_once(address, message, key))
 
-    def look(self, question: cabc.Callable[[Core], T]) -> T:
+    def look(self, question: cabc.Callable[[Core], T], timeout: float | None = None) -> T:
         """Return the result of a function of the core, which changes nothing.
 
         The owner calls it between two steps. It sees whole steps, also those that are not on disk
         yet.
+
+        :param timeout: In seconds.
+        :raises TimeoutError: A function that runs in the loop itself has not returned in time.
         """
         future: concurrent.futures.Future[T] = self._futures.make()
 
@@ -254,7 +260,7 @@ class Engine:
                 future.set_exception(exc)
 
         self._post(answer, future)
-        return future.result()
+        return future.result(timeout)
 
     def act(self, deed: cabc.Callable[[Core], T]) -> T:
         """Return the result of a function that changes the core, once all changes are on disk.
@@ -308,9 +314,13 @@ class Engine:
         """
         self.look(lambda core: core.routes.endpoint(typename))
 
-    def status(self) -> Status:
-        """Return how busy the engine is."""
-        return self.look(lambda core: self._status())
+    def status(self, timeout: float | None = None) -> Status:
+        """Return how busy the engine is.
+
+        :param timeout: In seconds.
+        :raises TimeoutError: A function that runs in the loop itself has not returned in time.
+        """
+        return self.look(lambda core: self._status(), timeout)
 
     @property
     def queued(self) -> int:
@@ -534,9 +544,9 @@ class Engine:
         except BaseException as exc:
             if self._state is EngineState.CLOSED:
                 return  # close() did not wait for this thread any longer, and closed the store
-            self._failure = exc
             if self._in_flight is not None:
                 self._in_flight.engine_failed()
+            self._failure = exc
             self._state = EngineState.FAILED
             self._futures.break_all(self._refusal)
             raise
@@ -650,6 +660,8 @@ class Engine:
             if core.has_changes:
                 return self._interval if core.in_flight else 0.0
         sweep = self._sweeps.milliseconds_until_due(self.clock.monotonic()) / 1000
+        if core.full is not None:
+            sweep = max(sweep, _FULL_INTERVAL)  # nothing is swept before the disk has space
         due = core.seconds_until_due()
         return sweep if due is None else min(max(0.0, due), sweep)
 

@@ -117,12 +117,17 @@ class EndpointDownError(StateFunError):
 class EndpointError(StateFunError):
     """The response of an endpoint is not a reply."""
 
+    #: After how many tries it parks the message; None for as many as the endpoint says.
+    tries: int | None = None
+
 
 class RequestTooLargeError(EndpointError):
     """An endpoint does not take a request of that size, at any time.
 
     :param size: Of the request, in bytes.
     """
+
+    tries = 1
 
     def __init__(self, endpoint: str, size: int) -> None:
         super().__init__(

@@ -341,7 +341,7 @@ def test_a_signal_ends_it_with_a_last_line(
     run: cabc.Callable[..., Run], number: signal.Signals
 ) -> None:
     dev = run()
-    dev.ask("PUT", "/example/greeter/bob", "bob")
+    dev.ask("PUT", "/example/greeter/bob?wait", "bob")
     dev.process.send_signal(number)
     assert dev.rest() == 0
     assert re.search(r"^drained in \d+\.\d s$", dev.text, re.MULTILINE)
@@ -622,6 +622,61 @@ def test_an_app_that_only_a_child_cannot_load(
         "Error: The app cannot be run in a child process, whose output says why. Correct the app,"
         " or start without --isolate.\n"
     )
+
+
+#: A function that ends its process, does not return, or says that it was called.
+ODD = """
+import os
+import time
+
+
+@app.statefun("example/odd")
+def odd(context: Context, text: str) -> Effects:
+    if text == "exit":
+        os._exit(9)
+    if text == "hang":
+        time.sleep(1000)
+    return Effects().egress("example/out", kafka_record("odd", key="k", value=text))
+"""
+
+
+@pytest.mark.slow
+def test_a_message_that_ends_or_blocks_a_child_holds_up_no_other(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
+    (folder / "hello.py").write_text(APP + ODD)
+    dev = run("--isolate=2", "--call-timeout", "1")
+    dev.until("Listening")
+    dev.ask("PUT", "/example/odd/killer", "exit")
+    dev.ask("PUT", "/example/odd/blocker", "hang")
+    for number in range(20):
+        dev.ask("PUT", f"/example/odd/{number}", f"fine {number}")
+    end = time.monotonic() + 60
+    while len(records := dev.ask("GET", "/-/egress/odd")) < 20:
+        assert time.monotonic() < end, records
+        time.sleep(0.05)
+    while len(parked := dev.ask("GET", "/-/parked")) < 2:
+        assert time.monotonic() < end, parked
+        time.sleep(0.05)
+    errors = {each["address"]: each["error"] for each in parked}
+    assert "The child process ended while it handled this message." in errors["example/odd/killer"]
+    assert "The function did not return in 1 seconds" in errors["example/odd/blocker"]
+    assert sorted(each["value"] for each in records) == sorted(f"fine {n}" for n in range(20))
+    dev.process.send_signal(signal.SIGTERM)
+    assert dev.rest() == 1
+
+
+@pytest.mark.slow
+def test_a_function_in_the_engine_s_own_thread_does_not_hold_up_the_end(
+    run: cabc.Callable[..., Run], folder: pathlib.Path
+) -> None:
+    (folder / "hello.py").write_text(APP + ODD)
+    dev = run("--concurrency", "1", "--data", str(folder / "data"))
+    dev.until("Listening")
+    dev.ask("PUT", "/example/odd/blocker", "hang")
+    dev.process.send_signal(signal.SIGTERM)
+    assert dev.rest() == 1
+    dev.until("ended while a function did not return; its call is repeated at the next start")
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import typing as t
+import uuid
 
 import pytest
 import waiting
@@ -103,8 +104,9 @@ Server.drain = lambda self: None
 class Client:
     """Sends numbers to an address of its own, over one connection as long as it lasts."""
 
-    def __init__(self, id: str) -> None:
-        self.address = Address("t/log", id)
+    def __init__(self, namespace: str, id: str) -> None:
+        self.address = Address(f"{namespace}/log", id)
+        self._relay = Address(f"{namespace}/relay", id)
         self.sent = 0
         self.acknowledged: list[int] = []
         self._stopping = threading.Event()
@@ -132,11 +134,14 @@ class Client:
         # A message without an answer is not sent again: nobody knows whether it was accepted.
         self.sent += 1
         number = self.sent
-        connection.request("PUT", f"/t/log/{self.address.id}", str(number).encode())
+        connection.request("PUT", f"/{self.address}", str(number).encode())
         response = connection.getresponse()
         response.read()
         if response.status == 200:
             self.acknowledged.append(number)
+        elif response.status == 404:
+            # The command has ended, and one of another test has got its port.
+            raise ConnectionError("This is not the command that the client was started for.")
         elif response.status != 503:
             raise AssertionError(response.status)
 
@@ -151,7 +156,7 @@ class Client:
             yield f"{self.address}: {applied} are doubled or out of order"
         if not set(applied) <= set(range(1, self.sent + 1)):
             yield f"{self.address}: {applied} were not all sent"
-        relayed = _numbers(store, Address("t/relay", self.address.id))
+        relayed = _numbers(store, self._relay)
         if relayed != applied[:handled]:
             yield f"{self.address}: {applied[:handled]} were passed on as {relayed}"
 
@@ -173,7 +178,9 @@ class Works:
     def __init__(self, folder: pathlib.Path, patches: str = SLOW_DISK) -> None:
         self._folder = folder
         self._app = folder / "app.py"
-        self._source = APP + patches
+        # No other test has these functions, whose port a client might reach after a stop.
+        self._namespace = f"t{uuid.uuid4().hex[:8]}"
+        self._source = (APP + patches).replace('"t/', f'"{self._namespace}/')
         self._app.write_text(self._source)
         self._process: subprocess.Popen[bytes] | None = None
         self._runs = 0
@@ -216,7 +223,7 @@ class Works:
             return bool(found)
 
         waiting.wait_for(is_listening, f"the command: {output.read_text()}", 30)
-        clients = [Client(f"{self._runs}-{number}") for number in range(CLIENTS)]
+        clients = [Client(self._namespace, f"{self._runs}-{number}") for number in range(CLIENTS)]
         self._clients += clients
         for client in clients:
             client.start(found[0])

@@ -155,6 +155,34 @@ def test_what_a_function_returns_late_is_no_outcome(blocking: Blocking) -> None:
     assert [type(each.outcome) for each in done] == [CallTimeoutError]
 
 
+def test_a_call_that_ends_while_it_is_looked_at_is_answered_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The worker is at the next call by then, which must not be taken for the one before."""
+    first, second, looked = threading.Event(), threading.Event(), threading.Event()
+    real = pool.line_of
+
+    def look(thread: threading.Thread) -> str:
+        first.set()
+        until(lambda: len(done) == 1)
+        looked.set()
+        return real(thread)
+
+    monkeypatch.setattr(pool, "line_of", look)
+    done: list[pool.Call] = []
+    calls = pool.CallPool(1, done.append, 0.1)
+    for event in (first, second):
+        address = Address("ns/fn", "bob")
+        endpoint = InProcess(lambda body, event=event: b"x" if event.wait(20) else b"")
+        calls.put(pool.Call(address, endpoint, Mailbox(address), [], {}, b"", RealClock()))
+    assert looked.wait(20)
+    second.set()
+    until(lambda: len(done) >= 2)
+    calls.close(10)
+    assert len(done) == 2
+    assert done[0].outcome == b"x"
+
+
 class Elsewhere:
     """An endpoint with a time limit of its own."""
 

@@ -149,26 +149,34 @@ class Addresses:
     def _make_ready(self, mailbox: Mailbox, *, external: bool = False, first: bool = False) -> None:
         mailbox.condition = _READY
         queue = mailbox.queue
-        if first:
+        if first or mailbox.suspect:
             queue.add_first(mailbox)
         else:
             queue.add(mailbox, external=external)
         self.ready += 1
         if queue.in_flight < queue.limit:
             self._open[queue] = None
+            if mailbox.suspect:
+                self._open = {queue: None, **self._open}  # it is the first one now
 
     def _suspect(self, mailbox: Mailbox) -> None:
         """Have a suspect called before all others, its first messages one at a time."""
         mailbox.suspect = True
         mailbox.one_by_one = max(1, self._suspects.untried(mailbox.address))
         self.suspected += 1
-        self._make_ready(mailbox, first=True)
-        if mailbox.queue in self._open:
-            self._open = {mailbox.queue: None, **self._open}
+        self._make_ready(mailbox)
 
     def _tried(self, mailbox: Mailbox) -> None:
         """Clear a suspect once its first messages are handled."""
         if self._suspects.tried(mailbox.address, max(1, mailbox.in_flight)):
+            self._unsuspect(mailbox)
+
+    def _unsuspect(self, mailbox: Mailbox) -> None:
+        """Call an address as all others are called.
+
+        The next start suspects it again, unless its messages were handled before.
+        """
+        if mailbox.suspect:
             mailbox.suspect = False
             self.suspected -= 1
 
@@ -197,6 +205,7 @@ class Addresses:
         pause = self._pauses.get(mailbox.address.type) if self._pauses else None
         if pause is None:
             return mailbox
+        self._unsuspect(mailbox)  # it waits for another process, whose end is not this one's
         mailbox.condition = Condition.PAUSED
         pause.add(mailbox)
         return None
@@ -231,6 +240,10 @@ class Addresses:
             self._make_ready(mailbox, external=messages[0].caller is None)
         else:
             del self._mailboxes[mailbox.address]
+            if mailbox.suspect:
+                # Messages that no commit had written before the process ended do not come again.
+                self._suspects.acquit(mailbox.address)
+                self._unsuspect(mailbox)
 
     def _leave(self, messages: list[Envelope]) -> None:
         self.queued -= len(messages)
@@ -298,6 +311,7 @@ class Addresses:
         """
         typename = mailbox.address.type
         self._end(mailbox)
+        self._unsuspect(mailbox)
         if cut_off:
             mailbox.cut_off()
         else:

@@ -108,11 +108,13 @@ class _Worker:
         self.is_reported = False
         self.claim.append(call)
 
-    def take(self) -> Call | None:
+    def take(self, call: Call) -> bool:
+        """Remove a call. Returns False if it was removed, and perhaps followed by the next one."""
         try:
-            return self.claim.pop()
-        except IndexError:
-            return None
+            self.claim.remove(call)
+        except ValueError:
+            return False
+        return True
 
 
 class CallPool:
@@ -186,7 +188,7 @@ class CallPool:
                 call.run()
             except BaseException as exc:  # a function's SystemExit must not end the worker
                 call.outcome = exc
-            if worker.take() is None:
+            if not worker.take(call):
                 return  # the call took too long, and another thread has this one's place
             self._done(call)
 
@@ -205,7 +207,7 @@ class CallPool:
     def _look(self, index: int, worker: _Worker, call: Call, seconds: float) -> None:
         if self._timeout is not None and seconds >= self._timeout:
             found = _slow_call(worker, call, seconds)
-            if worker.take() is not None:
+            if worker.take(call):
                 self._workers[index] = self._started()
                 error = CallTimeoutError(found.function, found.id, self._timeout, found.where)
                 # A copy: the thread writes its outcome into the call when the function returns.

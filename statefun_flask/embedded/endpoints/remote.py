@@ -52,6 +52,10 @@ class Remote:
 
     tries = 3
 
+    #: What has one ready queue with this endpoint, and how many endpoints it stands for.
+    group: object = None
+    group_size = 1
+
     def __init__(
         self,
         url: str,

@@ -97,9 +97,11 @@ class DataFolder:
 
         :param clean: Whether the database was closed, so that the next process need not check it.
         """
-        if clean:
-            os.ftruncate(self._lock, 0)
-        os.close(self._lock)
+        try:
+            if clean:
+                os.ftruncate(self._lock, 0)
+        finally:
+            os.close(self._lock)
 
 
 def _flags() -> int:
