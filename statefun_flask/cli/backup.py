@@ -91,7 +91,7 @@ def _name(part: pathlib.Path, target: pathlib.Path, force: bool) -> None:
 
 @click.command(
     "restore",
-    short_help="Make a data folder of a backup.",
+    short_help="Make a data folder from a backup.",
     epilog="Example: flask statefun restore monday.sqlite3 data",
 )
 @click.argument("backup", type=click.Path(exists=True, dir_okay=False))

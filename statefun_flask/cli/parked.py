@@ -36,7 +36,7 @@ _all_option = click.option(
 def parked() -> None:
     """Deal with messages that failed.
 
-    A parked address is called no more until its first message is retried, replaced or dropped. It
+    A parked address is not called until its first message is retried, replaced or dropped. It
     is named by its address, or by the NUMBER of the message from outside that led to it.
     """
 
@@ -71,7 +71,7 @@ def _text(each: JsonObject) -> str:
 @format_option
 @asks_engine
 def retry(engine: EngineClient, which: str | None, several: bool, output: str) -> None:
-    """Try the message again that failed at an address."""
+    """Retry the message that failed at an address."""
     path = "/-/retry" + _path(which, several)
     addresses = engine.post(path)["retried"]
     _write(addresses, output, lambda each: f"{printable(each)} is tried again")

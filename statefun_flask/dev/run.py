@@ -26,6 +26,8 @@ from ..module_yaml.compare import compare_files
 from . import reload
 from . import shutdown
 from .app_log import show_info
+from .broken import answer_unavailable
+from .broken import reason_of
 from .file_input import LineParser
 from .file_input import PositionMismatchError
 from .output import Output
@@ -144,9 +146,11 @@ class Run:
             self._start(session)
         except click.ClickException as exc:
             self._wait_for_a_change(f"Error: {exc.format_message()}")
+            answer_unavailable(listening, f"The app cannot be run: {exc.format_message()}")
             return
-        except Exception:
+        except Exception as exc:
             self._wait_for_a_change(traceback.format_exc().rstrip())
+            answer_unavailable(listening, reason_of(exc))
             return
         if parked:
             plural = "s" * (len(parked) != 1)

@@ -257,9 +257,18 @@ def test_broken_code_is_waited_for_and_loses_nothing(
     # Without the plugin's entry point the flask command loads the app, and ends.
     dev.until(r"The app cannot be (loaded|run)\. Correct the code")
     assert "SyntaxError" in dev.text
+    for method, path in (("PUT", "/example/greeter/bob"), ("GET", "/-/status")):
+        refused = dev.ask(method, path, "bob")["error"]
+        assert re.fullmatch(
+            r"The app cannot be loaded: .*hello\.py:1: SyntaxError: invalid syntax\. Correct the"
+            r" code to load it again\.",
+            refused,
+        ), refused
     (folder / "hello.py").write_text(APP + "\n# corrected\n")
-    # A request during the change waits for it.
-    assert dev.ask("GET", "/-/state/example/greeter/bob") == {"seen": 1}
+    end = time.monotonic() + 20
+    while (state := dev.ask("GET", "/-/state/example/greeter/bob")) != {"seen": 1}:
+        assert time.monotonic() < end, state
+        time.sleep(0.05)
     dev.process.send_signal(signal.SIGTERM)
     assert dev.rest() == 0
 
