@@ -35,6 +35,7 @@ class Suspects:
     def __init__(self) -> None:
         self._by_label: dict[bytes, Suspect] = {}
         self._acquitted: list[bytes] = []
+        self._is_changed = False
 
     def __len__(self) -> int:
         return len(self._by_label)
@@ -57,6 +58,9 @@ class Suspects:
         label = label_of(address)
         suspect = self._by_label[label]
         suspect.untried = max(0, suspect.untried - messages)
+        if suspect.ends:
+            # They were of the message that was handled now. The next one has a count of its own.
+            suspect.ends, self._is_changed = 0, True
         if suspect.untried:
             return False
         self._acquitted.append(label)
@@ -77,11 +81,12 @@ class Suspects:
         return list(self._by_label.items())
 
     def committed(self) -> bool:
-        """Forget those that are cleared, since that is on disk. Returns whether there were any."""
+        """Forget those that are cleared, since that is on disk. Returns whether any has changed."""
         labels, self._acquitted = self._acquitted, []
+        is_changed, self._is_changed = self._is_changed, False
         for label in labels:
             self._by_label.pop(label, None)
-        return bool(labels)
+        return is_changed or bool(labels)
 
 
 def label_of(address: Address) -> bytes:
