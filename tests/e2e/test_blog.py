@@ -167,7 +167,7 @@ def test_the_command_of_the_readme_runs_the_program() -> None:
                 said.append(line)
                 if line.startswith("The job runs."):
                     break
-            (bootstrap,) = re.findall(r"^Kafka is at (\S+),", "".join(said), re.MULTILINE)
+            (bootstrap,) = re.findall(r"^Kafka listens at (\S+),", "".join(said), re.MULTILINE)
 
             producer = Producer({"bootstrap.servers": bootstrap})
             producer.produce("names", key="bob", value=requests("bob", 1, 1)[0][1])

@@ -200,7 +200,7 @@ def test_nothing_is_left_of_a_killed_command(tmp_path: pathlib.Path) -> None:
 
 def test_the_command_runs_the_greeter_and_nothing_is_left_of_it(tmp_path: pathlib.Path) -> None:
     with greeter(tmp_path) as (process, said):
-        bootstrap = said.partition("Kafka is at ")[2].partition(",")[0]
+        bootstrap = said.partition("Kafka listens at ")[2].partition(",")[0]
         arguments = ["datagen.py", "--bootstrap", bootstrap, "--count", "20", "--rate", "1000"]
         greetings = subprocess.run(
             [sys.executable, *arguments],
