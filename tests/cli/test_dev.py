@@ -644,6 +644,7 @@ def odd(context: Context, text: str) -> Effects:
     if text == "exit":
         os._exit(9)
     if text == "hang":
+        print("does not return", flush=True)
         time.sleep(1000)
     return Effects().egress("example/out", kafka_record("odd", key="k", value=text))
 """
@@ -682,9 +683,12 @@ def test_a_function_in_the_engine_s_own_thread_does_not_hold_up_the_end(
     (folder / "hello.py").write_text(APP + ODD)
     dev = run("--concurrency", "1", "--data", str(folder / "data"))
     dev.until("Listening")
-    dev.ask("PUT", "/example/odd/blocker", "hang")
-    dev.process.send_signal(signal.SIGTERM)
-    assert dev.rest() == 1
+    body = b"PUT /example/odd/x HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4\r\n\r\nhang"
+    with socket.create_connection(("127.0.0.1", dev.port)) as sender:  # which hears of nothing
+        sender.sendall(body)
+        dev.until("^does not return$")
+        dev.process.send_signal(signal.SIGTERM)
+        assert dev.rest() == 1
     dev.until("ended while a function did not return; its call is repeated at the next start")
 
 
