@@ -306,10 +306,11 @@ def test_no_name_is_lost_while_workers_are_replaced_and_killed(
 @contextlib.contextmanager
 def long_batch(worker: Worker) -> cabc.Iterator[None]:
     """Send a worker a batch that takes seconds, and check that it is answered."""
-    before = worker.worked()
+    body = request_of("long", 200_000)  # which takes a while, and the worker works meanwhile
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(post, worker.port, request_of("long", 200_000))
-        wait_for(lambda: worker.worked() > before + 0.3, "the batch to begin")
+        asked = pool.submit(post, worker.port, body)
+        before = worker.worked()
+        wait_for(lambda: worker.worked() > before + 0.6, "the batch to begin")
         yield
         assert asked.result() == 200
 
