@@ -172,7 +172,7 @@ def test_a_module_that_the_engine_refuses_says_why(start_cluster: StartCluster) 
         cluster.submit("kind: example/nothing\nspec: {}\n")
     assert str(info.value) == (
         "StateFun refuses 'module.yaml': An extension with type TypeName(example, nothing) does"
-        " not exist. Correct it, and start again."
+        " not exist. Correct the file, and start again."
     )
 
 
@@ -184,7 +184,7 @@ def test_a_taken_kafka_port_says_so(kafka: t.Any) -> None:
         other.start()
     assert str(info.value) == (
         f"Cannot start Kafka at {kafka.bootstrap}: the port is taken. Choose another one, or stop"
-        " what listens there."
+        " the program that listens there."
     )
 
 

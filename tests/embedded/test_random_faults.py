@@ -39,6 +39,7 @@ from statefun_flask.embedded import EgressRecord
 from statefun_flask.embedded import Engine
 from statefun_flask.embedded import InProcess
 from statefun_flask.embedded import LocalRoutes
+from statefun_flask.embedded import retention
 from statefun_flask.embedded import SqliteStore
 from statefun_flask.embedded import Store
 from statefun_flask.embedded.endpoints.routes import Routes
@@ -469,7 +470,8 @@ def failing(judge: Judge, seeds: cabc.Iterable[int]) -> tuple[int, Story, list[s
 @pytest.fixture
 def judges(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> cabc.Callable[..., Judge]:
     # A client that repeats a message a day later has lost its key, and nothing can be done.
-    monkeypatch.setattr(cores, "REMEMBERED", 1000 * DAY)
+    for module in (cores, retention):
+        monkeypatch.setattr(module, "REMEMBERED", 1000 * DAY)
     monkeypatch.setattr(stores, "LOG_SIZE", 50_000)
 
     def make(**options: t.Any) -> Judge:
