@@ -145,6 +145,26 @@ class Application:
             self._streams.release()
 
 
+class Unavailable:
+    """Answers each request with 503 and a reason, while there is no engine.
+
+    :param reason: What is wrong, and what to do.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+        self.closing = False
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> cabc.Iterable[bytes]:
+        """Answer a request."""
+        try:
+            _refuse_foreign(environ)
+        except RequestError as exc:
+            return _respond(ApiResponse(exc.status, {"error": str(exc)}), start_response)
+        headers = (("Retry-After", "1"),)
+        return _respond(ApiResponse(503, {"error": self._reason}, headers), start_response)
+
+
 class _one_of:
     """Counts the requests of one kind, and refuses a request above the limit."""
 

@@ -2,48 +2,17 @@
 
 from __future__ import annotations
 
-import http
-import http.server
-import json
 import socket
-import threading
 import traceback
 import types
-import typing as t
 
-#: How much of a request's body is read before the response, in bytes.
-_BODY = 1 << 20
+from .application import Unavailable
+from .server import Server
 
 
 def answer_unavailable(listening: socket.socket, reason: str) -> None:
     """Answer every request at a socket with 503 and a reason, until the process ends."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        server_version = "statefun"
-        timeout = 10
-
-        def log_message(self, *args: t.Any, **named: t.Any) -> None:
-            """Print nothing."""
-
-        def _answer(self) -> None:
-            length = self.headers.get("Content-Length", "0")
-            if length.isdecimal() and len(length) < 10:
-                self.rfile.read(min(int(length), _BODY))
-            body = json.dumps({"error": reason}).encode()
-            self.send_response(http.HTTPStatus.SERVICE_UNAVAILABLE)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Retry-After", "1")
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_HEAD = do_PUT = do_POST = _answer
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
-    server.socket.close()
-    server.socket = listening
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="statefun-broken", daemon=True).start()
+    Server(Unavailable(reason), 0, listening).start()
 
 
 def reason_of(exc: BaseException) -> str:

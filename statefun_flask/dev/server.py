@@ -37,6 +37,7 @@ from .application import Application
 from .application import encoded
 from .application import MAX_STREAMS
 from .application import MAX_WAITS
+from .application import Unavailable
 
 #: The largest size of a body, in bytes.
 MAX_BODY = 64 << 20
@@ -80,7 +81,10 @@ class Server:
     """
 
     def __init__(
-        self, application: Application, port: int, listening: socket.socket | None = None
+        self,
+        application: Application | Unavailable,
+        port: int,
+        listening: socket.socket | None = None,
     ) -> None:
         bound = listening or bind(port)
         #: The port that it listens on.
@@ -134,7 +138,7 @@ class _Acceptor(TcpWSGIServer):  # type: ignore[misc,unused-ignore]
 
     def __init__(
         self,
-        application: Application,
+        application: Application | Unavailable,
         sockets: dict[int, t.Any],
         pools: _Pools,
         bound: socket.socket,
