@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections.abc as cabc
 import dataclasses
 import json
 import pathlib
@@ -54,7 +53,10 @@ def check(ctx: click.Context, files: tuple[str, ...], output: str, lock_file: st
             f"There is nothing to check: neither '{MODULE}' nor '{FILE}' exists here. Name a module"
             " file, or write one with 'flask statefun module'."
         )
-    findings = [*findings_of(modules), *(each for lock in locks for each in _of_lock(lock))]
+    statefun = current_app.extensions["statefun"]
+    findings = compare_files(modules, statefun.registry, statefun.settings)
+    for lock in locks:
+        findings += _of_lock(lock)
     if output == "json":
         described = [dataclasses.asdict(finding) for finding in findings]
         click.echo(json.dumps({"compared": compared, "findings": described}, indent=2))
@@ -72,12 +74,6 @@ def check(ctx: click.Context, files: tuple[str, ...], output: str, lock_file: st
 
 def _existing(file: str) -> list[str]:
     return [file] if pathlib.Path(file).exists() else []
-
-
-def findings_of(files: cabc.Sequence[str]) -> list[Finding]:
-    """Return the findings of the module files of one job, compared with the current app."""
-    statefun = current_app.extensions["statefun"]
-    return compare_files(files, statefun.registry, statefun.settings)
 
 
 def _of_lock(path: str) -> list[Finding]:

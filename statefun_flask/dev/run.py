@@ -22,7 +22,7 @@ from ..embedded.errors import UnknownTargetError
 from ..embedded.retention import Retention
 from ..errors import FunctionNotFoundError
 from ..module_yaml import ModuleError
-from ..module_yaml.compare import compare_files
+from ..module_yaml.compare import accepted
 from . import reload
 from . import shutdown
 from .app_log import show_info
@@ -218,19 +218,14 @@ class Run:
                 raise click.ClickException(str(exc)) from None
 
     def _check(self, app: Flask, module: str | None) -> None:
-        """Refuse a module file that 'flask statefun check' finds an error in; show its warnings.
+        """Refuse a module file in which 'flask statefun check' finds an error; show its warnings.
 
         :raises ModuleError: It finds an error.
         """
-        if module is None:
-            return
-        statefun = app.extensions["statefun"]
-        findings = compare_files([module], statefun.registry, statefun.settings)
-        errors = [finding for finding in findings if finding.severity == "error"]
-        if errors:
-            raise ModuleError(errors)
-        for finding in findings:
-            self._err.write(str(finding))
+        if module is not None:
+            statefun = app.extensions["statefun"]
+            for warning in accepted(module, statefun.registry, statefun.settings):
+                self._err.write(str(warning))
 
     def _start(self, session: Session) -> None:
         session.engine.listeners.append(self._reporter.listener(session))

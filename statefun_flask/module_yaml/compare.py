@@ -50,6 +50,18 @@ def compare_files(
     return found
 
 
+def accepted(file: str, registry: FunctionRegistry, settings: Settings) -> list[Finding]:
+    """Return the warnings about the only module file of a job, compared with an app.
+
+    :raises ModuleError: The file has errors, or does not fit the app.
+    """
+    findings = compare_files([file], registry, settings)
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        raise ModuleError(errors)
+    return findings
+
+
 def compare(
     modules: cabc.Sequence[Module], registry: FunctionRegistry, settings: Settings | None = None
 ) -> list[Finding]:
