@@ -281,8 +281,7 @@ class Addresses:
         self._parked[address] = Parked(address, culprit.seq, culprit.trace, error, now)
         self._leave(mailbox.messages)
         del self._mailboxes[address]
-        if mailbox.suspect:
-            self.suspected -= 1  # the messages behind this one stay suspects
+        self._unsuspect(mailbox)  # after a retry the messages behind this one are suspects again
 
     def quarantine(self, parked: Parked) -> None:
         """Park an address before its messages are put in a mailbox."""
