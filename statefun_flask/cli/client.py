@@ -262,6 +262,7 @@ def asks_engine(function: F) -> F:
     return t.cast("F", command)
 
 
+number_argument = click.argument("number", type=click.IntRange(min=0))
 format_option = click.option(
     "--format",
     "output",
@@ -358,6 +359,11 @@ def type_header(typename: str | None) -> dict[str, str]:
 def write_json(value: t.Any) -> None:
     """Write a value as a line of JSON."""
     click.echo(printable_json(value))
+
+
+def write_one(value: JsonObject, output: str, text: str) -> None:
+    """Write what was done, as a line of JSON or of text."""
+    click.echo(printable_json(value) if output == "json" else text)
 
 
 def write_all(

@@ -11,13 +11,12 @@ from ..dev.printable import printable_json
 from .client import asks_engine
 from .client import EngineClient
 from .client import format_option
+from .client import number_argument
 from .client import write_all
-from .client import write_json
+from .client import write_one
 
 if t.TYPE_CHECKING:
     from ..dev.serializer import JsonObject
-
-_number_argument = click.argument("number", type=click.IntRange(min=0))
 
 
 @click.group("dead", short_help="Deal with messages that were dropped.")
@@ -53,16 +52,14 @@ def _line(letter: JsonObject) -> str:
 @dead.command(
     "revive", short_help="Queue one again.", epilog="Example: flask statefun dead revive 7"
 )
-@_number_argument
+@number_argument
 @format_option
 @asks_engine
 def revive(engine: EngineClient, number: int, output: str) -> None:
     """Queue the dead letter NUMBER again, behind the messages of its address."""
     message = engine.post(f"/-/revive/{number}")["revived"]
-    if output == "json":
-        write_json(message)
-    else:
-        click.echo(f"message {message['seq']} to {printable(message['to'])} is queued again")
+    text = f"message {message['seq']} to {printable(message['to'])} is queued again"
+    write_one(message, output, text)
 
 
 @dead.command(
@@ -81,15 +78,8 @@ def purge(engine: EngineClient, number: int | None, several: bool, output: str) 
     if number is None:
         count = engine.post("/-/purge?all")["purged"]
         what = "dead letter is" if count == 1 else "dead letters are"
-        _write({"purged": count}, output, f"{count} {what} deleted")
+        write_one({"purged": count}, output, f"{count} {what} deleted")
     else:
         letter = engine.post(f"/-/purge/{number}")["purged"]
         text = f"message {letter['seq']} to {printable(letter['to'])} is deleted"
-        _write(letter, output, text)
-
-
-def _write(value: JsonObject, output: str, text: str) -> None:
-    if output == "json":
-        write_json(value)
-    else:
-        click.echo(text)
+        write_one(letter, output, text)

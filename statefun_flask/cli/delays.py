@@ -11,14 +11,13 @@ from ..dev.printable import printable_json
 from .client import asks_engine
 from .client import EngineClient
 from .client import format_option
+from .client import number_argument
 from .client import write_all
-from .client import write_json
+from .client import write_one
 from .until import span_text
 
 if t.TYPE_CHECKING:
     from ..dev.serializer import JsonObject
-
-_number_argument = click.argument("number", type=click.IntRange(min=0))
 
 
 @click.group("delays", short_help="Deal with delayed messages.")
@@ -53,29 +52,22 @@ def _line(delay: JsonObject) -> str:
 @delays.command(
     "fire", short_help="Deliver one now.", epilog="Example: flask statefun delays fire 7"
 )
-@_number_argument
+@number_argument
 @format_option
 @asks_engine
 def fire(engine: EngineClient, number: int, output: str) -> None:
     """Deliver the delayed message NUMBER now."""
     delay = engine.post(f"/-/fire/{number}")["fired"]
-    _write(delay, output, f"delay {number} is delivered to {printable(delay['to'])}")
+    write_one(delay, output, f"delay {number} is delivered to {printable(delay['to'])}")
 
 
 @delays.command(
     "cancel", short_help="Remove one.", epilog="Example: flask statefun delays cancel 7"
 )
-@_number_argument
+@number_argument
 @format_option
 @asks_engine
 def cancel(engine: EngineClient, number: int, output: str) -> None:
     """Remove the delayed message NUMBER, so that it is never delivered."""
     delay = engine.post(f"/-/cancel/{number}")["cancelled"]
-    _write(delay, output, f"delay {number} to {printable(delay['to'])} is cancelled")
-
-
-def _write(delay: JsonObject, output: str, text: str) -> None:
-    if output == "json":
-        write_json(delay)
-    else:
-        click.echo(text)
+    write_one(delay, output, f"delay {number} to {printable(delay['to'])} is cancelled")

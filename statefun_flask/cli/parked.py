@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections.abc as cabc
 import typing as t
 
 import click
@@ -13,16 +12,17 @@ from .client import asks_engine
 from .client import BodyCommand
 from .client import EngineClient
 from .client import format_option
-from .client import NothingFound
 from .client import type_header
 from .client import type_option
 from .client import which_argument
 from .client import which_path
 from .client import write_all
-from .client import write_json
+from .client import write_one
 
 if t.TYPE_CHECKING:
     from ..dev.serializer import JsonObject
+
+_NOTHING = "No address is parked."
 
 _all_option = click.option(
     "--all",
@@ -49,7 +49,7 @@ def parked() -> None:
 def list_parked(engine: EngineClient, output: str) -> None:
     """List the parked addresses: the message that failed, the error, and how many wait behind."""
     found = engine.pages("/-/parked", 0, lambda each: each["message"]["seq"])
-    write_all(found, output, _text, "No address is parked.")
+    write_all(found, output, _text, _NOTHING)
 
 
 def _text(each: JsonObject) -> str:
@@ -73,8 +73,10 @@ def _text(each: JsonObject) -> str:
 def retry(engine: EngineClient, which: str | None, several: bool, output: str) -> None:
     """Retry the message that failed at an address."""
     path = "/-/retry" + _path(which, several)
-    addresses = engine.post(path)["retried"]
-    _write(addresses, output, lambda each: f"{printable(each)} is tried again")
+    retried = [{"address": each} for each in engine.post(path)["retried"]]
+    write_all(
+        retried, output, lambda each: f"{printable(each['address'])} is tried again", _NOTHING
+    )
 
 
 @parked.command(
@@ -92,13 +94,14 @@ def drop(engine: EngineClient, which: str | None, several: bool, output: str) ->
     The message is kept as a dead letter: see 'flask statefun dead'.
     """
     dropped = engine.post("/-/drop" + _path(which, several))["dropped"]
-    _write(
+    write_all(
         dropped,
         output,
         lambda each: (
             f"message {each['seq']} to {printable(each['to'])} is dropped; 'flask statefun dead"
             f" revive {each['seq']}' puts it back"
         ),
+        _NOTHING,
     )
 
 
@@ -120,12 +123,10 @@ def replace(
     if which is None:
         raise click.UsageError("Name an address.")
     path = "/-/replace" + which_path(which)
-    address = engine.post(path, body.encode("utf-8", "surrogateescape"), type_header(typename))
-    _write(
-        [address["replaced"]],
-        output,
-        lambda each: f"{printable(each)} is tried again with another body",
-    )
+    done = engine.post(path, body.encode("utf-8", "surrogateescape"), type_header(typename))
+    address = done["replaced"]
+    text = f"{printable(address)} is tried again with another body"
+    write_one({"address": address}, output, text)
 
 
 def _path(which: str | None, several: bool) -> str:
@@ -137,14 +138,3 @@ def _path(which: str | None, several: bool) -> str:
             )
         return "?all"
     return which_path(which) + "?all" * several
-
-
-def _write(found: cabc.Sequence[t.Any], output: str, text: cabc.Callable[[t.Any], str]) -> None:
-    """Write what was done, a line each."""
-    for each in found:
-        if output == "json":
-            write_json(each if isinstance(each, dict) else {"address": each})
-        else:
-            click.echo(text(each))
-    if not found:
-        raise NothingFound("No address is parked.")

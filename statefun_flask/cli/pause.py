@@ -8,7 +8,7 @@ from .client import asks_engine
 from .client import EngineClient
 from .client import format_option
 from .client import function_argument
-from .client import write_json
+from .client import write_one
 
 
 @click.command(
@@ -25,10 +25,8 @@ def pause(engine: EngineClient, function: str, output: str) -> None:
     Calls in flight go on. Messages are accepted and wait, and all other functions go on.
     """
     waiting = engine.post(f"/-/pause/{function}")["waiting"]
-    if output == "json":
-        write_json({"function": function, "waiting": waiting})
-    else:
-        click.echo(f"{function} is paused, {_addresses(waiting)}")
+    text = f"{function} is paused, {_addresses(waiting)}"
+    write_one({"function": function, "waiting": waiting}, output, text)
 
 
 @click.command(
@@ -42,10 +40,8 @@ def pause(engine: EngineClient, function: str, output: str) -> None:
 def resume(engine: EngineClient, function: str, output: str) -> None:
     """Call a function again that was paused."""
     waiting = engine.post(f"/-/resume/{function}")["waiting"]
-    if output == "json":
-        write_json({"function": function, "waiting": waiting})
-    else:
-        click.echo(f"{function} is called again, {_addresses(waiting)}")
+    text = f"{function} is called again, {_addresses(waiting)}"
+    write_one({"function": function, "waiting": waiting}, output, text)
 
 
 def _addresses(waiting: int) -> str:
