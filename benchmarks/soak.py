@@ -144,7 +144,7 @@ def ask(
     body: bytes = b"",
     headers: cabc.Mapping[str, str] | None = None,
 ) -> bytes:
-    """Return the body of a response. What is not there, and too much at once, are no errors."""
+    """Return the body of a response. A 404 and a 503 are no errors."""
     connection.request(method, path, body, dict(headers or {}))
     response = connection.getresponse()
     read = response.read()

@@ -126,7 +126,7 @@ class EngineClient:
     ) -> cabc.Iterator[http.client.HTTPResponse]:
         """Return a response that was not refused, to read from it.
 
-        :param timeout: As of :meth:`get`; None to wait for ever.
+        :param timeout: As of :meth:`get`; None to wait without limit.
         """
         kind = http.client.HTTPSConnection if self._is_secure else http.client.HTTPConnection
         patience = None if timeout is None else TIMEOUT + timeout

@@ -20,9 +20,9 @@ from .client import write_one
 @format_option
 @asks_engine
 def pause(engine: EngineClient, function: str, output: str) -> None:
-    """Call a function no more until 'resume', also after a restart with --data.
+    """Stop the calls of a function until 'resume', also after a restart with --data.
 
-    Calls in flight go on. Messages are accepted and wait, and all other functions go on.
+    Calls in flight finish. Messages are accepted and wait. Other functions are not affected.
     """
     waiting = engine.post(f"/-/pause/{function}")["waiting"]
     text = f"{function} is paused, {_addresses(waiting)}"

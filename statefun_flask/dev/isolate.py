@@ -276,7 +276,7 @@ class _Child:
 
 
 class ChildEndpoint(Remote):
-    """The app in a child. There is no network between: a message is to blame for a lost call."""
+    """The app in a child process. With no network, a message is to blame for a lost call."""
 
     tries = 1  # an exception is the function's, as in process
 
